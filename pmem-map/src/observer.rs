@@ -1,0 +1,73 @@
+//! Every store, flush and drain of a region, told to whoever asked.
+//!
+//! A run-time hook, never a cargo feature: feature unification would switch it on for everybody. Absent, it
+//! costs one load of a null pointer per operation.
+
+use crate::Region;
+use std::panic::Location;
+
+/// What happened, in the order in which the calling thread did it.
+///
+/// Offsets and lengths are bytes. Events of one thread arrive on that thread, synchronously, after the
+/// store and before the operation returns; `std::thread::current()` says which it is.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Bytes were stored by ordinary instructions. A copy is not one store: its aligned 8-byte words are
+    /// each atomic, in no promised order. An 8-byte aligned `bytes` is a single store.
+    Store {
+        /// First byte.
+        offset: u64,
+        /// What was stored.
+        bytes: &'a [u8],
+        /// Who called.
+        caller: &'static Location<'static>,
+    },
+    /// Bytes were stored past the caches: unordered until this thread drains, flushed already.
+    StoreNontemporal {
+        /// First byte.
+        offset: u64,
+        /// What was stored.
+        bytes: &'a [u8],
+        /// Who called.
+        caller: &'static Location<'static>,
+    },
+    /// The lines of a range were flushed: this thread's next drain makes their present content durable.
+    Flush {
+        /// First byte.
+        offset: u64,
+        /// Length; every line it touches was flushed.
+        len: u64,
+        /// Who called.
+        caller: &'static Location<'static>,
+    },
+    /// A drain is about to begin. The states that a crash *before* it could leave are those of now.
+    BeforeDrain {
+        /// Who called.
+        caller: &'static Location<'static>,
+    },
+    /// What this thread flushed or stored past the caches is in the persistence domain.
+    Drain {
+        /// Who called.
+        caller: &'static Location<'static>,
+    },
+    /// The file behind the mapping got another length. Not durable before [`Event::FileSync`].
+    Resize {
+        /// Length before.
+        from: u64,
+        /// Length after.
+        to: u64,
+    },
+    /// The file's length and content were synced (`fsync`).
+    FileSync,
+    /// The file's name was created or changed. Not durable before [`Event::DirectorySync`].
+    NameCreated,
+    /// The directory that holds the file's name was synced.
+    DirectorySync,
+}
+
+/// Sees the events of a region. Called on the thread that causes them; it must not store to the region.
+pub trait Observer: Send + Sync + 'static {
+    /// `event` happened on `region`.
+    fn event(&self, region: &Region, event: Event<'_>);
+}
