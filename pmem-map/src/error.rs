@@ -55,7 +55,9 @@ pub enum Error {
     },
     /// Writing back failed earlier. What was written since the last successful drain may be lost, and no
     /// later success can be believed.
-    #[error("an earlier write-back failed, so this mapping can no longer promise anything; reopen the file and recover")]
+    #[error(
+        "an earlier write-back failed, so this mapping can no longer promise anything; reopen the file and recover"
+    )]
     Poisoned,
     /// The mapping belongs to a parent process.
     #[error("this mapping was made before fork(); a child must open its own")]

@@ -21,7 +21,8 @@ impl Memory {
             .and_then(|len| Layout::from_size_align(len, PAGE as usize).ok())
             .ok_or_else(bad)?;
         // SAFETY: the layout is not empty: `len` is at least a page.
-        let base = NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
+        let base =
+            NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
         Ok(Memory { base, layout })
     }
     pub(crate) fn base(&self) -> NonNull<u8> {

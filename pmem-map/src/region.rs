@@ -168,6 +168,19 @@ impl Region {
         self.drain()
     }
 
+    /// Asks the CPU to bring the lines of `range` into its caches. A hint: out of bounds does nothing.
+    #[inline]
+    pub fn prefetch(&self, range: Range<u64>) {
+        if range.start < range.end && self.check(range.start, range.end - range.start).is_ok() {
+            let mut line = range.start & !(LINE - 1);
+            while line < range.end {
+                // SAFETY: in bounds, just checked.
+                cpu::prefetch(unsafe { self.base.as_ptr().add(line as usize) });
+                line += LINE;
+            }
+        }
+    }
+
     /// Copies `bytes` to `offset` by ordinary stores. Not durable until flushed and drained, and not atomic.
     ///
     /// # Safety

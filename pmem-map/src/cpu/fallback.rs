@@ -30,3 +30,6 @@ pub(crate) unsafe fn copy_nontemporal(_: Flush, from: *const u8, to: *mut u8, le
     // SAFETY: the caller's.
     unsafe { std::ptr::copy_nonoverlapping(from, to, len) }
 }
+
+/// Does nothing.
+pub(crate) fn prefetch(_: *const u8) {}

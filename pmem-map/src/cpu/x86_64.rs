@@ -7,7 +7,10 @@ use super::Flush;
 use std::{
     arch::{
         asm,
-        x86_64::{__cpuid_count, __m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si64, _mm_stream_si128},
+        x86_64::{
+            __cpuid_count, __m128i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_sfence, _mm_stream_si64,
+            _mm_stream_si128,
+        },
     },
     sync::OnceLock,
 };
@@ -101,4 +104,11 @@ pub(crate) unsafe fn copy_nontemporal(how: Flush, from: *const u8, to: *mut u8, 
             flush_line(how, to.add(end));
         }
     }
+}
+
+/// Brings a line into the caches. Any address will do: a bad one does nothing.
+#[inline(always)]
+pub(crate) fn prefetch(at: *const u8) {
+    // SAFETY: SSE is part of x86-64; a prefetch never faults.
+    unsafe { _mm_prefetch(at.cast(), _MM_HINT_T0) };
 }

@@ -1,0 +1,186 @@
+//! The face of the explorer.
+
+use crate::{Config, Image, Ops, Report, explore::Explorer, recorder::Recorder};
+use pmem_map::{Mapping, Observer};
+use rustc_hash::FxHashMap;
+use std::{
+    fmt::Display,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// An image's place in the exploration: what the oracle needs to judge it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Point<'a> {
+    /// The operation begun last; empty before the first.
+    pub operation: &'a str,
+    /// Number of the workload's crash point, from 1.
+    pub number: usize,
+    /// Operations acknowledged: their effects must be there.
+    pub acknowledged: usize,
+    /// Operations begun: the effects of later ones must not be there.
+    pub begun: usize,
+    /// How many crashes inside recovery there were.
+    pub depth: u32,
+    /// Number of this recovery among all, from 1.
+    pub recovery: u64,
+    pub(crate) image: &'a Image,
+}
+
+impl Point<'_> {
+    /// How many operations, in their order, may have taken effect.
+    pub fn range(&self) -> RangeInclusive<usize> {
+        self.acknowledged..=self.begun
+    }
+
+    /// The image as the power failure left it, before it was opened. To explore a second life, clone it
+    /// into [`Exploration::start`] and let the workload open it first.
+    pub fn image(&self) -> &Image {
+        self.image
+    }
+}
+
+/// An exploration: of what, and how far. See the [crate](crate).
+#[derive(Clone, Debug)]
+#[must_use = "nothing is explored before `run`"]
+pub struct Exploration {
+    name: String,
+    config: Config,
+    start: Option<Image>,
+}
+
+impl Exploration {
+    /// An exploration with this name in the report, configured by the environment
+    /// ([`Config::from_env`]).
+    pub fn new(name: impl Into<String>) -> Exploration {
+        Exploration { name: name.into(), config: Config::from_env(), start: None }
+    }
+
+    /// With this configuration instead.
+    pub fn config(self, config: Config) -> Exploration {
+        Exploration { config, ..self }
+    }
+
+    /// With the configuration changed.
+    pub fn configure(self, change: impl FnOnce(Config) -> Config) -> Exploration {
+        Exploration { config: change(self.config), ..self }
+    }
+
+    /// The workload begins with `len` durable zero bytes, rounded up to whole pages. 64 KiB unless set.
+    pub fn len(self, len: u64) -> Exploration {
+        self.start(Image::zeroed(len))
+    }
+
+    /// The workload begins with this image, all of it durable.
+    pub fn start(self, image: Image) -> Exploration {
+        Exploration { start: Some(image), ..self }
+    }
+
+    /// Explores a workload on a mapping.
+    ///
+    /// `workload` runs once, in full, observed. Then every image is opened by `open`, the recovery under
+    /// test, and what it returns is judged by `oracle`: the effects of some number of operations in
+    /// [`Point::range`], no more, no less, and whole. The oracle should go on to use what it was given:
+    /// a state that reads well but breaks the next write is a known class of bugs. While `open` runs it is
+    /// observed too, and crashes inside it are explored with the same oracle.
+    ///
+    /// An error from `open`, and a panic of either, is a failure.
+    ///
+    /// # Panics
+    ///
+    /// When the workload itself fails or panics: then there is nothing to explore.
+    pub fn run<T, E: Display, F: Display>(
+        self,
+        workload: impl FnOnce(Mapping, &Ops) -> Result<(), E>,
+        open: impl Fn(Mapping) -> Result<T, F>,
+        oracle: impl Fn(T, &Point<'_>) -> Result<(), String>,
+    ) -> Report {
+        let mut start = self.start.clone().unwrap_or_else(|| Image::zeroed(64 << 10));
+        start.bytes.resize(start.bytes.len().max(1).next_multiple_of(pmem_map::PAGE as usize), 0);
+        let mapping = |image: &Image, recorder: Option<Arc<Recorder>>| {
+            let mapping = image.to_mapping().map_err(|error| error.to_string())?;
+            if let Some(recorder) = recorder {
+                // A mapping just made has no observer yet.
+                mapping.observe(recorder).map_err(|_| "the mapping is observed already".to_owned())?;
+            }
+            Ok::<Mapping, String>(mapping)
+        };
+        self.explore(
+            &start,
+            |ops| {
+                let mapping = mapping(&start, Some(Arc::clone(&ops.0)))?;
+                workload(mapping, ops).map_err(|error| error.to_string())
+            },
+            &|image, recorder| open(mapping(image, recorder)?).map_err(|error| error.to_string()),
+            &oracle,
+        )
+    }
+
+    /// Explores a workload on a file: the creation of a pool, say. As [`run`](Exploration::run), but
+    /// `workload` and `open` are given a path and map it themselves, and attach the observer (`workload`
+    /// finds its own in [`Ops::observer`]) before the first store. Unless
+    /// [`start`](Exploration::start) or [`len`](Exploration::len) says otherwise there is no file in the
+    /// beginning, and neither its name nor its length is durable before the corresponding events.
+    ///
+    /// Files are made in the folder `PMEM_TEST_DIR`, or in the folder for temporary files.
+    ///
+    /// # Panics
+    ///
+    /// When the workload itself fails, or the files cannot be made.
+    pub fn run_files<T, E: Display, F: Display>(
+        self,
+        workload: impl FnOnce(&Path, &Ops) -> Result<(), E>,
+        open: impl Fn(&Path, Arc<dyn Observer>) -> Result<T, F>,
+        oracle: impl Fn(T, &Point<'_>) -> Result<(), String>,
+    ) -> Report {
+        let start = self.start.clone().unwrap_or_else(Image::absent);
+        let folder = std::env::var_os("PMEM_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let folder = tempfile::Builder::new()
+            .prefix("pmem-crash-")
+            .tempdir_in(&folder)
+            .unwrap_or_else(|error| panic!("cannot make a folder in {}: {error}", folder.display()));
+        let write = |image: &Image, path: &Path| {
+            image.write_to(path).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        };
+        let (original, crashed) = (folder.path().join("original"), folder.path().join("crashed"));
+        self.explore(
+            &start,
+            |ops| {
+                write(&start, &original);
+                workload(&original, ops).map_err(|error| error.to_string())
+            },
+            &|image, recorder| {
+                write(image, &crashed);
+                let recorder = recorder.unwrap_or_else(Recorder::idle);
+                open(&crashed, recorder).map_err(|error| error.to_string())
+            },
+            &oracle,
+        )
+    }
+
+    fn explore<T>(
+        &self,
+        start: &Image,
+        workload: impl FnOnce(&Ops) -> Result<(), String>,
+        open: crate::explore::Open<'_, T>,
+        oracle: crate::explore::Oracle<'_, T>,
+    ) -> Report {
+        let ops = Ops(Recorder::new(start, self.config.raw_stores));
+        if let Err(error) = workload(&ops) {
+            panic!("{}: the workload itself fails: {error}", self.name);
+        }
+        let (cuts, operations) = ops.0.finish();
+        let mut explorer = Explorer {
+            config: &self.config,
+            open,
+            oracle,
+            report: Report { operations, ..Report::new(&self.name, &self.config) },
+            random: fastrand::Rng::with_seed(self.config.seed),
+            seen: FxHashMap::default(),
+        };
+        explorer.explore(&cuts, start);
+        explorer.report
+    }
+}

@@ -1,0 +1,360 @@
+//! Builds the images, opens each, and asks the oracle; then does the same with crashes inside the opening.
+
+use crate::{
+    Config, Image, Point, Report,
+    choices::{Choices, Extent, Part},
+    line::{Content, Contents, Pending},
+    recorder::{Cut, Recorder, When},
+    report::{Crash, Failure, LostStore},
+    shadow::Name,
+};
+use pmem_map::{LINE, PAGE};
+use rustc_hash::FxHashMap;
+use std::{
+    any::Any,
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+/// Opens an image; tells the recorder what the recovery does, if there is one.
+pub(crate) type Open<'a, T> = &'a dyn Fn(&Image, Option<Arc<Recorder>>) -> Result<T, String>;
+/// Judges what was opened.
+pub(crate) type Oracle<'a, T> = &'a dyn Fn(T, &Point<'_>) -> Result<(), String>;
+
+pub(crate) struct Explorer<'a, T> {
+    pub(crate) config: &'a Config,
+    pub(crate) open: Open<'a, T>,
+    pub(crate) oracle: Oracle<'a, T>,
+    pub(crate) report: Report,
+    pub(crate) random: fastrand::Rng,
+    /// Images that were judged already, and the least depth at which.
+    pub(crate) seen: FxHashMap<Seen, u32>,
+}
+
+/// An image and what its oracle allows.
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) struct Seen {
+    image: u128,
+    acknowledged: usize,
+    begun: usize,
+}
+
+/// A crash point with all that a failure there could leave.
+struct Moment<'a> {
+    cut: &'a Cut,
+    number: usize,
+    lines: Vec<Line<'a>>,
+    /// Length and name; the first is the durable one, the last has everything.
+    metadata: Vec<(u64, bool)>,
+}
+
+struct Line<'a> {
+    offset: u64,
+    pending: &'a Pending,
+    contents: Contents,
+    /// What each content adds to the image's hash.
+    hashes: Vec<u128>,
+}
+
+/// A failure at a moment, which the recovery under exploration is to repair.
+#[derive(Clone, Copy)]
+struct Failed<'a> {
+    moment: &'a Moment<'a>,
+    state: &'a [usize],
+    before: Option<&'a Failed<'a>>,
+}
+
+impl Failed<'_> {
+    fn depth(&self) -> u32 {
+        self.before.map_or(0, |before| before.depth() + 1)
+    }
+    /// The failure of the workload itself.
+    fn first(&self) -> &Failed<'_> {
+        self.before.map_or(self, |before| before.first())
+    }
+}
+
+impl<T> Explorer<'_, T> {
+    /// Explores a workload's run on `start`.
+    pub(crate) fn explore(&mut self, cuts: &[Cut], start: &Image) {
+        // Breaks at the first failure, if so configured: there is nothing left to do either way.
+        let _: ControlFlow<()> = self.run(cuts, start, None, 0);
+    }
+
+    /// Explores the run that made `cuts` of `start`: the workload, or a recovery after a failure and then
+    /// with about `allowance` images at most.
+    fn run(
+        &mut self,
+        cuts: &[Cut],
+        start: &Image,
+        before: Option<&Failed<'_>>,
+        allowance: u64,
+    ) -> ControlFlow<()> {
+        let mut durable = Durable::new(start);
+        let mut nested = allowance / 2;
+        for (index, cut) in cuts.iter().enumerate() {
+            durable.advance(cut);
+            let moment = self.moment(cut, index + 1, &durable);
+            let parts = moment.parts();
+            let extent = match before {
+                None => Extent { bound: self.config.bound, samples: self.config.samples, alone: true },
+                Some(_) => {
+                    let limit = (allowance / 2 / cuts.len() as u64).max(2);
+                    let bound = limit.min(self.config.bound);
+                    let alone = 4 * parts.len() as u64 <= limit;
+                    let left = limit.saturating_sub(2 + if alone { 2 * parts.len() as u64 } else { 0 });
+                    Extent { bound, samples: left.min(self.config.samples), alone }
+                }
+            };
+            let mut choices = Choices::new(parts, extent);
+            let complete = choices.complete && moment.lines.iter().all(|line| line.contents.complete);
+            if before.is_none() {
+                self.report.points += 1;
+                self.report.complete &= complete;
+                nested = self.config.nested;
+            } else {
+                self.report.nested_complete &= complete;
+            }
+            let chance = 16.0 / choices.len() as f64;
+            let share = if nested == u64::MAX { u64::MAX } else { (nested / 8).max(8) };
+            let mut tried = 0;
+            while let Some(state) = choices.next(&mut self.random) {
+                let failed = Failed { moment: &moment, state, before };
+                let first = failed.first().moment.cut;
+                let (acknowledged, begun) = (first.acknowledged, first.begun);
+                let depth = failed.depth();
+                let seen = Seen { image: durable.hash_of(&failed), acknowledged, begun };
+                if self.seen.get(&seen).is_some_and(|&least| least <= depth) {
+                    continue;
+                }
+                self.seen.insert(seen, depth);
+                tried += 1;
+                let deeper = depth < self.config.depth;
+                let recorded = deeper
+                    && (nested == u64::MAX || nested > 0 && (tried <= 2 || self.random.f64() < chance));
+                self.report.nested_complete &= recorded || !deeper;
+                let before_nested = self.report.recoveries + 1;
+                durable.with(&failed, |image| self.image(image, &failed, recorded, share.min(nested)))?;
+                if recorded && nested != u64::MAX {
+                    nested = nested.saturating_sub((self.report.recoveries - before_nested).max(1));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Everything that a failure at `cut` could leave.
+    fn moment<'c>(&mut self, cut: &'c Cut, number: usize, durable: &Durable) -> Moment<'c> {
+        let mut lines = Vec::with_capacity(cut.domain.pending.len());
+        for (offset, pending) in &cut.domain.pending {
+            let content = durable.line(*offset);
+            let (tear, bound) = (self.config.tear, self.config.bound);
+            let contents = Contents::of(pending, content, tear, bound, &mut self.random);
+            if contents.contents.len() > 1 {
+                let hashes = contents.contents.iter().map(|content| hash(*offset, content)).collect();
+                lines.push(Line { offset: *offset, pending, contents, hashes });
+            }
+        }
+        let names: &[bool] = match cut.domain.name {
+            Name::Absent => &[false],
+            Name::Unsynced => &[false, true],
+            Name::Durable => &[true],
+        };
+        let mut metadata = Vec::new();
+        for &named in names {
+            for &len in &cut.domain.lengths {
+                let now = if named { (len, true) } else { (0, false) };
+                if !metadata.contains(&now) {
+                    metadata.push(now);
+                }
+            }
+        }
+        Moment { cut, number, lines, metadata }
+    }
+
+    /// Judges one image, and explores the recovery from it.
+    fn image(
+        &mut self,
+        image: &Image,
+        failed: &Failed<'_>,
+        recorded: bool,
+        allowance: u64,
+    ) -> ControlFlow<()> {
+        let depth = failed.depth();
+        self.report.recoveries += 1;
+        if depth == 0 {
+            self.report.images += 1;
+        }
+        let first = failed.first().moment;
+        let point = Point {
+            operation: &first.cut.operation,
+            number: first.number,
+            acknowledged: first.cut.acknowledged,
+            begun: first.cut.begun,
+            depth,
+            recovery: self.report.recoveries,
+            image,
+        };
+        let recorder = recorded.then(|| Recorder::new(image, self.config.raw_stores));
+        let opened = caught("the recovery", || {
+            (self.open)(image, recorder.clone()).map_err(|error| format!("the recovery fails: {error}"))
+        });
+        let cuts = recorder.map(|recorder| recorder.finish().0);
+        let judged = opened.and_then(|opened| caught("the oracle", || (self.oracle)(opened, &point)));
+        if let Err(message) = judged {
+            return self.fail(failed, &point, message);
+        }
+        match cuts {
+            Some(cuts) => self.run(&cuts, image, Some(failed), allowance),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn fail(&mut self, failed: &Failed<'_>, point: &Point<'_>, message: String) -> ControlFlow<()> {
+        self.report.failures += 1;
+        if self.report.first_failure.is_none() {
+            let mut crashes = Vec::new();
+            let mut next = Some(failed);
+            while let Some(failed) = next {
+                crashes.push(self.crash(failed));
+                next = failed.before;
+            }
+            crashes.reverse();
+            self.report.images_to_first_failure = Some(self.report.recoveries);
+            self.report.first_failure = Some(Failure {
+                operation: point.operation.to_owned(),
+                begun: point.begun,
+                acknowledged: point.acknowledged,
+                point: point.number,
+                depth: point.depth,
+                crashes,
+                message,
+                image: self.report.recoveries,
+                seed: self.config.seed,
+            });
+        }
+        if self.config.stop_at_first { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn crash(&self, failed: &Failed<'_>) -> Crash {
+        let Moment { cut, number, lines, metadata } = failed.moment;
+        let run = if failed.before.is_some() { "inside the recovery, point" } else { "point" };
+        let moment = match cut.when {
+            When::Drain(caller) => format!("{run} {number}, before the drain at {caller}"),
+            When::Sync => format!("{run} {number}, before the file or its folder is synced"),
+            When::Acknowledged => format!("{run} {number}, when operations were acknowledged"),
+            When::End => format!("{run} {number}, at the end"),
+        };
+        let lost = lines.iter().zip(failed.state).flat_map(|(line, &state)| {
+            let lost = line.contents.lost(state, line.pending, self.config.tear);
+            lost.into_iter().map(|lost| LostStore::new(line.offset, &lost)).collect::<Vec<_>>()
+        });
+        let (len, named) = metadata[failed.state[lines.len()]];
+        let everything = metadata[metadata.len() - 1];
+        Crash {
+            moment,
+            lost: lost.collect(),
+            lost_length: Some(len).filter(|&len| named && len != everything.0),
+            lost_name: named != everything.1,
+        }
+    }
+}
+
+impl Moment<'_> {
+    /// The lines, and last the metadata.
+    fn parts(&self) -> Vec<Part> {
+        let part = |states: usize, everything| Part { states, everything };
+        let lines = self.lines.iter().map(|line| &line.contents);
+        let mut parts: Vec<Part> = lines.map(|line| part(line.contents.len(), line.everything)).collect();
+        parts.push(part(self.metadata.len(), self.metadata.len() - 1));
+        parts
+    }
+}
+
+/// What is durable for certain at a moment; patched to an image, and taken back.
+struct Durable {
+    /// Whole pages: bytes beyond the file's length are zero.
+    image: Image,
+    /// Sum of the hashes of all lines.
+    hash: u128,
+}
+
+impl Durable {
+    fn new(start: &Image) -> Durable {
+        let mut image = Image { bytes: start.bytes.clone(), named: true };
+        image.bytes.resize(start.bytes.len().next_multiple_of(PAGE as usize), 0);
+        let lines = image.bytes.as_chunks().0.iter().zip((0..).step_by(LINE as usize));
+        let hash = lines.fold(0u128, |sum, (content, offset)| sum.wrapping_add(hash(offset, content)));
+        Durable { image, hash }
+    }
+
+    fn line(&self, offset: u64) -> &Content {
+        self.image.bytes[offset as usize..].first_chunk().expect("a whole line")
+    }
+
+    /// On to the next cut.
+    fn advance(&mut self, cut: &Cut) {
+        let longest = cut.domain.lengths.iter().max().expect("the durable length").next_multiple_of(PAGE);
+        if longest as usize > self.image.bytes.len() {
+            self.image.bytes.resize(longest as usize, 0);
+        }
+        for (offset, content) in &cut.domain.durable {
+            let (old, new) = (hash(*offset, self.line(*offset)), hash(*offset, content));
+            self.hash = self.hash.wrapping_sub(old).wrapping_add(new);
+            self.image.bytes[*offset as usize..][..content.len()].copy_from_slice(content);
+        }
+    }
+
+    /// The hash of an image, without building it if it is of full length.
+    fn hash_of(&mut self, failed: &Failed<'_>) -> u128 {
+        let (lines, metadata) = (&failed.moment.lines, &failed.moment.metadata);
+        match metadata[failed.state[lines.len()]] {
+            (_, false) => 1,
+            (len, true) if len == self.image.bytes.len() as u64 => {
+                lines.iter().zip(failed.state).fold(self.hash, |sum, (line, &state)| {
+                    sum.wrapping_sub(line.hashes[0]).wrapping_add(line.hashes[state])
+                })
+            }
+            (len, true) => self.with(failed, |image| xxh3_128_with_seed(image.bytes(), len)),
+        }
+    }
+
+    /// Lends the image that a failure leaves.
+    fn with<R>(&mut self, failed: &Failed<'_>, use_image: impl FnOnce(&Image) -> R) -> R {
+        let (lines, metadata) = (&failed.moment.lines, &failed.moment.metadata);
+        self.patch(lines.iter().zip(failed.state).map(|(line, &state)| (line, state)));
+        let result = match metadata[failed.state[lines.len()]] {
+            (_, false) => use_image(&Image::absent()),
+            (len, true) if len == self.image.bytes.len() as u64 => use_image(&self.image),
+            (len, true) => use_image(&Image::new(self.image.bytes[..len as usize].to_vec())),
+        };
+        self.patch(lines.iter().map(|line| (line, 0)));
+        result
+    }
+
+    fn patch<'l>(&mut self, states: impl Iterator<Item = (&'l Line<'l>, usize)>) {
+        for (line, state) in states {
+            let content = &line.contents.contents[state];
+            self.image.bytes[line.offset as usize..][..content.len()].copy_from_slice(content);
+        }
+    }
+}
+
+/// What a line adds to the hash of an image. Zeros add nothing, so the sum does not depend on the length.
+fn hash(offset: u64, content: &Content) -> u128 {
+    if content == &[0; LINE as usize] { 0 } else { xxh3_128_with_seed(content, offset) }
+}
+
+/// A panic is an error.
+fn caught<R>(whose: &str, run: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
+    // The values a panic leaves behind are dropped, or are the closures that the caller lent to be judged.
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| Err(format!("{whose} panics: {}", message(&panic))))
+}
+
+fn message(panic: &Box<dyn Any + Send>) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)")
+}

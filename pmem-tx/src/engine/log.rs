@@ -1,0 +1,506 @@
+//! The log: commit and checkpoint. The protocol, step by step, is in FORMAT.md.
+
+use super::{
+    format::{self, Header, MAX_SEQ, RING, RecordHeader, SLOT, STATE},
+    record::{Builder, Change},
+    recovery::{self, Recovery},
+    ring::Ring,
+    shortcut::{Shortcut, Shortcuts},
+    write_set::WriteSet,
+};
+use crate::{Committed, Error, Result, Subscriber};
+use pmem_map::{LINE, Region};
+use std::{ops::Range, sync::Arc};
+
+/// How a log behaves. Nothing of it is on media.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Commits whose applied lines are flushed together, each line once. 1 flushes at the very next commit. More
+    /// spares hot lines (a counter), and lets recovery replay that many records more.
+    pub flush_interval: u32,
+    #[doc(hidden)]
+    pub shortcuts: Shortcuts,
+}
+
+impl Default for LogOptions {
+    fn default() -> LogOptions {
+        LogOptions { flush_interval: 1, shortcuts: Shortcuts::default() }
+    }
+}
+
+/// What a log has done since it was opened, and what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogStats {
+    /// Committed transactions.
+    pub commits: u64,
+    /// Checkpoints.
+    pub checkpoints: u64,
+    /// Bytes of the ring.
+    pub capacity: u64,
+    /// Bytes of the largest record it takes.
+    pub max_record: u64,
+    /// Bytes of records that a recovery now would look at.
+    pub in_use: u64,
+    /// Generation: one for each time it was opened.
+    pub generation: u32,
+}
+
+/// One lane's ring of records in a mapping.
+///
+/// Takes no locks and starts no threads: whoever has `&mut Log` is the writer.
+pub struct Log {
+    region: Arc<Region>,
+    area: Range<u64>,
+    identity: u64,
+    generation: u32,
+    /// Seq of the newest durable record; the next one's less one.
+    durable: u64,
+    /// All records up to this seq are applied, and their lines were drained.
+    settled: u64,
+    /// The horizon on media.
+    horizon: u64,
+    ring: Ring,
+    record: Builder,
+    dirty: Dirty,
+    since_flush: u32,
+    poisoned: bool,
+    options: LogOptions,
+    subscriber: Option<Arc<dyn Subscriber>>,
+    checkpoints: u64,
+    commits: u64,
+}
+
+impl Log {
+    /// Bytes of the smallest log area.
+    pub const MIN_LEN: u64 = format::MIN_AREA;
+
+    /// Formats a log in `area`. Durable on return. 2 drains.
+    ///
+    /// # Safety
+    ///
+    /// From now until the log and its write sets are dropped, the caller governs all access to the region's bytes:
+    /// whenever a function of the log or of its write set runs, no reference to bytes that it stores to is alive,
+    /// nobody else stores to bytes that it reads, and nobody else uses `area`. Only [`commit`](Log::commit) and
+    /// [`checkpoint`](Log::checkpoint) store, to `area` and to what the write set names.
+    pub unsafe fn create(
+        region: Arc<Region>,
+        area: Range<u64>,
+        identity: u64,
+        options: LogOptions,
+    ) -> Result<Log> {
+        format::check_area(&area, region.len())?;
+        let mut log = Log::new(region, area, identity, 1, options);
+        let mut state = [0u64; 8];
+        state[0] = format::generation_word(identity, 1);
+        // A valid header may stand here already (of a log that is being replaced): take it away first.
+        log.store(log.area.start, &[0; 2 * LINE as usize]);
+        log.store(log.area.start + STATE, bytemuck::bytes_of(&state));
+        log.region.persist(log.area.start..log.area.start + RING)?;
+        log.write_header(0);
+        log.write_header(1);
+        log.region.persist(log.area.start..log.area.start + STATE)?;
+        log.poisoned = false;
+        Ok(log)
+    }
+
+    /// Opens the log in `area`, created under `identity`, and recovers: replays what was committed and may not be in
+    /// place. Entries outside `home`, or inside `area`, are damage. 2 drains; 3 if a header copy had to be repaired.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotALog`], [`Error::Unsupported`], [`Error::Damaged`]; the mapping is then unchanged.
+    ///
+    /// # Safety
+    ///
+    /// As [`create`](Log::create).
+    pub unsafe fn open(
+        region: Arc<Region>,
+        area: Range<u64>,
+        identity: Option<u64>,
+        home: Range<u64>,
+        options: LogOptions,
+    ) -> Result<(Log, Recovery)> {
+        format::check_area(&area, region.len())?;
+        let shortcuts = options.shortcuts;
+        let found = recovery::look(&region, &area, identity, &home, shortcuts)?;
+        let mut log = Log::new(region, area, found.identity, found.generation, options);
+        let mut replayed = Recovery { replayed: found.records.len() as u64, ..Recovery::default() };
+        for record in &found.records {
+            for (line, change) in record.entries() {
+                replayed.lines += change.lines();
+                apply(&log.region, &mut log.dirty, line, change);
+            }
+        }
+        log.flush_dirty()?;
+        if let Some(copy) = found.damaged_copy {
+            log.write_header(copy);
+            log.region.flush(log.area.start..log.area.start + STATE)?;
+            replayed.repaired_header = true;
+        }
+        if !shortcuts.has(Shortcut::ReplayNotDrained) && !shortcuts.has(Shortcut::GenerationUnderReplayDrain)
+        {
+            log.region.drain()?;
+        }
+        if shortcuts.has(Shortcut::NoNewGeneration) {
+            log.poisoned = false;
+            return Ok((log, replayed));
+        }
+        log.begin_generation(found.generation.checked_add(1).ok_or(Error::Damaged {
+            offset: log.area.start + STATE,
+            what: "the generation is at its end",
+        })?)?;
+        log.poisoned = false;
+        Ok((log, replayed))
+    }
+
+    fn new(
+        region: Arc<Region>,
+        area: Range<u64>,
+        identity: u64,
+        generation: u32,
+        options: LogOptions,
+    ) -> Log {
+        let slots = (area.end - area.start - RING) / SLOT;
+        Log {
+            region,
+            area,
+            identity,
+            generation,
+            durable: 0,
+            settled: 0,
+            horizon: 0,
+            ring: Ring::new(slots),
+            record: Builder::new(),
+            dirty: Dirty::new(),
+            since_flush: 0,
+            poisoned: true,
+            options,
+            subscriber: None,
+            checkpoints: 0,
+            commits: 0,
+        }
+    }
+
+    /// An empty write set over the log's region.
+    pub fn write_set(&self) -> WriteSet {
+        WriteSet::new(self.region.clone())
+    }
+
+    /// The region.
+    pub fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// The log's bytes.
+    pub fn area(&self) -> Range<u64> {
+        self.area.clone()
+    }
+
+    /// What binds the log's records to it.
+    pub fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    /// Tells `subscriber` every record that is committed from now on, in order.
+    pub fn subscribe(&mut self, subscriber: Arc<dyn Subscriber>) {
+        self.subscriber = Some(subscriber);
+    }
+
+    /// Whether an earlier failure left unknown what is durable.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    /// What the log has done and holds.
+    pub fn stats(&self) -> LogStats {
+        LogStats {
+            commits: self.commits,
+            checkpoints: self.checkpoints,
+            capacity: self.area.end - self.area.start - RING,
+            max_record: self.max_record(),
+            in_use: self.ring.slots_in_use() * SLOT,
+            generation: self.generation,
+        }
+    }
+
+    /// Whether any byte of `range` is in a record whose application was not drained yet.
+    pub fn is_covered(&self, range: Range<u64>) -> bool {
+        self.dirty.lines.iter().any(|line| line * LINE < range.end && (line + 1) * LINE > range.start)
+    }
+
+    fn max_record(&self) -> u64 {
+        recovery::max_record(&self.area)
+    }
+
+    /// Commits what `set` holds, and clears it. The seq, or `None` if nothing was changed.
+    ///
+    /// Durable when `before_apply` is called: wait for readers there, and return what keeps them out; it is
+    /// dropped when the new values are in place. One drain; none if nothing was changed; two if more than 4 KiB are
+    /// fresh; two more if the ring is full.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LogFull`]: nothing was changed, and `set` still holds the changes. An error of a drain poisons the
+    /// log: what is durable is for the next recovery to say.
+    pub fn commit<G>(&mut self, set: &mut WriteSet, before_apply: impl FnOnce() -> G) -> Result<Option<u64>> {
+        if self.poisoned {
+            return Err(Error::Poisoned);
+        }
+        let shortcuts = self.options.shortcuts;
+        let placed = set.fresh_bytes() > 4096 && set.placeable().next().is_some();
+        self.record.clear();
+        set.encode(&mut self.record, placed);
+        if self.record.is_empty() {
+            set.clear();
+            return Ok(None);
+        }
+        let (needed, available) = (self.record.len(), self.max_record());
+        if needed > available {
+            return Err(Error::LogFull { needed, available });
+        }
+        if self.durable == MAX_SEQ {
+            self.checkpoint()?;
+            let next = self.generation.checked_add(1).ok_or(Error::Poisoned)?;
+            self.begin_generation(next)?;
+        }
+        let count = needed.div_ceil(SLOT);
+        let first = match self.ring.place(count) {
+            _ if shortcuts.has(Shortcut::OneSlot) => 0,
+            _ if shortcuts.has(Shortcut::NoSpaceCheck) => self.ring.place_regardless(count),
+            Some(first) => first,
+            None => {
+                self.checkpoint()?;
+                self.ring.place(count).expect("the ring is empty, and takes three records")
+            }
+        };
+        // From here on nothing may fail and leave a record behind that nobody acknowledged.
+        self.poisoned = true;
+        if placed {
+            self.place(set)?;
+        }
+        let flushed = self.since_flush + 1 >= self.options.flush_interval;
+        if flushed {
+            self.flush_dirty()?;
+        }
+        let seq = self.durable + 1;
+        let header = RecordHeader {
+            seq,
+            from_distance: (seq - (self.settled + 1)) as u32,
+            durable_distance: (seq - self.durable) as u32,
+            generation: self.generation,
+            kind: format::REDO,
+            ..RecordHeader::default()
+        };
+        let at = self.area.start + RING + first * SLOT;
+        let bytes: &[u8] = bytemuck::cast_slice(self.record.finish(header, self.identity, first));
+        // SAFETY: a slot of the log's area, which nobody else uses (the contract of `create`).
+        unsafe { self.region.store_nontemporal(at, bytes) };
+        if shortcuts.has(Shortcut::AbortAfterRecord) && seq % 3 == 0 {
+            self.poisoned = false;
+            set.clear();
+            return Ok(None);
+        }
+        if shortcuts.has(Shortcut::ApplyBeforeDrain) {
+            self.apply_record();
+        }
+        if !shortcuts.has(Shortcut::AcknowledgeBeforeDrain) {
+            self.region.drain()?;
+        }
+        if flushed {
+            self.settled = self.durable;
+            self.since_flush = 0;
+        } else {
+            self.since_flush += 1;
+        }
+        self.durable = seq;
+        self.ring.took(seq, first, count);
+        self.ring.release_below((seq - u64::from(header.from_distance)).max(self.horizon + 1));
+        let guard = before_apply();
+        self.apply_record();
+        drop(guard);
+        self.commits += 1;
+        self.poisoned = false;
+        if let Some(subscriber) = &self.subscriber {
+            let (identity, generation) = (self.identity, self.generation);
+            subscriber.committed(&Committed::new(identity, generation, seq, self.record.entries(), set));
+        }
+        set.clear();
+        Ok(Some(seq))
+    }
+
+    /// Writes large fresh blocks in place, past the caches, and drains them together with the applied lines, so that
+    /// no record of the new one's window covers them.
+    fn place(&mut self, set: &WriteSet) -> Result<()> {
+        let shortcuts = self.options.shortcuts;
+        if !shortcuts.has(Shortcut::PlacedWithoutFlush) {
+            self.flush_dirty()?;
+        }
+        for (at, bytes) in set.placeable() {
+            // SAFETY: the block is not allocated: no reference to it exists, and no committed byte is in it.
+            unsafe { self.region.store_nontemporal(at, bytes) };
+        }
+        if !shortcuts.has(Shortcut::PlacedNotDrained) {
+            self.region.drain()?;
+            if !shortcuts.has(Shortcut::PlacedWithoutFlush) {
+                self.settled = self.durable;
+            }
+        }
+        Ok(())
+    }
+
+    /// Retires all records: flush the applied lines, drain; the horizon by one 8-byte store, flush, drain. A later
+    /// recovery has nothing to replay. Two drains; none if there is nothing to retire.
+    pub fn checkpoint(&mut self) -> Result<()> {
+        if self.poisoned {
+            return Err(Error::Poisoned);
+        }
+        if self.horizon == self.durable {
+            return Ok(());
+        }
+        self.poisoned = true;
+        self.flush_dirty()?;
+        if !self.options.shortcuts.has(Shortcut::CheckpointOneDrain) {
+            self.region.drain()?;
+        }
+        let at = self.area.start + STATE + 8;
+        // SAFETY: a word of the log's area, which nobody else uses.
+        unsafe { self.region.store_word(at, format::horizon_word(self.generation, self.durable)) };
+        self.region.persist(at..at + 8)?;
+        self.horizon = self.durable;
+        self.settled = self.durable;
+        self.since_flush = 0;
+        self.ring.release_below(self.durable + 1);
+        self.checkpoints += 1;
+        self.poisoned = false;
+        Ok(())
+    }
+
+    /// Records of all earlier generations are void from here on. One drain.
+    fn begin_generation(&mut self, generation: u32) -> Result<()> {
+        let at = self.area.start + STATE;
+        // SAFETY: words of the log's area. Generation first: if only it becomes durable, the horizon behind it is of
+        // another generation, and counts as 0.
+        unsafe {
+            self.region.store_word(at, format::generation_word(self.identity, generation));
+            self.region.store_word(at + 8, 0);
+        }
+        self.region.flush(at..at + 16)?;
+        if !self.options.shortcuts.has(Shortcut::ReplayNotDrained) {
+            self.region.drain()?;
+        }
+        self.generation = generation;
+        (self.durable, self.settled, self.horizon) = (0, 0, 0);
+        self.ring.release_below(u64::MAX);
+        Ok(())
+    }
+
+    #[inline]
+    fn flush_dirty(&mut self) -> Result<()> {
+        let shortcuts = self.options.shortcuts;
+        if !shortcuts.has(Shortcut::AppliedNeverFlushed) && !shortcuts.has(Shortcut::FlushAtApply) {
+            for &line in &self.dirty.lines {
+                self.region.flush(line * LINE..line * LINE + LINE)?;
+            }
+        }
+        self.dirty.clear();
+        Ok(())
+    }
+
+    fn apply_record(&mut self) {
+        for (line, change) in self.record.entries() {
+            apply(&self.region, &mut self.dirty, line, change);
+            if self.options.shortcuts.has(Shortcut::FlushAtApply) {
+                let _ = self.region.flush(line * LINE..(line + change.lines()) * LINE);
+            }
+        }
+    }
+
+    fn write_header(&self, copy: u64) {
+        let header = Header::new(self.identity, self.area.end - self.area.start);
+        self.store(self.area.start + copy * LINE, bytemuck::bytes_of(&header));
+    }
+
+    fn store(&self, at: u64, bytes: &[u8]) {
+        // SAFETY: (callers) in the log's area, which nobody else uses.
+        unsafe { self.region.store(at, bytes) }
+    }
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("area", &self.area)
+            .field("durable", &self.durable)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Stores one change in place, and remembers its lines.
+#[inline]
+fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Change<'_>) {
+    // SAFETY: (each block) inside the mapping: checked when the block entered the write set, or by recovery. No
+    // reference to these bytes is alive: readers are kept out by `before_apply`, the writer's own references ended
+    // with its transaction (the contract of `Log::create`).
+    match change {
+        Change::Words { mask, values } => {
+            let mut rest = mask;
+            for &value in values {
+                let word = u64::from(rest.trailing_zeros());
+                rest &= rest - 1;
+                // SAFETY: as above.
+                unsafe { region.store_word(line * LINE + word * 8, value) };
+            }
+        }
+        // SAFETY: as above.
+        Change::Lines(words) => unsafe { region.store(line * LINE, bytemuck::cast_slice(words)) },
+        Change::Zeros(count) => {
+            for i in 0..count {
+                // SAFETY: as above.
+                unsafe { region.store((line + i) * LINE, &[0; LINE as usize]) };
+            }
+        }
+        Change::Placed(_) => return,
+    }
+    for i in 0..change.lines() {
+        dirty.add(line + i);
+    }
+}
+
+/// Lines that were applied and not flushed yet, each once.
+struct Dirty {
+    lines: Vec<u64>,
+    /// Direct-mapped: recently added lines, plus one. Misses cost a second flush, never a missing one.
+    recent: Box<[u64; 512]>,
+}
+
+impl Dirty {
+    fn new() -> Dirty {
+        Dirty { lines: Vec::with_capacity(512), recent: Box::new([0; 512]) }
+    }
+
+    #[inline]
+    fn slot(line: u64) -> usize {
+        (line.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 55) as usize
+    }
+
+    #[inline]
+    fn add(&mut self, line: u64) {
+        let recent = &mut self.recent[Dirty::slot(line)];
+        if *recent != line + 1 {
+            *recent = line + 1;
+            self.lines.push(line);
+        }
+    }
+
+    #[inline]
+    fn clear(&mut self) {
+        if self.lines.len() > 512 {
+            self.recent.fill(0);
+        } else {
+            for &line in &self.lines {
+                self.recent[Dirty::slot(line)] = 0;
+            }
+        }
+        self.lines.clear();
+    }
+}

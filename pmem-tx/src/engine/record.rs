@@ -1,0 +1,250 @@
+//! A record in DRAM: building it for a commit, reading its entries for application and for recovery.
+//!
+//! Commit and recovery go through the same decoder, so what a commit applies is what a replay would.
+
+use super::format::{self, LINES, PLACED, RECORD_HEADER, RecordHeader, WORDS, ZEROS, entry_head};
+use pmem_map::LINE;
+use std::ops::Range;
+
+const HEADER_WORDS: usize = RECORD_HEADER / 8;
+
+/// One change to one line or a run of lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// The words of the line named by the mask have these values, low bit first.
+    Words {
+        /// Which words of the line.
+        mask: u8,
+        /// One for each bit of the mask.
+        values: &'a [u64],
+    },
+    /// Whole lines have these values.
+    Lines(&'a [u64]),
+    /// This many lines are zero.
+    Zeros(u64),
+    /// This many lines were written in place before the record.
+    Placed(u64),
+}
+
+impl Change<'_> {
+    /// Lines that the change covers.
+    pub fn lines(&self) -> u64 {
+        match *self {
+            Change::Words { .. } => 1,
+            Change::Lines(words) => words.len() as u64 / 8,
+            Change::Zeros(n) | Change::Placed(n) => n,
+        }
+    }
+}
+
+/// A record being built. The buffer is kept from commit to commit.
+pub(super) struct Builder {
+    words: Vec<u64>,
+    entries: u32,
+    /// Where the head of a run that may be extended is: (index, kind, line after it).
+    run: Option<(usize, u8, u64)>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Builder {
+        Builder { words: Vec::with_capacity(256), entries: 0, run: None }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.words.clear();
+        self.words.resize(HEADER_WORDS, 0);
+        self.entries = 0;
+        self.run = None;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Bytes so far.
+    pub(super) fn len(&self) -> u64 {
+        self.words.len() as u64 * 8
+    }
+
+    /// The words of line `line` (a number, not an offset) that `mask` names have the values in `from`.
+    #[inline]
+    pub(super) fn words(&mut self, line: u64, mask: u8, from: &[u64; 8]) {
+        debug_assert!(mask != 0);
+        if mask == 0xff {
+            return self.line(line, from);
+        }
+        self.entries += 1;
+        self.run = None;
+        self.words.push(entry_head(WORDS, line, mask));
+        let mut rest = mask;
+        while rest != 0 {
+            self.words.push(from[rest.trailing_zeros() as usize]);
+            rest &= rest - 1;
+        }
+    }
+
+    /// Line `line` has these values.
+    #[inline]
+    pub(super) fn line(&mut self, line: u64, from: &[u64; 8]) {
+        self.head(LINES, line);
+        self.words.extend_from_slice(from);
+    }
+
+    /// Line `line` is zero.
+    pub(super) fn zeros(&mut self, line: u64) {
+        self.head(ZEROS, line);
+    }
+
+    /// Line `line` was written in place.
+    pub(super) fn placed(&mut self, line: u64) {
+        self.head(PLACED, line);
+    }
+
+    /// Extends the run that ends before `line`, or begins one.
+    fn head(&mut self, kind: u8, line: u64) {
+        if let Some((at, last_kind, next)) = self.run
+            && last_kind == kind
+            && next == line
+            && self.words[at] & 0xff < 0xff
+        {
+            self.words[at] += 1;
+            self.run = Some((at, kind, line + 1));
+            return;
+        }
+        self.entries += 1;
+        self.run = Some((self.words.len(), kind, line + 1));
+        self.words.push(entry_head(kind, line, 1));
+    }
+
+    /// Completes the record for its slot; the words to write, padded with zeros to whole lines.
+    pub(super) fn finish(&mut self, mut header: RecordHeader, identity: u64, slot: u64) -> &[u64] {
+        header.length = self.len() as u32;
+        header.entries = self.entries;
+        header.checksum = format::seed(identity, slot);
+        let length = self.words.len();
+        self.words[..HEADER_WORDS].copy_from_slice(bytemuck::cast_slice(bytemuck::bytes_of(&header)));
+        self.words[0] = format::checksum(&self.words);
+        self.words.resize(length.next_multiple_of(8), 0);
+        &self.words
+    }
+
+    /// The entries of the finished record.
+    pub(super) fn entries(&self) -> Entries<'_> {
+        Entries::new(&self.words[HEADER_WORDS..], self.entries)
+    }
+}
+
+/// The changes of one record, in order. Ends early on words that are no entry; [`check`] tells.
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    words: &'a [u64],
+    left: u32,
+}
+
+impl<'a> Entries<'a> {
+    pub(super) fn new(words: &'a [u64], count: u32) -> Entries<'a> {
+        Entries { words, left: count }
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    /// Number of the first line, and what happens to it and those after it.
+    type Item = (u64, Change<'a>);
+
+    #[inline]
+    fn next(&mut self) -> Option<(u64, Change<'a>)> {
+        if self.left == 0 {
+            return None;
+        }
+        let (&head, rest) = self.words.split_first()?;
+        let (n, line, kind) = (head as u8, head >> 8 & ((1 << 48) - 1), (head >> 56) as u8);
+        let payload = match kind {
+            WORDS => n.count_ones() as usize,
+            LINES => usize::from(n) * 8,
+            _ => 0,
+        };
+        if n == 0 || payload > rest.len() {
+            return None;
+        }
+        let (values, rest) = rest.split_at(payload);
+        let change = match kind {
+            WORDS => Change::Words { mask: n, values },
+            LINES => Change::Lines(values),
+            ZEROS => Change::Zeros(u64::from(n)),
+            PLACED => Change::Placed(u64::from(n)),
+            _ => return None,
+        };
+        self.words = rest;
+        self.left -= 1;
+        Some((line, change))
+    }
+}
+
+/// Whether all `count` entries are entries, stay inside `home` and outside `log`. The number of the entry that
+/// does not, if one does not.
+pub(super) fn check(words: &[u64], count: u32, home: &Range<u64>, log: &Range<u64>) -> Result<(), u32> {
+    let mut entries = Entries::new(words, count);
+    for i in 0..count {
+        let (line, change) = entries.next().ok_or(i)?;
+        let (start, end) = (line * LINE, (line + change.lines()) * LINE);
+        if start < home.start || end > home.end || start < log.end && end > log.start {
+            return Err(i);
+        }
+    }
+    if entries.words.is_empty() { Ok(()) } else { Err(count) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built(build: impl FnOnce(&mut Builder)) -> Builder {
+        let mut builder = Builder::new();
+        builder.clear();
+        build(&mut builder);
+        builder.finish(RecordHeader { seq: 1, ..RecordHeader::default() }, 1, 0);
+        builder
+    }
+
+    #[test]
+    fn what_was_built_is_what_is_read() {
+        let eight = [1, 2, 3, 4, 5, 6, 7, 8];
+        let builder = built(|b| {
+            b.words(5, 0b101, &eight);
+            b.words(6, 0xff, &eight);
+            b.line(7, &eight);
+            b.zeros(9);
+            b.zeros(10);
+            b.zeros(12);
+            b.placed(13);
+        });
+        let read: Vec<_> = builder.entries().collect();
+        assert_eq!(read.len(), 5);
+        assert_eq!(read[0], (5, Change::Words { mask: 0b101, values: &[1, 3] }));
+        assert_eq!(read[1], (6, Change::Lines(&[eight, eight].concat())));
+        assert_eq!(read[2..], [(9, Change::Zeros(2)), (12, Change::Zeros(1)), (13, Change::Placed(1))]);
+    }
+
+    #[test]
+    fn runs_of_more_than_255_lines_are_several_entries() {
+        let builder = built(|b| (0..600).for_each(|line| b.zeros(line)));
+        let read: Vec<_> = builder.entries().collect();
+        assert_eq!(read, [(0, Change::Zeros(255)), (255, Change::Zeros(255)), (510, Change::Zeros(90))]);
+    }
+
+    #[test]
+    fn entries_outside_home_or_inside_the_log_or_cut_short_are_refused() {
+        let head = |kind, line, n| entry_head(kind, line, n);
+        let check = |words: &[u64], count| super::check(words, count, &(4096..8192), &(5120..6144));
+        assert_eq!(check(&[head(ZEROS, 64, 16)], 1), Ok(()));
+        assert_eq!(check(&[head(ZEROS, 64, 17)], 1), Err(0), "into the log");
+        assert_eq!(check(&[head(ZEROS, 63, 1)], 1), Err(0), "before home");
+        assert_eq!(check(&[head(ZEROS, 127, 2)], 1), Err(0), "past home");
+        assert_eq!(check(&[head(ZEROS, (1 << 48) - 1, 255)], 1), Err(0), "far past home");
+        assert_eq!(check(&[head(LINES, 64, 1), 1, 2], 1), Err(0), "cut short");
+        assert_eq!(check(&[head(WORDS, 64, 0)], 1), Err(0), "no words");
+        assert_eq!(check(&[head(9, 64, 1)], 1), Err(0), "no kind");
+        assert_eq!(check(&[head(ZEROS, 64, 1), 0], 1), Err(1), "words left over");
+        assert_eq!(check(&[], 1), Err(0), "missing");
+    }
+}

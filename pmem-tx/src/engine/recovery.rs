@@ -1,0 +1,222 @@
+//! Which records a crash left, and which of them count.
+
+use super::{
+    format::{self, Header, RECORD_HEADER, RING, RecordHeader, SLOT, STATE},
+    record::{self, Entries},
+    shortcut::{Shortcut, Shortcuts},
+};
+use crate::{Error, Result};
+use pmem_map::{LINE, Region};
+use std::{collections::BTreeMap, ops::Range};
+
+/// What opening a log had to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Records replayed. After a clean close none; after a crash a few (the window of the newest commit).
+    pub replayed: u64,
+    /// Lines that the replay stored.
+    pub lines: u64,
+    /// One copy of the log's header was damaged and was replaced from the other.
+    pub repaired_header: bool,
+}
+
+/// A record as read from media: copied first, then checked.
+pub(super) struct Found {
+    header: RecordHeader,
+    words: Vec<u64>,
+}
+
+impl Found {
+    pub(super) fn entries(&self) -> Entries<'_> {
+        Entries::new(&self.words[RECORD_HEADER / 8..], self.header.entries)
+    }
+}
+
+/// What is to be replayed.
+pub(super) struct Plan {
+    pub(super) identity: u64,
+    pub(super) generation: u32,
+    pub(super) damaged_copy: Option<u64>,
+    /// In order.
+    pub(super) records: Vec<Found>,
+}
+
+/// Bytes of the largest record of a log in `area`: three fit.
+pub(super) fn max_record(area: &Range<u64>) -> u64 {
+    let slots = (area.end - area.start - RING) / SLOT;
+    (slots / 3 * SLOT).min(u64::from(u32::MAX) & !7)
+}
+
+/// Reads the log, and decides. Stores nothing.
+pub(super) fn look(
+    region: &Region,
+    area: &Range<u64>,
+    identity: Option<u64>,
+    home: &Range<u64>,
+    shortcuts: Shortcuts,
+) -> Result<Plan> {
+    let (header, damaged_copy) = read_headers(region, area, identity)?;
+    let identity = header.identity;
+    let state = area.start + STATE;
+    let generation = format::generation_of(read_word(region, state), identity)
+        .ok_or(Error::Damaged { offset: state, what: "the generation word fails its check" })?;
+    let horizon = format::horizon_of(read_word(region, state + 8), generation)
+        .ok_or(Error::Damaged { offset: state + 8, what: "the horizon word fails its check" })?;
+    let mut scan = Scan {
+        region,
+        area,
+        identity,
+        shortcuts,
+        candidates: BTreeMap::new(),
+        read: BTreeMap::new(),
+        budget: 64 * (area.end - area.start),
+    };
+    scan.collect(generation, horizon);
+    let records = scan.select(horizon)?;
+    for found in &records {
+        let words = &found.words[RECORD_HEADER / 8..];
+        if record::check(words, found.header.entries, home, area).is_err() {
+            return Err(Error::Damaged {
+                offset: area.start,
+                what: "a record with a right checksum has an entry that is none, or is out of bounds",
+            });
+        }
+    }
+    Ok(Plan { identity, generation, damaged_copy, records })
+}
+
+fn read_headers(region: &Region, area: &Range<u64>, identity: Option<u64>) -> Result<(Header, Option<u64>)> {
+    let read = |copy: u64| {
+        let mut header = bytemuck::Zeroable::zeroed();
+        read(region, area.start + copy * LINE, bytemuck::bytes_of_mut::<Header>(&mut header));
+        header
+    };
+    let copies = [read(0), read(1)];
+    let (header, damaged) = match (copies[0].is_intact(), copies[1].is_intact()) {
+        (true, true) => (copies[0], None),
+        (true, false) => (copies[0], Some(1)),
+        (false, true) => (copies[1], Some(0)),
+        (false, false) if copies.iter().any(|copy| copy.magic == format::MAGIC) => {
+            return Err(Error::Damaged {
+                offset: area.start,
+                what: "both copies of the header fail their checksum",
+            });
+        }
+        (false, false) => return Err(Error::NotALog { offset: area.start, why: "there is no header" }),
+    };
+    header.check(area)?;
+    if identity.is_some_and(|identity| identity != header.identity) {
+        return Err(Error::Damaged { offset: area.start, what: "the log belongs to another pool" });
+    }
+    Ok((header, damaged))
+}
+
+struct Scan<'a> {
+    region: &'a Region,
+    area: &'a Range<u64>,
+    identity: u64,
+    shortcuts: Shortcuts,
+    /// Slots that start with a plausible header, by seq.
+    candidates: BTreeMap<u64, Vec<u64>>,
+    /// Those that were looked at in full.
+    read: BTreeMap<u64, Option<Found>>,
+    /// Bytes of checksums that may still be computed: a crafted ring must not take for ever.
+    budget: u64,
+}
+
+impl Scan<'_> {
+    fn collect(&mut self, generation: u32, horizon: u64) {
+        let max = max_record(self.area);
+        let slots = (self.area.end - self.area.start - RING) / SLOT;
+        for slot in 0..slots {
+            let header = self.header(slot);
+            let fits = slot + u64::from(header.length).div_ceil(SLOT) <= slots;
+            if header.is_plausible(generation, max) && header.seq > horizon && fits {
+                self.candidates.entry(header.seq).or_default().push(slot);
+            }
+        }
+    }
+
+    fn header(&self, slot: u64) -> RecordHeader {
+        let mut header = RecordHeader::default();
+        read(self.region, self.area.start + RING + slot * SLOT, bytemuck::bytes_of_mut(&mut header));
+        header
+    }
+
+    /// Whether there is a valid record `seq`.
+    fn valid(&mut self, seq: u64) -> Result<bool> {
+        if !self.read.contains_key(&seq) {
+            let mut found = None;
+            for slot in self.candidates.get(&seq).cloned().unwrap_or_default() {
+                found = self.read_record(slot)?;
+                if found.is_some() {
+                    break;
+                }
+            }
+            self.read.insert(seq, found);
+        }
+        Ok(self.read[&seq].is_some())
+    }
+
+    fn read_record(&mut self, slot: u64) -> Result<Option<Found>> {
+        let header = self.header(slot);
+        let length = u64::from(header.length);
+        self.budget = self.budget.checked_sub(length).ok_or(Error::Damaged {
+            offset: self.area.start + RING,
+            what: "the ring is full of records that fail their checksum",
+        })?;
+        let mut words = vec![0u64; length as usize / 8];
+        read(self.region, self.area.start + RING + slot * SLOT, bytemuck::cast_slice_mut(&mut words));
+        let sum = std::mem::replace(&mut words[0], format::seed(self.identity, slot));
+        if format::checksum(&words) != sum && !self.shortcuts.has(Shortcut::NoChecksum) {
+            return Ok(None);
+        }
+        Ok(Some(Found { header, words }))
+    }
+
+    /// The newest commit is the largest c for which every seq in [max(from(c), horizon + 1), c] is valid.
+    fn select(&mut self, horizon: u64) -> Result<Vec<Found>> {
+        let seqs: Vec<u64> = self.candidates.keys().rev().copied().collect();
+        if self.shortcuts.has(Shortcut::ReplayAllValid) || self.shortcuts.has(Shortcut::NewestValidIsCommit) {
+            return self.select_wrongly(&seqs);
+        }
+        'commits: for &seq in &seqs {
+            if !self.valid(seq)? {
+                continue;
+            }
+            let from = self.read[&seq].as_ref().expect("valid").header.from().max(horizon + 1);
+            for earlier in (from..seq).rev() {
+                if !self.valid(earlier)? {
+                    continue 'commits;
+                }
+            }
+            return Ok((from..=seq).map(|seq| self.read.remove(&seq).flatten().expect("valid")).collect());
+        }
+        Ok(Vec::new())
+    }
+
+    /// Two rules that look plausible.
+    fn select_wrongly(&mut self, seqs: &[u64]) -> Result<Vec<Found>> {
+        let mut valid = Vec::new();
+        for &seq in seqs {
+            if self.valid(seq)? {
+                valid.push(seq);
+            }
+        }
+        if self.shortcuts.has(Shortcut::NewestValidIsCommit) {
+            valid.truncate(1);
+        }
+        valid.reverse();
+        Ok(valid.into_iter().map(|seq| self.read.remove(&seq).flatten().expect("valid")).collect())
+    }
+}
+
+fn read(region: &Region, at: u64, into: &mut [u8]) {
+    // SAFETY: the log's area (callers), which nobody else uses while it is being opened.
+    unsafe { region.load(at, into) }
+}
+
+fn read_word(region: &Region, at: u64) -> u64 {
+    // SAFETY: as in `read`.
+    unsafe { region.load_word(at) }
+}

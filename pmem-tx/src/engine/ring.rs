@@ -1,0 +1,78 @@
+//! Which slots of the ring are still needed, and where the next record goes.
+
+use std::collections::VecDeque;
+
+struct Live {
+    seq: u64,
+    first: u64,
+    count: u64,
+}
+
+/// Volatile view of the ring's slots.
+pub(super) struct Ring {
+    slots: u64,
+    next: u64,
+    /// Records that a recovery may need, oldest first.
+    live: VecDeque<Live>,
+}
+
+impl Ring {
+    pub(super) fn new(slots: u64) -> Ring {
+        Ring { slots, next: 0, live: VecDeque::with_capacity(64) }
+    }
+
+    /// Records below `seq` are needed no more.
+    pub(super) fn release_below(&mut self, seq: u64) {
+        while self.live.front().is_some_and(|oldest| oldest.seq < seq) {
+            self.live.pop_front();
+        }
+    }
+
+    /// First slot for a record of `count` slots, or `None` if live records are in the way.
+    pub(super) fn place(&self, count: u64) -> Option<u64> {
+        let first = if self.next + count <= self.slots { self.next } else { 0 };
+        let clear =
+            self.live.iter().all(|live| live.first + live.count <= first || first + count <= live.first);
+        clear.then_some(first)
+    }
+
+    /// As [`place`](Ring::place), whatever is in the way.
+    pub(super) fn place_regardless(&self, count: u64) -> u64 {
+        if self.next + count <= self.slots { self.next } else { 0 }
+    }
+
+    /// The record `seq` was written there.
+    pub(super) fn took(&mut self, seq: u64, first: u64, count: u64) {
+        self.next = first + count;
+        self.live.push_back(Live { seq, first, count });
+    }
+
+    pub(super) fn slots_in_use(&self) -> u64 {
+        self.live.iter().map(|live| live.count).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_placed_over_only_when_its_record_was_released() {
+        let mut ring = Ring::new(15);
+        for seq in 1..=3 {
+            let first = ring.place(5).unwrap();
+            assert_eq!(first, (seq - 1) * 5);
+            ring.took(seq, first, 5);
+        }
+        assert_eq!(ring.place(1), None);
+        ring.release_below(2);
+        assert_eq!(ring.place(6), None);
+        let first = ring.place(5).unwrap();
+        assert_eq!(first, 0);
+        ring.took(4, first, 5);
+        assert_eq!(ring.place(1), None);
+        ring.release_below(3);
+        assert_eq!(ring.place(1), Some(5));
+        assert_eq!(ring.slots_in_use(), 10);
+    }
+}

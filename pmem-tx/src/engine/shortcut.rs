@@ -1,0 +1,57 @@
+//! Shortcuts through the protocol, each of them wrong: switches for the tests that prove the crash exploration
+//! finds what they break. Never set outside tests.
+
+/// One way to get the protocol wrong.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Shortcut {
+    /// Checkpoint: the horizon is stored under the drain of the applied lines.
+    CheckpointOneDrain,
+    /// Applied lines are never flushed.
+    AppliedNeverFlushed,
+    /// Applied lines are flushed by the thread that applies, drained by whoever commits next.
+    FlushAtApply,
+    /// Every record goes to the ring's first slot.
+    OneSlot,
+    /// Slots are overwritten without asking whether their record is still needed.
+    NoSpaceCheck,
+    /// Recovery: the new generation is stored under the replay's drain.
+    GenerationUnderReplayDrain,
+    /// Recovery: seq restarts at 1 in the old generation.
+    NoNewGeneration,
+    /// Recovery: the replay is not drained before the first commit.
+    ReplayNotDrained,
+    /// Recovery: every valid record is replayed, not just the window.
+    ReplayAllValid,
+    /// Recovery: the newest valid record is the newest commit, whatever its window says.
+    NewestValidIsCommit,
+    /// Fresh blocks written in place are not drained before the record.
+    PlacedNotDrained,
+    /// Fresh blocks are written in place although the window still covers them.
+    PlacedWithoutFlush,
+    /// A transaction is rolled back after its record was written; its seq is used again.
+    AbortAfterRecord,
+    /// A transaction is acknowledged before the drain.
+    AcknowledgeBeforeDrain,
+    /// Values are applied before the record is drained.
+    ApplyBeforeDrain,
+    /// The record's checksum is not verified.
+    NoChecksum,
+}
+
+/// A set of [`Shortcut`]s, normally empty.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shortcuts(u32);
+
+impl Shortcuts {
+    /// One shortcut.
+    pub const fn one(shortcut: Shortcut) -> Shortcuts {
+        Shortcuts(1 << shortcut as u32)
+    }
+    #[inline]
+    pub(super) fn has(self, shortcut: Shortcut) -> bool {
+        self.0 != 0 && self.0 >> shortcut as u32 & 1 == 1
+    }
+}

@@ -1,0 +1,501 @@
+//! What a transaction has changed and not committed: shadows of blocks, in DRAM.
+//!
+//! A *block* is a range of the mapping that is shadowed as a whole: an allocated block of a pool, a line of its
+//! metadata, a page of a bare mapping. Whoever uses a write set says which block a byte belongs to, and always says
+//! the same; blocks do not overlap. So shadows never have to be merged, and never move: an address that was given
+//! out is good until [`WriteSet::clear`].
+//!
+//! A shadow's buffer is reserved at once and copied lazily, a line at a time, as lines are asked for. Only lines
+//! asked for by [`write`](WriteSet::write) are compared with the mapping at commit, and of those only the words that
+//! differ are logged. (A word that is equal needs no logging: every store to it came through a record, so a replay
+//! of the window gives it the value it has now.) Lines of a fresh block are logged whole: what the mapping holds
+//! there may not be durable.
+//!
+//! A shadow has one owner. On a damaged pool two objects may refer to the same block; the second one gets
+//! [`Conflict`], never the other's bytes, so that safe code cannot hold `&T` and `&mut T` to one place.
+
+use super::{arena::Arena, record::Builder};
+use pmem_map::{LINE, Region};
+use std::{ops::Range, ptr::NonNull, sync::Arc};
+
+/// The block's shadow belongs to another owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict;
+
+/// Where the bytes that a reader asks for are.
+#[derive(Clone, Copy, Debug)]
+pub enum Found {
+    /// In the mapping: nothing of them is changed.
+    Mapping,
+    /// At this address, all of them.
+    Shadow(NonNull<u8>),
+    /// Partly here, partly there: [`WriteSet::fill`] brings them together.
+    Mixed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The block exists; changed words are logged.
+    Changed,
+    /// The block was allocated by this transaction.
+    Fresh,
+    /// The block was freed by this transaction.
+    Discarded,
+}
+
+/// One bit for each line of a block.
+enum Lines {
+    Few(u64),
+    Many(Box<[u64]>),
+}
+
+impl Lines {
+    fn none(count: usize) -> Lines {
+        if count <= 64 { Lines::Few(0) } else { Lines::Many(vec![0; count.div_ceil(64)].into()) }
+    }
+    #[inline]
+    fn has(&self, line: usize) -> bool {
+        match self {
+            Lines::Few(bits) => bits >> line & 1 == 1,
+            Lines::Many(bits) => bits[line / 64] >> (line % 64) & 1 == 1,
+        }
+    }
+    #[inline]
+    fn set(&mut self, line: usize) {
+        match self {
+            Lines::Few(bits) => *bits |= 1 << line,
+            Lines::Many(bits) => bits[line / 64] |= 1 << (line % 64),
+        }
+    }
+    fn words(&self) -> &[u64] {
+        match self {
+            Lines::Few(bits) => std::slice::from_ref(bits),
+            Lines::Many(bits) => bits,
+        }
+    }
+}
+
+struct Shadow {
+    block: Range<u64>,
+    bytes: NonNull<u8>,
+    owner: u32,
+    state: State,
+    /// Lines that were copied from the mapping.
+    valid: Lines,
+    /// Lines that may have been changed. Unused in a fresh block.
+    marked: Lines,
+}
+
+impl Shadow {
+    fn first_line(&self) -> u64 {
+        self.block.start / LINE
+    }
+
+    /// Numbers, within the block, of the lines that `at..at + len` touches.
+    #[inline]
+    fn lines(&self, at: u64, len: u64) -> Range<usize> {
+        let first = self.first_line();
+        let last = if len == 0 { at } else { at + len - 1 };
+        (at / LINE - first) as usize..(last / LINE - first) as usize + 1
+    }
+
+    #[inline]
+    fn address(&self, at: u64) -> NonNull<u8> {
+        debug_assert!(self.block.contains(&at) || at == self.block.end);
+        // SAFETY: `at` is inside the block (callers check), and the buffer is as long as the block.
+        unsafe { self.bytes.add((at - self.block.start) as usize) }
+    }
+
+    /// The part of line `line` (a number within the block) that belongs to the block.
+    #[inline]
+    fn line_range(&self, line: usize) -> Range<u64> {
+        let start = (self.first_line() + line as u64) * LINE;
+        start.max(self.block.start)..(start + LINE).min(self.block.end)
+    }
+
+    /// Copies a line from the mapping, if it was not copied yet.
+    #[inline]
+    fn copy_line(&mut self, region: &Region, line: usize) {
+        if !self.valid.has(line) {
+            let part = self.line_range(line);
+            // SAFETY: the part is inside the block, hence inside the mapping and the buffer; committed bytes
+            // stand still while a transaction is open (the contract of `Log`); nobody was given an address
+            // inside this line of the buffer yet.
+            unsafe {
+                let from = region.base().add(part.start as usize);
+                from.copy_to_nonoverlapping(self.address(part.start), (part.end - part.start) as usize);
+            }
+            self.valid.set(line);
+        }
+    }
+}
+
+/// Shadows of blocks, by the offset of the block's first byte.
+pub struct WriteSet {
+    region: Arc<Region>,
+    shadows: Vec<Shadow>,
+    arena: Arena,
+    /// Open addressing: (round, index into `shadows`); an entry of another round is free.
+    table: Box<[(u32, u32)]>,
+    round: u32,
+    /// One bit for each of 64 classes of block starts: most look-ups of unchanged blocks end here.
+    filter: u64,
+    fresh_bytes: u64,
+}
+
+#[inline]
+fn hash(block: u64) -> u64 {
+    (block >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+impl WriteSet {
+    pub(super) fn new(region: Arc<Region>) -> WriteSet {
+        WriteSet {
+            region,
+            shadows: Vec::with_capacity(64),
+            arena: Arena::new(),
+            table: vec![(0, 0); 256].into(),
+            round: 1,
+            filter: 0,
+            fresh_bytes: 0,
+        }
+    }
+
+    /// Whether nothing was changed, allocated or freed.
+    pub fn is_empty(&self) -> bool {
+        self.shadows.is_empty()
+    }
+
+    /// Bytes of blocks allocated by this transaction.
+    pub fn fresh_bytes(&self) -> u64 {
+        self.fresh_bytes
+    }
+
+    /// Forgets everything. References into shadows must be gone: `&mut self` is how users prove it.
+    pub fn clear(&mut self) {
+        if self.shadows.is_empty() {
+            return;
+        }
+        self.shadows.clear();
+        self.arena.reset();
+        self.filter = 0;
+        self.fresh_bytes = 0;
+        self.round = self.round.wrapping_add(1);
+        if self.round == 0 {
+            self.table.fill((0, 0));
+            self.round = 1;
+        }
+    }
+
+    #[inline]
+    fn find(&self, block: u64) -> Option<usize> {
+        let hash = hash(block);
+        if self.filter >> (hash >> 58) & 1 == 0 {
+            return None;
+        }
+        let mask = self.table.len() - 1;
+        let mut at = (hash >> 32) as usize & mask;
+        loop {
+            let (round, index) = self.table[at];
+            if round != self.round {
+                return None;
+            }
+            if self.shadows[index as usize].block.start == block {
+                return Some(index as usize);
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn enter(&mut self, block: u64, index: usize) {
+        let mask = self.table.len() - 1;
+        let hash = hash(block);
+        let mut at = (hash >> 32) as usize & mask;
+        while self.table[at].0 == self.round {
+            at = (at + 1) & mask;
+        }
+        self.table[at] = (self.round, index as u32);
+        self.filter |= 1 << (hash >> 58);
+    }
+
+    fn add(&mut self, block: Range<u64>, owner: u32, state: State) -> usize {
+        if self.shadows.len() * 2 >= self.table.len() {
+            self.table = vec![(0, 0); self.table.len() * 2].into();
+            self.round = 1;
+            for i in 0..self.shadows.len() {
+                self.enter(self.shadows[i].block.start, i);
+            }
+        }
+        let index = self.shadows.len();
+        self.enter(block.start, index);
+        let bytes = self.arena.take((block.end - block.start) as usize, block.start);
+        let lines = (block.end.div_ceil(LINE) - block.start / LINE) as usize;
+        let (valid, marked) = (Lines::none(lines), Lines::none(lines));
+        self.shadows.push(Shadow { block, bytes, owner, state, valid, marked });
+        index
+    }
+
+    fn owned(&self, index: usize, owner: u32) -> Result<&Shadow, Conflict> {
+        let shadow = &self.shadows[index];
+        if shadow.owner == owner { Ok(shadow) } else { Err(Conflict) }
+    }
+
+    /// Whether `block_start` was allocated (`Some(true)`), changed (`Some(false)`) or freed (`Some(false)`) by this
+    /// transaction; `None` if it was not touched.
+    pub fn is_fresh(&self, block_start: u64) -> Option<bool> {
+        self.find(block_start).map(|i| self.shadows[i].state == State::Fresh)
+    }
+
+    /// Where `owner` reads `len` bytes at `at` of the block that starts at `block_start`. The range must be inside
+    /// the block.
+    #[inline]
+    pub fn read(&self, block_start: u64, at: u64, len: u64, owner: u32) -> Result<Found, Conflict> {
+        let Some(index) = self.find(block_start) else { return Ok(Found::Mapping) };
+        let shadow = self.owned(index, owner)?;
+        assert!(at >= shadow.block.start && at + len <= shadow.block.end);
+        if shadow.state == State::Fresh {
+            return Ok(Found::Shadow(shadow.address(at)));
+        }
+        let lines = shadow.lines(at, len);
+        let count = lines.len();
+        match lines.filter(|&line| shadow.valid.has(line)).count() {
+            0 => Ok(Found::Mapping),
+            n if n == count => Ok(Found::Shadow(shadow.address(at))),
+            _ => Ok(Found::Mixed),
+        }
+    }
+
+    /// As [`read`](WriteSet::read), with the missing lines copied into the shadow.
+    pub fn fill(
+        &mut self,
+        block_start: u64,
+        at: u64,
+        len: u64,
+        owner: u32,
+    ) -> Result<Option<NonNull<u8>>, Conflict> {
+        let Some(index) = self.find(block_start) else { return Ok(None) };
+        self.owned(index, owner)?;
+        let shadow = &mut self.shadows[index];
+        assert!(at >= shadow.block.start && at + len <= shadow.block.end);
+        if shadow.state != State::Fresh {
+            for line in shadow.lines(at, len) {
+                shadow.copy_line(&self.region, line);
+            }
+        }
+        Ok(Some(shadow.address(at)))
+    }
+
+    /// Where `owner` changes `len` bytes at `at` of `block`. The lines touched are compared and logged at commit.
+    ///
+    /// # Panics
+    ///
+    /// The range is outside the block, or the block is outside the mapping or not made of words.
+    #[inline]
+    pub fn write(
+        &mut self,
+        block: Range<u64>,
+        at: u64,
+        len: u64,
+        owner: u32,
+    ) -> Result<NonNull<u8>, Conflict> {
+        assert!(at >= block.start && at + len <= block.end);
+        let index = match self.find(block.start) {
+            Some(index) => {
+                self.owned(index, owner)?;
+                index
+            }
+            None => {
+                self.check_block(&block);
+                self.add(block, owner, State::Changed)
+            }
+        };
+        let shadow = &mut self.shadows[index];
+        assert!(at + len <= shadow.block.end);
+        if shadow.state != State::Fresh {
+            for line in shadow.lines(at, len) {
+                shadow.copy_line(&self.region, line);
+                shadow.marked.set(line);
+            }
+        }
+        Ok(shadow.address(at))
+    }
+
+    fn check_block(&self, block: &Range<u64>) {
+        assert!(
+            block.start % 8 == 0
+                && block.end % 8 == 0
+                && block.start < block.end
+                && block.end <= self.region.len(),
+            "block {block:?} of a mapping of {} bytes",
+            self.region.len()
+        );
+    }
+
+    /// A block that this transaction allocated: zeroed; all of it is logged, or written in place.
+    ///
+    /// A block that this transaction freed may not be allocated again by it: [`Conflict`].
+    pub fn fresh(&mut self, block: Range<u64>, owner: u32) -> Result<(), Conflict> {
+        self.check_block(&block);
+        if self.find(block.start).is_some() {
+            return Err(Conflict);
+        }
+        let len = block.end - block.start;
+        let index = self.add(block, owner, State::Fresh);
+        self.fresh_bytes += len;
+        // SAFETY: the buffer has `len` bytes, and nobody knows it yet.
+        unsafe { self.shadows[index].bytes.write_bytes(0, len as usize) };
+        Ok(())
+    }
+
+    /// The block was freed by `owner`: its changes will not be logged. Its shadow stays, for references may live.
+    pub fn discard(&mut self, block: Range<u64>, owner: u32) -> Result<(), Conflict> {
+        match self.find(block.start) {
+            Some(index) => {
+                self.owned(index, owner)?;
+                let shadow = &mut self.shadows[index];
+                if shadow.state == State::Fresh {
+                    self.fresh_bytes -= shadow.block.end - shadow.block.start;
+                    // All lines are valid: later reads of stale references find them.
+                    for line in 0..(shadow.block.end.div_ceil(LINE) - shadow.first_line()) as usize {
+                        shadow.valid.set(line);
+                    }
+                }
+                shadow.state = State::Discarded;
+            }
+            None => {
+                self.check_block(&block);
+                self.add(block, owner, State::Discarded);
+            }
+        }
+        Ok(())
+    }
+
+    /// The owner of metadata words, which are shadowed by line.
+    const METADATA: u32 = 0;
+
+    /// A metadata word, with this transaction's changes.
+    ///
+    /// # Panics
+    ///
+    /// `at` is no multiple of 8, or outside the mapping, or in a block that an owner other than 0 has changed.
+    #[inline]
+    pub fn word(&self, at: u64) -> u64 {
+        match self.read(at & !(LINE - 1), at, 8, Self::METADATA).expect("metadata has one owner") {
+            // SAFETY: committed bytes stand still while a transaction is open (the contract of `Log`).
+            Found::Mapping => unsafe { self.region.load_word(at) },
+            // SAFETY: 8 valid bytes of a shadow, aligned as `at` is; no reference to them exists, for metadata
+            // is reached through this function and the next only.
+            Found::Shadow(word) => u64::from_le(unsafe { word.cast::<u64>().read() }),
+            Found::Mixed => unreachable!("a word is in one line"),
+        }
+    }
+
+    /// Changes a metadata word.
+    ///
+    /// # Panics
+    ///
+    /// As [`word`](WriteSet::word).
+    #[inline]
+    pub fn set_word(&mut self, at: u64, value: u64) {
+        assert!(at % 8 == 0, "word at {at}");
+        let line = at & !(LINE - 1);
+        let word = self.write(line..line + LINE, at, 8, Self::METADATA).expect("metadata has one owner");
+        // SAFETY: as in `word`.
+        unsafe { word.cast::<u64>().write(value.to_le()) };
+    }
+
+    /// Fresh blocks that are whole lines and at least this long may be written in place instead of logged.
+    const PLACEABLE: u64 = 1024;
+
+    /// The fresh blocks to write in place before the record.
+    pub(super) fn placeable(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.shadows.iter().filter(|shadow| shadow.is_placeable()).map(|shadow| {
+            let len = (shadow.block.end - shadow.block.start) as usize;
+            // SAFETY: a fresh block's buffer is initialised, `len` long, and committed by a caller that holds the
+            // write set exclusively or through a transaction that is consumed: no `&mut` into it is alive.
+            (shadow.block.start, unsafe { std::slice::from_raw_parts(shadow.bytes.as_ptr(), len) })
+        })
+    }
+
+    /// Blocks whose content a committed record has as written in place.
+    pub(crate) fn placed(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.placeable()
+    }
+
+    /// Appends what changed to a record. `placed`: placeable blocks were written in place.
+    pub(super) fn encode(&self, record: &mut Builder, placed: bool) {
+        for shadow in &self.shadows {
+            match shadow.state {
+                State::Discarded => {}
+                State::Changed => self.encode_changed(shadow, record),
+                State::Fresh if placed && shadow.is_placeable() => {
+                    (shadow.block.start / LINE..shadow.block.end / LINE).for_each(|line| record.placed(line));
+                }
+                State::Fresh => encode_fresh(shadow, record),
+            }
+        }
+    }
+
+    fn encode_changed(&self, shadow: &Shadow, record: &mut Builder) {
+        for (i, &bits) in shadow.marked.words().iter().enumerate() {
+            let mut rest = bits;
+            while rest != 0 {
+                let line = i * 64 + rest.trailing_zeros() as usize;
+                rest &= rest - 1;
+                let part = shadow.line_range(line);
+                let (new, covered) = line_words(shadow.address(part.start), &part);
+                // SAFETY: the part is inside the mapping; committed bytes stand still (the contract of `Log`).
+                let (old, _) = line_words(unsafe { self.region.base().add(part.start as usize) }, &part);
+                let mut mask = 0;
+                for word in 0..8 {
+                    mask |= u8::from(new[word] != old[word]) << word;
+                }
+                if mask & covered != 0 {
+                    record.words(part.start / LINE, mask & covered, &new);
+                }
+            }
+        }
+    }
+}
+
+fn encode_fresh(shadow: &Shadow, record: &mut Builder) {
+    for line in 0..(shadow.block.end.div_ceil(LINE) - shadow.first_line()) as usize {
+        let part = shadow.line_range(line);
+        let (words, covered) = line_words(shadow.address(part.start), &part);
+        if covered != 0xff {
+            record.words(part.start / LINE, covered, &words);
+        } else if words == [0; 8] {
+            record.zeros(part.start / LINE);
+        } else {
+            record.line(part.start / LINE, &words);
+        }
+    }
+}
+
+impl Shadow {
+    fn is_placeable(&self) -> bool {
+        self.state == State::Fresh
+            && self.block.start % LINE == 0
+            && self.block.end % LINE == 0
+            && self.block.end - self.block.start >= WriteSet::PLACEABLE
+    }
+}
+
+/// The words of one line of which `part` is at `from`, each at its place in the line; and which those are.
+#[inline]
+fn line_words(from: NonNull<u8>, part: &Range<u64>) -> ([u64; 8], u8) {
+    let mut words = [0u64; 8];
+    let (first, len) = ((part.start % LINE) as usize, (part.end - part.start) as usize);
+    debug_assert!(first + len <= 64 && first % 8 == 0 && len % 8 == 0);
+    if len == 64 {
+        // SAFETY: `from` is readable for the part (both callers), which is the whole line, and aligned to 8.
+        words = unsafe { from.cast::<[u64; 8]>().read() };
+        return (words, 0xff);
+    }
+    // SAFETY: as above for `len` bytes, and `first + len` is at most 64.
+    unsafe {
+        let to = words.as_mut_ptr().cast::<u8>().add(first);
+        from.as_ptr().copy_to_nonoverlapping(to, len);
+    }
+    (words, ((1u16 << (len / 8)) - 1 << (first / 8)) as u8)
+}

@@ -1,0 +1,216 @@
+//! A log area in a mapping, and the mapping.
+
+use crate::{
+    Error, Result, Subscriber, Tx,
+    engine::{Log, LogOptions, LogStats, Recovery, Shortcuts, WriteSet},
+};
+use parking_lot::{Condvar, Mutex};
+use pmem_map::{Mapping, Region};
+use std::{
+    hash::{BuildHasher, RandomState},
+    ops::Range,
+    sync::Arc,
+    thread::{self, ThreadId},
+};
+
+/// How to create or open a [`Journal`].
+#[derive(Clone, Debug, Default)]
+pub struct JournalOptions {
+    log: LogOptions,
+}
+
+impl JournalOptions {
+    /// Flush applied lines at the very next commit.
+    pub fn new() -> JournalOptions {
+        JournalOptions::default()
+    }
+
+    /// Flush applied lines with every `commits`-th commit, each line once: cheaper where the same lines change again
+    /// and again, at the price of a longer replay after a crash. At least 1.
+    pub fn flush_interval(mut self, commits: u32) -> JournalOptions {
+        self.log.flush_interval = commits.max(1);
+        self
+    }
+
+    #[doc(hidden)]
+    pub fn shortcuts(mut self, shortcuts: Shortcuts) -> JournalOptions {
+        self.log.shortcuts = shortcuts;
+        self
+    }
+
+    /// Formats a log in `log`, a range of the mapping aligned to 64, of at least 4,096 bytes; the rest is the
+    /// program's, and is left as it is. A record may be a third of it. Durable on return. 2 drains.
+    pub fn create(&self, mapping: Mapping, log: Range<u64>) -> Result<Journal> {
+        let region = Arc::new(mapping.into_region());
+        let identity = RandomState::new().hash_one(std::process::id());
+        // SAFETY: the mapping was taken by value, so from here on its bytes are reached through the journal alone; it
+        // hands out references only as borrows of a transaction, and the log stores only in `Tx::commit`, which
+        // consumes it, or while no transaction is open.
+        let log = unsafe { Log::create(region, log, identity, self.log.clone()) }?;
+        Ok(Journal::new(log, Recovery::default()))
+    }
+
+    /// Opens the log in `log`, and recovers: what was committed is there, what was not has left no trace.
+    /// 2 drains.
+    pub fn open(&self, mapping: Mapping, log: Range<u64>) -> Result<Journal> {
+        let region = Arc::new(mapping.into_region());
+        let home = 0..region.len();
+        // SAFETY: as in `create`.
+        let (log, recovery) = unsafe { Log::open(region, log, None, home, self.log.clone()) }?;
+        Ok(Journal::new(log, recovery))
+    }
+
+    /// Opens the log in `log`, or creates one if the bytes there are all zero, as in a new file.
+    pub fn open_or_create(&self, mapping: Mapping, log: Range<u64>) -> Result<Journal> {
+        let range = usize::try_from(log.start).ok().zip(usize::try_from(log.end).ok());
+        let area = range.and_then(|(start, end)| mapping.as_slice().get(start..end));
+        match area {
+            Some(bytes) if bytes.iter().all(|byte| *byte == 0) => self.create(mapping, log),
+            _ => self.open(mapping, log),
+        }
+    }
+}
+
+/// A log area in a mapping, and the mapping.
+///
+/// Takes the mapping by value: afterwards every store goes through transactions, one at a time. Dropping it closes it
+/// cleanly (a checkpoint), so that the next open has nothing to replay.
+pub struct Journal {
+    region: Arc<Region>,
+    recovery: Recovery,
+    slot: Mutex<Slot>,
+    free: Condvar,
+}
+
+struct Slot {
+    /// Away while a transaction has it.
+    writer: Option<Box<Writer>>,
+    holder: Option<ThreadId>,
+}
+
+/// What a transaction takes along: nobody else can commit.
+pub(crate) struct Writer {
+    pub(crate) log: Log,
+    pub(crate) set: WriteSet,
+}
+
+impl Journal {
+    /// [`JournalOptions::create`] with the default options.
+    pub fn create(mapping: Mapping, log: Range<u64>) -> Result<Journal> {
+        JournalOptions::new().create(mapping, log)
+    }
+
+    /// [`JournalOptions::open`] with the default options.
+    pub fn open(mapping: Mapping, log: Range<u64>) -> Result<Journal> {
+        JournalOptions::new().open(mapping, log)
+    }
+
+    /// [`JournalOptions::open_or_create`] with the default options.
+    pub fn open_or_create(mapping: Mapping, log: Range<u64>) -> Result<Journal> {
+        JournalOptions::new().open_or_create(mapping, log)
+    }
+
+    fn new(log: Log, recovery: Recovery) -> Journal {
+        let region = log.region().clone();
+        let set = log.write_set();
+        let slot = Slot { writer: Some(Box::new(Writer { log, set })), holder: None };
+        Journal { region, recovery, slot: Mutex::new(slot), free: Condvar::new() }
+    }
+
+    /// Begins a transaction; waits while another one is open. [`Error::WouldDeadlock`] if it was this thread that
+    /// began it.
+    pub fn begin(&self) -> Result<Tx<'_>> {
+        Ok(Tx::new(self, self.take()?))
+    }
+
+    /// Runs `body` in a transaction: commits on `Ok`, rolls back on `Err` and on panic. One drain.
+    pub fn write<R>(&self, body: impl FnOnce(&mut Tx<'_>) -> Result<R>) -> Result<R> {
+        let mut tx = self.begin()?;
+        let result = body(&mut tx)?;
+        tx.commit()?;
+        Ok(result)
+    }
+
+    /// Retires the log's records: a crash after this has nothing to replay. 2 drains, or none.
+    pub fn checkpoint(&self) -> Result<()> {
+        let mut writer = self.take()?;
+        let result = writer.log.checkpoint();
+        self.put_back(writer);
+        result
+    }
+
+    /// Tells `subscriber` every record that is committed from now on.
+    pub fn subscribe(&self, subscriber: Arc<dyn Subscriber>) -> Result<()> {
+        let mut writer = self.take()?;
+        writer.log.subscribe(subscriber);
+        self.put_back(writer);
+        Ok(())
+    }
+
+    /// What opening had to do.
+    pub fn recovery(&self) -> Recovery {
+        self.recovery
+    }
+
+    /// What the log has done and holds. Waits for an open transaction.
+    pub fn stats(&self) -> Result<LogStats> {
+        let writer = self.take()?;
+        let stats = writer.log.stats();
+        self.put_back(writer);
+        Ok(stats)
+    }
+
+    /// The bytes below: length, granularity, durability, counters.
+    pub fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// Closes cleanly, and gives the mapping back. 2 drains, or none.
+    pub fn close(mut self) -> Result<Mapping> {
+        self.checkpoint()?;
+        let region = self.region.clone();
+        self.slot.get_mut().writer = None;
+        drop(self);
+        let region =
+            Arc::into_inner(region).expect("the log and its write set were dropped, transactions borrow");
+        // SAFETY: nobody else has the region, and transactions, whose borrows lend references, are gone.
+        Ok(unsafe { Mapping::from_region(region) })
+    }
+
+    fn take(&self) -> Result<Box<Writer>> {
+        let mut slot = self.slot.lock();
+        loop {
+            if let Some(writer) = slot.writer.take() {
+                slot.holder = Some(thread::current().id());
+                return Ok(writer);
+            }
+            if slot.holder == Some(thread::current().id()) {
+                return Err(Error::WouldDeadlock);
+            }
+            self.free.wait(&mut slot);
+        }
+    }
+
+    pub(crate) fn put_back(&self, writer: Box<Writer>) {
+        let mut slot = self.slot.lock();
+        slot.writer = Some(writer);
+        slot.holder = None;
+        drop(slot);
+        self.free.notify_one();
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Some(writer) = &mut self.slot.get_mut().writer {
+            // Only tidiness: without it, the next open replays. A poisoned log refuses.
+            let _ = writer.log.checkpoint();
+        }
+    }
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("region", &self.region).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,211 @@
+//! A transaction over the bytes of a journal's mapping.
+
+use crate::{
+    Error, Journal, Result,
+    engine::{Found, WriteSet},
+    journal::Writer,
+};
+use parking_lot::Mutex;
+use pmem_map::{Bytes, PAGE};
+use std::{any::type_name, ops::Range, slice};
+
+/// A transaction over the bytes of a journal's mapping. Dropping it rolls back.
+///
+/// `Send`: it may begin on one thread and commit on another. Offsets are bytes from the mapping's start; overlapping
+/// reads and writes of any sizes see each other as they would in a byte array.
+#[must_use = "dropping a transaction rolls it back"]
+pub struct Tx<'j> {
+    journal: &'j Journal,
+    /// There until commit or drop.
+    writer: Option<Box<Writer>>,
+    /// Copies of ranges that are partly changed: lent out by `read`, dropped at the next change.
+    scratch: Mutex<Vec<Box<[u128]>>>,
+}
+
+/// The one owner there is.
+const OWNER: u32 = 1;
+
+impl<'j> Tx<'j> {
+    pub(crate) fn new(journal: &'j Journal, writer: Box<Writer>) -> Tx<'j> {
+        Tx { journal, writer: Some(writer), scratch: Mutex::new(Vec::new()) }
+    }
+
+    fn writer(&self) -> &Writer {
+        self.writer.as_deref().expect("there until commit")
+    }
+
+    fn set_mut(&mut self) -> &mut WriteSet {
+        &mut self.writer.as_deref_mut().expect("there until commit").set
+    }
+
+    fn check(&self, at: u64, len: u64, expected: &'static str) -> Result<()> {
+        let invalid = |why| Err(Error::Invalid { offset: at, expected, why });
+        if self.journal.region().check(at, len).is_err() {
+            return invalid("past the end of the mapping");
+        }
+        let log = self.writer().log.area();
+        if at < log.end && at + len > log.start {
+            return invalid("inside the log");
+        }
+        Ok(())
+    }
+
+    /// `len` bytes at `at`, with this transaction's changes.
+    pub fn bytes(&self, at: u64, len: u64) -> Result<&[u8]> {
+        self.check(at, len, "bytes")?;
+        self.located(at, len, 1)
+    }
+
+    /// The value at offset `at`, with this transaction's changes. Checked: bounds, alignment, bits.
+    pub fn read<T: Bytes>(&self, at: u64) -> Result<&T> {
+        let expected = type_name::<T>();
+        self.check(at, size_of::<T>() as u64, expected)?;
+        let bytes = self.located(at, size_of::<T>() as u64, align_of::<T>() as u64)?;
+        bytemuck::checked::try_from_bytes(bytes).map_err(|_| Error::Invalid {
+            offset: at,
+            expected,
+            why: "misaligned, or not a value of the type",
+        })
+    }
+
+    /// Bytes of a checked range, in one piece.
+    fn located(&self, at: u64, len: u64, align: u64) -> Result<&[u8]> {
+        let set = &self.writer().set;
+        let one = |page: u64, at, len| set.read(page, at, len, OWNER).expect("one owner");
+        let found = if set.is_empty() || len == 0 {
+            Found::Mapping
+        } else if at / PAGE == (at + len - 1) / PAGE {
+            one(at & !(PAGE - 1), at, len)
+        } else if pieces(at, len)
+            .all(|(page, piece)| matches!(one(page, piece.start, piece.end - piece.start), Found::Mapping))
+        {
+            Found::Mapping
+        } else {
+            Found::Mixed
+        };
+        let address = match found {
+            // SAFETY: in bounds (`check`).
+            Found::Mapping => unsafe { self.journal.region().base().add(at as usize) },
+            Found::Shadow(address) => address,
+            Found::Mixed => return self.gathered(at, len, align),
+        };
+        // SAFETY: readable for `len` bytes. In the mapping: nobody stores there while a transaction is open. In a
+        // shadow: it stands still until `&mut self`, which the result's borrow excludes.
+        Ok(unsafe { slice::from_raw_parts(address.as_ptr(), len as usize) })
+    }
+
+    /// A copy of a range that is partly changed, kept until the next change.
+    #[cold]
+    fn gathered(&self, at: u64, len: u64, align: u64) -> Result<&[u8]> {
+        if align > 16 {
+            let why = "more than 16 bytes of alignment, and partly changed";
+            return Err(Error::Invalid { offset: at, expected: "bytes", why });
+        }
+        let mut copy = vec![0u128; (len as usize).div_ceil(16)].into_boxed_slice();
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut copy);
+        for (page, piece) in pieces(at, len) {
+            // Line by line: a line is changed as a whole, or not at all.
+            let mut from = piece.start;
+            while from < piece.end {
+                let to = (from / 64 * 64 + 64).min(piece.end);
+                let address = match self.writer().set.read(page, from, to - from, OWNER).expect("one owner") {
+                    Found::Shadow(address) => address,
+                    // SAFETY: in bounds (`check`).
+                    _ => unsafe { self.journal.region().base().add(from as usize) },
+                };
+                // SAFETY: as in `located`.
+                let line = unsafe { slice::from_raw_parts(address.as_ptr(), (to - from) as usize) };
+                bytes[(from - at) as usize..(to - at) as usize].copy_from_slice(line);
+                from = to;
+            }
+        }
+        let address = bytes.as_ptr();
+        self.scratch.lock().push(copy);
+        // SAFETY: the boxed bytes do not move when the box or the vector does; they are dropped by `&mut self` only,
+        // which the result's borrow excludes.
+        Ok(unsafe { slice::from_raw_parts(address, len as usize) })
+    }
+
+    /// Replaces the bytes at offset `at`.
+    pub fn write_bytes(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        self.check(at, bytes.len() as u64, "bytes")?;
+        self.scratch.get_mut().clear();
+        let end = self.journal.region().len();
+        let set = self.set_mut();
+        let mut rest = bytes;
+        for (page, piece) in pieces(at, bytes.len() as u64) {
+            let (now, later) = rest.split_at((piece.end - piece.start) as usize);
+            rest = later;
+            let to = set
+                .write(page..(page + PAGE).min(end), piece.start, now.len() as u64, OWNER)
+                .expect("one owner");
+            // SAFETY: a shadow of at least that many bytes; `&mut self`: no reference into it is alive.
+            unsafe { to.copy_from_nonoverlapping(std::ptr::NonNull::from(now).cast(), now.len()) };
+        }
+        Ok(())
+    }
+
+    /// Replaces the value at offset `at`.
+    pub fn write<T: Bytes>(&mut self, at: u64, value: &T) -> Result<()> {
+        if at % align_of::<T>() as u64 != 0 {
+            return Err(Error::Invalid { offset: at, expected: type_name::<T>(), why: "misaligned" });
+        }
+        self.check(at, size_of::<T>() as u64, type_name::<T>())?;
+        self.write_bytes(at, bytemuck::bytes_of(value))
+    }
+
+    /// Changes the value at offset `at`: `change` gets a copy, which is then written.
+    pub fn update<T: Bytes, R>(&mut self, at: u64, change: impl FnOnce(&mut T) -> R) -> Result<R> {
+        let mut value = *self.read::<T>(at)?;
+        let result = change(&mut value);
+        self.write(at, &value)?;
+        Ok(result)
+    }
+
+    /// Clears, then sets bits of the word at offset `at`: a bitmap's update.
+    pub fn update_bits(&mut self, at: u64, clear: u64, set: u64) -> Result<()> {
+        self.update(at, |word: &mut u64| *word = *word & !clear | set)
+    }
+
+    /// Brings `len` bytes at `at` into the caches while the program does something else: worth it before updates of
+    /// several cold objects. A hint: no error.
+    pub fn prefetch(&self, at: u64, len: u64) {
+        self.journal.region().prefetch(at..at.saturating_add(len));
+    }
+
+    /// Commits. Durable on return: one drain; none if nothing was changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LogFull`]: the changes are too many for the log, and nothing was changed. A failing write-back
+    /// poisons the journal.
+    pub fn commit(mut self) -> Result<()> {
+        let writer = self.writer.as_deref_mut().expect("there until commit");
+        writer.log.commit(&mut writer.set, || ()).map(drop)
+    }
+
+    /// Rolls back, as dropping does.
+    pub fn abort(self) {}
+}
+
+impl Drop for Tx<'_> {
+    fn drop(&mut self) {
+        if let Some(mut writer) = self.writer.take() {
+            writer.set.clear();
+            self.journal.put_back(writer);
+        }
+    }
+}
+
+/// The parts of a range, page by page: page's offset, part.
+fn pieces(at: u64, len: u64) -> impl Iterator<Item = (u64, Range<u64>)> {
+    let end = at + len;
+    let mut from = at;
+    std::iter::from_fn(move || {
+        let page = from & !(PAGE - 1);
+        let to = (page + PAGE).min(end);
+        let piece = (from < end).then_some((page, from..to));
+        from = to;
+        piece
+    })
+}
