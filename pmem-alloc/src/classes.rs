@@ -10,8 +10,6 @@ use pmem_map::PAGE;
 pub(crate) const COUNT: usize = 80;
 /// The largest small block. Larger ones take whole pages, of which rounding wastes less than an eighth.
 pub(crate) const LARGEST: u64 = 32 << 10;
-/// The smallest block.
-pub(crate) const SMALLEST: u64 = 8;
 
 const SIZES: [u32; COUNT] = {
     let mut sizes = [0; COUNT];
@@ -97,19 +95,27 @@ mod tests {
         for len in 0..=LARGEST {
             let class = for_len(len).unwrap();
             let size = size(class);
-            assert!(size >= len && (class == 0 || SIZES[class as usize - 1] as u64 <= len.max(1) - 1), "{len}");
+            assert!(
+                size >= len && (class == 0 || SIZES[class as usize - 1] as u64 <= len.max(1) - 1),
+                "{len}"
+            );
             assert!((size - len) * 8 <= size || size - len < 9, "{len} in {size}");
         }
         assert_eq!(for_len(LARGEST + 1), None);
         assert_eq!(size(COUNT as u8 - 1), LARGEST);
-        assert_eq!(size(0), SMALLEST);
+        assert_eq!(size(0), 8);
     }
 
     #[test]
     fn multiplication_divides_exactly_over_the_longest_run() {
         for class in 0..COUNT as u8 {
             for inside in 0..MAX_RUN_PAGES as u64 * PAGE {
-                assert_eq!(slot_of(class, inside) as u64, inside / size(class), "{inside} by {}", size(class));
+                assert_eq!(
+                    slot_of(class, inside) as u64,
+                    inside / size(class),
+                    "{inside} by {}",
+                    size(class)
+                );
             }
         }
     }

@@ -119,11 +119,12 @@ pub(crate) fn walk(heap: &Heap, media: &Media, head: u64, mut visit: impl FnMut(
     Ok(())
 }
 
-fn check_type(name: &str, found: &str, expected: String) -> Result<()> {
+fn check_type(name: &str, found: &str, expected: &str) -> Result<()> {
     if expected == found {
         return Ok(());
     }
-    Err(ErrorKind::WrongType { name: name.into(), expected, found: found.into() }.into())
+    let (name, expected, found) = (name.into(), expected.into(), found.into());
+    Err(ErrorKind::WrongType { name, expected, found }.into())
 }
 
 /// What readers know of an object.
@@ -139,17 +140,19 @@ struct Published {
 pub(crate) struct Names(RwLock<FxHashMap<Box<str>, Published>>);
 
 impl Names {
-    /// Where the header of the object `name` is, if it is one of Rust type `rust_type`, which is called `type_name`.
-    pub(crate) fn find(&self, name: &str, rust_type: TypeId, type_name: impl FnOnce() -> String) -> Result<u64> {
+    /// Where the header of the object `name` is, if it is one of Rust type `rust_type`. `None`: that needs to be checked
+    /// against what the type is called, so give `type_name`.
+    pub(crate) fn find(&self, name: &str, rust_type: TypeId, type_name: Option<&str>) -> Result<Option<u64>> {
         let names = self.0.read();
         let Some(object) = names.get(name) else {
             return Err(ErrorKind::NotFound { name: name.into() }.into());
         };
         if object.checked.get() != Some(&rust_type) {
-            check_type(name, &object.type_name, type_name())?;
+            let Some(type_name) = type_name else { return Ok(None) };
+            check_type(name, &object.type_name, type_name)?;
             _ = object.checked.set(rust_type); // a second type of that name is compared each time
         }
-        Ok(object.header)
+        Ok(Some(object.header))
     }
 }
 
@@ -232,21 +235,23 @@ impl Objects {
         self.objects.iter().filter(|object| object.header != 0).count()
     }
 
-    /// Opens `name` as an object of Rust type `rust_type`, which is called `type_name`.
+    /// Opens `name` as an object of Rust type `rust_type`. `None`: that needs to be checked against what the type is
+    /// called, so give `type_name`.
     #[inline]
     pub(crate) fn open(
         &mut self,
         name: &str,
         rust_type: TypeId,
-        type_name: impl FnOnce() -> String,
-    ) -> Result<Opened> {
+        type_name: Option<&str>,
+    ) -> Result<Option<Opened>> {
         let index = match self.by_name.get(name) {
             Some(&index) => index,
             None => self.enter(name)?,
         };
         let object = &mut self.objects[index as usize];
         if object.header != 0 && object.checked != Some(rust_type) {
-            check_type(name, &object.type_name, type_name())?;
+            let Some(type_name) = type_name else { return Ok(None) };
+            check_type(name, &object.type_name, type_name)?;
             object.checked = Some(rust_type);
         }
         if Arc::strong_count(&object.token) > 1 {
@@ -254,7 +259,7 @@ impl Objects {
         }
         self.opened.push(index);
         let header = Some(object.header).filter(|&header| header != 0);
-        Ok(Opened { index, owner: index + FIRST_OBJECT, token: object.token.clone(), header })
+        Ok(Some(Opened { index, owner: index + FIRST_OBJECT, token: object.token.clone(), header }))
     }
 
     #[cold]

@@ -26,7 +26,9 @@ pub enum ErrorKind {
         why: &'static str,
     },
     /// Both copies of the header are damaged. The bytes were left as they are.
-    #[error("the pool's header is damaged in both copies (field {field}: {why}); restore the pool from a backup")]
+    #[error(
+        "the pool's header is damaged in both copies (field {field}: {why}); restore the pool from a backup"
+    )]
     Damaged {
         /// The first field that cannot be right.
         field: &'static str,
@@ -34,7 +36,9 @@ pub enum ErrorKind {
         why: String,
     },
     /// The file ends before the pool does.
-    #[error("the file has {found} bytes, the pool in it {expected}: it was cut off; restore it from a backup")]
+    #[error(
+        "the file has {found} bytes, the pool in it {expected}: it was cut off; restore it from a backup"
+    )]
     Truncated {
         /// Bytes of the pool.
         expected: u64,
@@ -118,7 +122,9 @@ pub enum ErrorKind {
         name: String,
     },
     /// Bytes in the pool that cannot be right, or a [`Ptr`](crate::Ptr) that refers to nothing.
-    #[error("pool damaged at offset {offset}, or a stale reference to it: expected {expected}, found {found}")]
+    #[error(
+        "pool damaged at offset {offset}, or a stale reference to it: expected {expected}, found {found}"
+    )]
     Corrupt {
         /// Where.
         offset: u64,

@@ -54,7 +54,8 @@ pub(crate) struct Header {
     pub(crate) layout: [u8; MAX_LAYOUT],
 }
 const _: () = assert!(size_of::<Header>() == 256);
-const _: () = assert!(cfg!(target_endian = "little"), "the format is little-endian, and so must be the machine");
+const _: () =
+    assert!(cfg!(target_endian = "little"), "the format is little-endian, and so must be the machine");
 
 /// What the checksum covers begins here.
 const CHECKED_FROM: usize = 16;
@@ -396,7 +397,8 @@ mod tests {
         for pages in [1, 9, u32::MAX] {
             assert_eq!(Span::decode(Span::Large { pages }.encode()), Some(Span::Large { pages }));
         }
-        let bad = [0, 3, 1, 2, 1 | 80 << 8 | 16 << 32, 1 | 65 << 32, 1 | 79 << 8 | 1 << 32, 2 | 1 << 16 | 1 << 32];
+        let bad =
+            [0, 3, 1, 2, 1 | 80 << 8 | 16 << 32, 1 | 65 << 32, 1 | 79 << 8 | 1 << 32, 2 | 1 << 16 | 1 << 32];
         for descriptor in bad {
             assert_eq!(Span::decode(descriptor), None, "{descriptor:#x}");
         }

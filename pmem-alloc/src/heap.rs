@@ -102,6 +102,8 @@ enum Step {
     FreedLarge { page: u32 },
     /// Free pages became a run.
     Run { page: u32 },
+    /// A block was reserved.
+    Reserved { block: Block },
     /// An empty run became free pages.
     Released { page: u32, class: u8, pages: u32 },
 }
@@ -265,7 +267,8 @@ impl Heap {
     /// The place of a block that was taken: first page of its span, its span, its number.
     fn place_of(&self, block: Block) -> (u32, Span, u32) {
         let page = self.geometry.page_of(block.start).expect("a block is in the data pages");
-        let page = self.starts[page as usize].load(Relaxed).checked_sub(1).expect("a taken block is in a span");
+        let page =
+            self.starts[page as usize].load(Relaxed).checked_sub(1).expect("a taken block is in a span");
         let span = self.span_at(page).expect("a taken block is in a span");
         let (slot, found) = place(&self.geometry, page, span, block.start, block.len).expect("a taken block");
         debug_assert_eq!(found, block);
@@ -315,10 +318,11 @@ impl Heap {
         Some(block)
     }
 
-    /// Takes a block outside any transaction. The words changed (a new run, if one was needed) must be committed, or
-    /// this be undone by [`abort`](Heap::abort) after [`cancel`](Heap::cancel).
+    /// Takes a block that is to be allocated by a later transaction. This one commits a new run, if one was needed.
     pub(crate) fn reserve(&mut self, len: u64, align: u64, words: &mut impl Words) -> Result<Block> {
-        self.take(len, align, words)
+        let block = self.take(len, align, words)?;
+        self.steps.push(Step::Reserved { block });
+        Ok(block)
     }
 
     /// Gives a reserved block back.
@@ -348,7 +352,11 @@ impl Heap {
                     let pages = self.span_at(page).expect("freed, not gone").pages();
                     self.leave(page, pages);
                 }
-                Step::Slot { .. } | Step::Large { .. } | Step::Run { .. } | Step::Released { .. } => {}
+                Step::Slot { .. }
+                | Step::Large { .. }
+                | Step::Run { .. }
+                | Step::Reserved { .. }
+                | Step::Released { .. } => {}
             }
         }
         self.steps = steps;
@@ -376,6 +384,7 @@ impl Heap {
                     self.runs.remove(page, class);
                     self.leave(page, pages);
                 }
+                Step::Reserved { block } => self.cancel(block),
                 Step::Released { page, class, pages } => {
                     let exactly = self.spans.take_at(page, pages);
                     debug_assert!(exactly, "pages of a released run were not given back");

@@ -55,6 +55,20 @@ impl Media {
         unsafe { self.region.store_word(at, word) };
     }
 
+    /// Repairs a copy of the header. Not flushed.
+    pub(crate) fn store(&self, at: u64, bytes: &[u8]) {
+        // SAFETY: called by opening only, before anyone else knows the mapping.
+        unsafe { self.region.store(at, bytes) };
+    }
+
+    /// Brings bytes closer, if they are inside the mapping.
+    #[inline]
+    pub(crate) fn prefetch(&self, at: u64, len: u64) {
+        if self.region.check(at, len).is_ok() {
+            self.region.prefetch(at..at + len);
+        }
+    }
+
     /// Formats the log.
     pub(crate) fn create_log(&self, area: Range<u64>, identity: u64) -> Result<Log> {
         // SAFETY: the pool governs its mapping: the log and its write sets are used through the pool's one writer,
