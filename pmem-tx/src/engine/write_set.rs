@@ -86,6 +86,12 @@ struct Shadow {
     marked: Lines,
 }
 
+// SAFETY: `bytes` is an address in the write set's arena; it is dereferenced by functions of the write set only, to
+// read through `&WriteSet` and to change through `&mut WriteSet`.
+unsafe impl Send for Shadow {}
+// SAFETY: as above.
+unsafe impl Sync for Shadow {}
+
 impl Shadow {
     fn first_line(&self) -> u64 {
         self.block.start / LINE
