@@ -138,3 +138,57 @@ fn crashes_inside_a_recovery_by_path_are_explored_too() {
     );
     assert_eq!(report.first_failure.expect("found").depth, 2);
 }
+
+#[test]
+fn right_before_a_sync_what_it_makes_durable_may_still_be_lost() {
+    let report = Exploration::new("relies on growth").len(4096).run_files(
+        |_, ops| {
+            let mapping = Mapping::anonymous(LEN)?;
+            assert!(mapping.observe(ops.observer()).is_ok());
+            ops.observer().event(&mapping, Event::Resize { from: 4096, to: LEN });
+            ops.observer().event(&mapping, Event::FileSync);
+            mapping.drain()
+        },
+        |path, _| read(path),
+        |file, _| match file.map(|bytes| bytes.len() as u64) {
+            Some(LEN) => Ok(()),
+            other => Err(format!("length {other:?}")),
+        },
+    );
+    let failure = report.first_failure.expect("found");
+    assert!(failure.crashes[0].moment.contains("before the file or its folder is synced"), "{failure}");
+}
+
+#[test]
+fn length_and_content_are_lost_independently() {
+    let report = Exploration::new("length and content").len(4096).run_files(
+        |_, ops| {
+            let mut mapping = Mapping::anonymous(LEN)?;
+            assert!(mapping.observe(ops.observer()).is_ok());
+            ops.observer().event(&mapping, Event::Resize { from: 4096, to: LEN });
+            mapping.write(0, &[1])?; // in the old part
+            mapping.write(4096, &[1]) // in the new part, and gone with it
+        },
+        |path, _| read(path),
+        |_, _| Ok(()),
+    );
+    assert_eq!(report.images, 2 + 4);
+}
+
+#[test]
+fn images_that_differ_in_their_length_only_are_both_tried() {
+    let report = Exploration::new("zeros").len(4096).run_files(
+        |_, ops| {
+            let mapping = Mapping::anonymous(LEN)?;
+            assert!(mapping.observe(ops.observer()).is_ok());
+            ops.observer().event(&mapping, Event::NameCreated); // already there: not durable under its new name
+            ops.observer().event(&mapping, Event::DirectorySync);
+            ops.observer().event(&mapping, Event::Resize { from: 4096, to: LEN });
+            ops.observer().event(&mapping, Event::FileSync);
+            Ok::<(), Error>(())
+        },
+        |path, _| read(path),
+        |_, _| Ok(()),
+    );
+    assert_eq!(report.images, 3, "no file, 4096 zeros, 8192 zeros");
+}

@@ -136,14 +136,14 @@ fn run(mapping: &Mapping, step: Step) -> Result<(), Error> {
         (0..len as u64).flat_map(|n| (value + n).to_le_bytes()).collect()
     };
     match step {
-        // SAFETY (both): the threads take turns, and no reference into the mapping is alive.
-        Step::Store { line, word, len, value } => unsafe {
-            mapping.store(at(line, word), &bytes(len, value));
-        },
-        // SAFETY: as above.
-        Step::Nontemporal { line, word, len, value } => unsafe {
-            mapping.store_nontemporal(at(line, word), &bytes(len, value));
-        },
+        Step::Store { line, word, len, value } => {
+            // SAFETY: the threads take turns, and no reference into the mapping is alive.
+            unsafe { mapping.store(at(line, word), &bytes(len, value)) };
+        }
+        Step::Nontemporal { line, word, len, value } => {
+            // SAFETY: as above.
+            unsafe { mapping.store_nontemporal(at(line, word), &bytes(len, value)) };
+        }
         Step::Flush(line) => mapping.flush(at(line, 0)..at(line, WORDS))?,
         Step::Drain => mapping.drain()?,
     }

@@ -173,3 +173,22 @@ fn a_second_life_is_an_exploration_that_starts_with_an_image() {
     assert!(failure.message.contains("the counter is 1"), "{failure}");
     assert!(failure.message.contains("overwrite"), "{failure}");
 }
+
+#[test]
+fn an_image_known_from_inside_a_recovery_is_explored_further_when_the_workload_leaves_it() {
+    // The workload goes on to what an interrupted recovery leaves: one more crash is then the second.
+    let report = Exploration::new("known").configure(|config| config.depth(1)).len(4096).run(
+        |mut mapping, ops| {
+            ops.begin("log");
+            set(&mut mapping, LOGGED, 1)?;
+            set(&mut mapping, ATTEMPTS, 1)
+        },
+        |mut mapping| third_time_wrong(&mut mapping).map(|()| mapping),
+        |mapping, _| match word(&mapping, COUNTER) {
+            0 | 1 => Ok(()),
+            counter => Err(format!("the counter is {counter}")),
+        },
+    );
+    let failure = report.first_failure.expect("found");
+    assert_eq!((failure.depth, failure.point), (1, 2));
+}
