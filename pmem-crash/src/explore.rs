@@ -238,7 +238,12 @@ impl<T> Explorer<'_, T> {
                 seed: self.config.seed,
             });
         }
-        if self.config.stop_at_first { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if !self.config.stop_at_first {
+            return ControlFlow::Continue(());
+        }
+        let report = &mut self.report;
+        (report.stopped, report.complete, report.nested_complete) = (true, false, false);
+        ControlFlow::Break(())
     }
 
     fn crash(&self, failed: &Failed<'_>) -> Crash {

@@ -303,6 +303,24 @@ fn a_panic_of_the_oracle_is_a_failure_with_its_message() {
 }
 
 #[test]
+fn all_failures_are_counted_if_so_configured() {
+    let count = |stop_at_first: bool| {
+        Exploration::new("count")
+            .configure(|config| config.stop_at_first(stop_at_first).depth(0))
+            .len(4096)
+            .run(
+                |mut mapping, _| mapping.write(0, &[1; 16]),
+                Ok::<Mapping, Error>,
+                |_, _| Err("always".to_owned()),
+            )
+    };
+    let (first, all) = (count(true), count(false));
+    assert_eq!((first.failures, first.images, first.stopped, first.complete), (1, 1, true, false));
+    assert_eq!((all.failures, all.images, all.stopped, all.complete), (4, 4, false, true));
+    assert_eq!(first.first_failure, all.first_failure);
+}
+
+#[test]
 fn an_error_of_the_recovery_is_a_failure() {
     let report = Exploration::new("error").len(4096).run(
         |_, _| Ok::<(), Error>(()),
