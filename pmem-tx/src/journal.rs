@@ -10,7 +10,6 @@ use std::{
     hash::{BuildHasher, RandomState},
     ops::Range,
     sync::Arc,
-    thread::{self, ThreadId},
 };
 
 /// How to create or open a [`Journal`].
@@ -85,7 +84,8 @@ pub struct Journal {
 struct Slot {
     /// Away while a transaction has it.
     writer: Option<Box<Writer>>,
-    holder: Option<ThreadId>,
+    /// Who has it: [`this_thread`] of the thread that began the transaction.
+    holder: usize,
 }
 
 /// What a transaction takes along: nobody else can commit.
@@ -113,7 +113,7 @@ impl Journal {
     fn new(log: Log, recovery: Recovery) -> Journal {
         let region = log.region().clone();
         let set = log.write_set();
-        let slot = Slot { writer: Some(Box::new(Writer { log, set })), holder: None };
+        let slot = Slot { writer: Some(Box::new(Writer { log, set })), holder: 0 };
         Journal { region, recovery, slot: Mutex::new(slot), free: Condvar::new() }
     }
 
@@ -181,10 +181,10 @@ impl Journal {
         let mut slot = self.slot.lock();
         loop {
             if let Some(writer) = slot.writer.take() {
-                slot.holder = Some(thread::current().id());
+                slot.holder = this_thread();
                 return Ok(writer);
             }
-            if slot.holder == Some(thread::current().id()) {
+            if slot.holder == this_thread() {
                 return Err(Error::WouldDeadlock);
             }
             self.free.wait(&mut slot);
@@ -194,10 +194,17 @@ impl Journal {
     pub(crate) fn put_back(&self, writer: Box<Writer>) {
         let mut slot = self.slot.lock();
         slot.writer = Some(writer);
-        slot.holder = None;
+        slot.holder = 0;
         drop(slot);
         self.free.notify_one();
     }
+}
+
+/// A number that no other living thread has; never 0. (`thread::current()` counts references by a locked
+/// instruction.)
+fn this_thread() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark).addr())
 }
 
 impl Drop for Journal {

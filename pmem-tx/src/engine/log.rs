@@ -131,7 +131,7 @@ impl Log {
                 apply(&log.region, &mut log.dirty, line, change);
             }
         }
-        log.flush_dirty()?;
+        log.dirty.flush(&log.region)?;
         if let Some(copy) = found.damaged_copy {
             log.write_header(copy);
             log.region.flush(log.area.start..log.area.start + STATE)?;
@@ -397,13 +397,10 @@ impl Log {
     #[inline]
     fn flush_dirty(&mut self) -> Result<()> {
         let shortcuts = self.options.shortcuts;
-        if !shortcuts.has(Shortcut::AppliedNeverFlushed) && !shortcuts.has(Shortcut::FlushAtApply) {
-            for &line in &self.dirty.lines {
-                self.region.flush(line * LINE..line * LINE + LINE)?;
-            }
+        if shortcuts.has(Shortcut::AppliedNeverFlushed) || shortcuts.has(Shortcut::FlushAtApply) {
+            self.dirty.clear();
         }
-        self.dirty.clear();
-        Ok(())
+        self.dirty.flush(&self.region)
     }
 
     fn apply_record(&mut self) {
@@ -490,6 +487,15 @@ impl Dirty {
             *recent = line + 1;
             self.lines.push(line);
         }
+    }
+
+    #[inline]
+    fn flush(&mut self, region: &Region) -> Result<()> {
+        for &line in &self.lines {
+            region.flush(line * LINE..line * LINE + LINE)?;
+        }
+        self.clear();
+        Ok(())
     }
 
     #[inline]

@@ -86,6 +86,12 @@ struct Shadow {
     marked: Lines,
 }
 
+// SAFETY: `bytes` is an address in the write set's arena; it is dereferenced by functions of the write set only, to
+// read through `&WriteSet` and to change through `&mut WriteSet`.
+unsafe impl Send for Shadow {}
+// SAFETY: as above.
+unsafe impl Sync for Shadow {}
+
 impl Shadow {
     fn first_line(&self) -> u64 {
         self.block.start / LINE
@@ -497,5 +503,5 @@ fn line_words(from: NonNull<u8>, part: &Range<u64>) -> ([u64; 8], u8) {
         let to = words.as_mut_ptr().cast::<u8>().add(first);
         from.as_ptr().copy_to_nonoverlapping(to, len);
     }
-    (words, ((1u16 << (len / 8)) - 1 << (first / 8)) as u8)
+    (words, (((1u16 << (len / 8)) - 1) << (first / 8)) as u8)
 }

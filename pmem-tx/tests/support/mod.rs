@@ -1,0 +1,277 @@
+//! Workloads on a small journal, explored: what was acknowledged is there, nothing is there in half.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use pmem_crash::{Config, Exploration, Image, Report};
+use pmem_map::Mapping;
+use pmem_tx::{Error, Journal, JournalOptions};
+use std::{cell::RefCell, thread};
+
+pub(crate) const LOG: std::ops::Range<u64> = 0..4096;
+pub(crate) const DATA: u64 = LOG.end;
+pub(crate) const LEN: u64 = 3 * 4096;
+
+/// One operation of a workload.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    /// One transaction that sets these words of the data (number, value).
+    Set(Vec<(u64, u64)>),
+    /// As `Set`, on a thread of its own.
+    SetOnThread(Vec<(u64, u64)>),
+    /// A transaction that fills words with a value, and is rolled back.
+    Abort(Vec<(u64, u64)>),
+    Checkpoint,
+    /// Closes the journal and opens it again.
+    Reopen,
+}
+use Op::*;
+
+/// The data, as words.
+pub(crate) type State = Vec<u64>;
+
+pub(crate) fn empty() -> State {
+    vec![0; ((LEN - DATA) / 8) as usize]
+}
+
+fn set(journal: &Journal, words: &[(u64, u64)], commit: bool) -> Result<(), Error> {
+    let mut tx = journal.begin()?;
+    for (word, value) in words {
+        tx.write(DATA + word * 8, value)?;
+    }
+    if commit { tx.commit() } else { Ok(()) }
+}
+
+pub(crate) fn apply(op: &Op, state: &mut State) {
+    if let Set(words) | SetOnThread(words) = op {
+        words.iter().for_each(|(word, value)| state[*word as usize] = *value);
+    }
+}
+
+fn perform(journal: Journal, op: &Op, options: &JournalOptions) -> Result<Journal, Error> {
+    match op {
+        Set(words) => set(&journal, words, true)?,
+        SetOnThread(words) => thread::scope(|s| s.spawn(|| set(&journal, words, true)).join().unwrap())?,
+        Abort(words) => set(&journal, words, false)?,
+        Checkpoint => journal.checkpoint()?,
+        Reopen => return options.open(journal.close()?, LOG),
+    }
+    Ok(journal)
+}
+
+fn observe(journal: &Journal) -> Result<State, Error> {
+    let tx = journal.begin()?;
+    let bytes = tx.bytes(DATA, LEN - DATA)?;
+    Ok(bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
+}
+
+/// An image of a formatted, empty journal.
+pub(crate) fn formatted(options: &JournalOptions) -> Image {
+    let mapping = options.create(Mapping::anonymous(LEN).unwrap(), LOG).unwrap().close().unwrap();
+    Image::new(mapping.as_slice().to_vec())
+}
+
+/// Runs `ops` on a journal in `start`, which holds `before`; explores; hands every image that was judged right to
+/// `each`, with the state that it holds.
+pub(crate) fn explore(
+    exploration: Exploration,
+    options: &JournalOptions,
+    start: &Image,
+    before: &State,
+    ops: &[Op],
+    each: impl Fn(&Image, &State),
+) -> Report {
+    let mut states = vec![before.clone()];
+    for op in ops {
+        let mut next = states.last().unwrap().clone();
+        apply(op, &mut next);
+        states.push(next);
+    }
+    exploration.start(start.clone()).run(
+        |mapping, marks| -> Result<(), Error> {
+            let mut journal = Some(options.open(mapping, LOG)?);
+            for op in ops {
+                journal =
+                    Some(marks.run(format!("{op:?}"), || perform(journal.take().unwrap(), op, options))?);
+            }
+            std::mem::forget(journal); // the power fails: nothing is closed
+            Ok(())
+        },
+        |mapping| options.open(mapping, LOG),
+        |journal, point| {
+            let found = observe(&journal).map_err(|error| error.to_string())?;
+            let Some(k) = point.range().rev().find(|k| states[*k] == found) else {
+                let differs: Vec<_> =
+                    (0..found.len()).filter(|i| found[*i] != states[point.begun][*i]).collect();
+                return Err(format!(
+                    "not a state of {:?}; words {differs:?} differ from the last",
+                    point.range()
+                ));
+            };
+            if point.depth == 0 {
+                each(point.image(), &states[k]);
+            }
+            // And it can be written: two more commits, one over the same words.
+            for value in [7, 8] {
+                set(&journal, &[(0, value), (100, value)], true).map_err(|error| error.to_string())?;
+            }
+            let mut expected = states[k].clone();
+            (expected[0], expected[100]) = (8, 8);
+            let found = observe(&journal).map_err(|error| error.to_string())?;
+            if found == expected { Ok(()) } else { Err("two more commits are not seen".to_owned()) }
+        },
+    )
+}
+
+/// Explores `ops` on a fresh journal; then, from `lives` of the images that this left, recovers, runs `later` and
+/// explores again. The reports added up.
+pub(crate) fn lives(
+    name: &str,
+    config: &Config,
+    options: &JournalOptions,
+    ops: &[Op],
+    later: &[Op],
+    lives: usize,
+) -> Totals {
+    let kept = RefCell::new((Vec::<(Image, State)>::new(), 0u64, fastrand::Rng::with_seed(config.seed)));
+    let keep = |image: &Image, state: &State| {
+        // A reservoir: every image has the same chance.
+        let (kept, seen, random) = &mut *kept.borrow_mut();
+        *seen += 1;
+        let place = if kept.len() < lives { kept.len() } else { random.u64(0..*seen) as usize };
+        if place < lives {
+            let entry = (image.clone(), state.clone());
+            if place == kept.len() { kept.push(entry) } else { kept[place] = entry }
+        }
+    };
+    let exploration = || Exploration::new(name).config(config.clone());
+    let report = explore(exploration(), options, &formatted(options), &empty(), ops, keep);
+    let mut totals = Totals::default();
+    totals.add(report);
+    for (image, state) in kept.into_inner().0 {
+        if totals.failed() && config.stop_at_first {
+            break;
+        }
+        totals.add(explore(exploration(), options, &image, &state, later, |_, _| ()));
+    }
+    totals
+}
+
+/// Sums of reports.
+#[derive(Default)]
+pub(crate) struct Totals {
+    pub(crate) operations: usize,
+    pub(crate) images: u64,
+    pub(crate) recoveries: u64,
+    pub(crate) failures: u64,
+    pub(crate) first: Option<Report>,
+    /// Recoveries before the first failure, over all explorations.
+    pub(crate) until_failure: u64,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, report: Report) {
+        if self.first.is_none() {
+            self.until_failure += report.images_to_first_failure.unwrap_or(report.recoveries);
+        }
+        self.operations += report.operations;
+        self.images += report.images;
+        self.recoveries += report.recoveries;
+        self.failures += report.failures;
+        if report.failures > 0 && self.first.is_none() {
+            self.first = Some(report);
+        }
+    }
+
+    pub(crate) fn failed(&self) -> bool {
+        self.failures > 0
+    }
+
+    pub(crate) fn print(&self, name: &str) {
+        println!(
+            "crash | {name:<46} | {:>3} operations | {:>7} images | {:>8} recoveries | {} failures",
+            self.operations, self.images, self.recoveries, self.failures
+        );
+    }
+
+    pub(crate) fn assert_ok(&self, name: &str) {
+        self.print(name);
+        if let Some(report) = &self.first {
+            report.assert_ok();
+        }
+        assert!(self.images > 0 && self.recoveries >= self.images, "{name}: nothing was explored");
+    }
+}
+
+/// Single words, far apart and in one line.
+pub(crate) fn small() -> Vec<Op> {
+    vec![
+        Set(vec![(0, 1)]),
+        Set(vec![(1, 2), (64, 2)]),
+        Set(vec![(0, 3), (200, 3)]),
+        Set(vec![(64, 4)]),
+        Set(vec![(0, 5), (1, 5), (64, 5), (200, 5), (300, 5)]),
+    ]
+}
+
+/// The same lines again and again, and lines that one commit changes and the next does not.
+pub(crate) fn overlapping() -> Vec<Op> {
+    vec![
+        Set((0..8).map(|i| (i, 10 + i)).collect()),
+        Set((4..12).map(|i| (i, 20 + i)).collect()),
+        Abort(vec![(0, 99), (400, 99)]),
+        Set(vec![(0, 31), (11, 31)]),
+        Set((0..16).map(|i| (i * 8, 40 + i)).collect()),
+        Set(vec![(8, 51)]),
+    ]
+}
+
+/// Records as large as they may be, so that the ring (15 slots) wraps, and small ones between.
+pub(crate) fn wrapping() -> Vec<Op> {
+    let large = |first: u64, value: u64| Set((0..128).map(|i| (first + i, value + i)).collect());
+    vec![
+        large(0, 1000),
+        Set(vec![(5, 1)]),
+        large(64, 2000),
+        large(0, 3000),
+        Set(vec![(64, 2)]),
+        large(128, 4000),
+        Set(vec![(0, 3)]),
+        Set(vec![(1, 4)]),
+        large(0, 5000),
+        large(32, 6000),
+    ]
+}
+
+/// Records of which the ring takes hardly three, with a wrap that leaves slots unused.
+pub(crate) fn tight() -> Vec<Op> {
+    let large = |first: u64, value: u64| Set((0..128).map(|i| (first + i, value + i)).collect());
+    let mut ops = vec![Set(vec![(0, 1)])];
+    ops.extend((1..8).map(|n| large(n * 16, n * 1000)));
+    ops
+}
+
+pub(crate) fn checkpoints() -> Vec<Op> {
+    vec![
+        Set(vec![(0, 1), (50, 1)]),
+        Checkpoint,
+        Set(vec![(0, 2), (60, 2)]),
+        Set(vec![(50, 3)]),
+        Checkpoint,
+        Checkpoint,
+        Set(vec![(0, 4)]),
+        Reopen,
+        Set(vec![(50, 5), (60, 5)]),
+        Set(vec![(0, 6)]),
+    ]
+}
+
+/// Commits by alternating threads.
+pub(crate) fn threads() -> Vec<Op> {
+    vec![
+        Set(vec![(0, 1)]),
+        SetOnThread(vec![(8, 2)]),
+        Set(vec![(16, 3)]),
+        SetOnThread(vec![(24, 4), (0, 4)]),
+        SetOnThread(vec![(8, 5)]),
+        Set(vec![(32, 6)]),
+    ]
+}
