@@ -6,15 +6,21 @@ mod cell;
 use cell::Cell;
 
 /// `is!(Type: Trait)` is a constant bool. An inherent constant wins over the trait's when its bound holds.
-macro_rules! is { ($T:ty: $Trait:path) => {{
-    #[allow(dead_code)]
-    trait No { const YES: bool = false; }
-    impl<T: ?Sized> No for T {}
-    struct Wrap<T: ?Sized>(#[allow(dead_code)] std::marker::PhantomData<T>);
-    #[allow(dead_code)]
-    impl<T: ?Sized + $Trait> Wrap<T> { const YES: bool = true; }
-    <Wrap<$T>>::YES
-}} }
+macro_rules! is {
+    ($T:ty: $Trait:path) => {{
+        #[allow(dead_code)]
+        trait No {
+            const YES: bool = false;
+        }
+        impl<T: ?Sized> No for T {}
+        struct Wrap<T: ?Sized>(#[allow(dead_code)] std::marker::PhantomData<T>);
+        #[allow(dead_code)]
+        impl<T: ?Sized + $Trait> Wrap<T> {
+            const YES: bool = true;
+        }
+        <Wrap<$T>>::YES
+    }};
+}
 macro_rules! facts { ($($T:ty => $send:literal $sync:literal,)*) => { $(
     assert_eq!((is!($T: Send), is!($T: Sync)), ($send, $sync), stringify!($T));
 )* } }

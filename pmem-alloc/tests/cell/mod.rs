@@ -1,9 +1,10 @@
 //! An object of one plain value: the smallest container there is.
+#![allow(dead_code, reason = "not every test uses all of it")]
 
 use pmem_alloc::{Body, Mode, Object, Plain, Ptr, Read, Result, Stored, Write};
 use std::marker::PhantomData;
 
-pub struct Cell<T>(PhantomData<fn() -> T>);
+pub(crate) struct Cell<T>(PhantomData<fn() -> T>);
 
 impl<T: Plain + Default> Stored for Cell<T> {
     fn type_name() -> String {
@@ -22,22 +23,22 @@ impl<T: Plain + Default> Object for Cell<T> {
     }
 }
 
-pub struct CellGuard<'t, T, M: Mode = Read> {
+pub(crate) struct CellGuard<'t, T, M: Mode = Read> {
     body: Body<'t, M>,
     at: Ptr<T>,
 }
 
 impl<T: Plain, M: Mode> CellGuard<'_, T, M> {
-    pub fn get(&self) -> Result<&T> {
+    pub(crate) fn get(&self) -> Result<&T> {
         self.body.get(self.at)
     }
 }
 
 impl<T: Plain> CellGuard<'_, T, Write> {
-    pub fn get_mut(&mut self) -> Result<&mut T> {
+    pub(crate) fn get_mut(&mut self) -> Result<&mut T> {
         self.body.get_mut(self.at)
     }
-    pub fn set(&mut self, value: T) -> Result<()> {
+    pub(crate) fn set(&mut self, value: T) -> Result<()> {
         *self.get_mut()? = value;
         Ok(())
     }
