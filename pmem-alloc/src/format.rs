@@ -83,7 +83,7 @@ impl Geometry {
             return Err(ErrorKind::TooSmall { size, minimum: MIN_SIZE }.into());
         }
         let log_start = 2 * PAGE;
-        let log_len = (size / 64 & !(PAGE - 1)).clamp(MIN_LOG, MAX_LOG);
+        let log_len = ((size / 64) & !(PAGE - 1)).clamp(MIN_LOG, MAX_LOG);
         let state_start = log_start + log_len;
         let table_start = state_start + PAGE;
         let rest = size - table_start;
