@@ -126,7 +126,8 @@ fn operate<K: TreeKey + Tested, V: TreeValue + Tested + Default>(
             }
         },
         18 => {
-            let (low, high) = (random_bound(random, k), random_bound(random, key(random)));
+            let other = key(random);
+            let (low, high) = (random_bound(random, k), random_bound(random, other));
             assert_same_range(map, model, (low, high), random)?;
         }
         19 if random.u8(..20) == 0 => {
