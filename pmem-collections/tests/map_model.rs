@@ -202,7 +202,8 @@ fn random_operations_on_100_keys_do_what_std_does() -> Result<()> {
 
 #[test]
 fn random_operations_on_10_000_keys_do_what_std_does() -> Result<()> {
-    (0..8).try_for_each(|seed| random_operations::<u64, u64>(seed, 20_000, |r| r.u64(..10_000), |r| r.u64(..)))
+    (0..8)
+        .try_for_each(|seed| random_operations::<u64, u64>(seed, 20_000, |r| r.u64(..10_000), |r| r.u64(..)))
 }
 
 #[test]
@@ -263,7 +264,16 @@ fn random_operations_on_40_byte_structs_do_what_std_does() -> Result<()> {
 
 /// No zero bits: what a free slot holds is no value of it.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, bytemuck::NoUninit, bytemuck::CheckedBitPattern,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    bytemuck::NoUninit,
+    bytemuck::CheckedBitPattern,
 )]
 #[repr(u8)]
 enum Colour {
@@ -277,7 +287,16 @@ impl Plain for Colour {
 }
 
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, bytemuck::NoUninit, bytemuck::CheckedBitPattern,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    bytemuck::NoUninit,
+    bytemuck::CheckedBitPattern,
 )]
 #[repr(C)]
 struct Paint {

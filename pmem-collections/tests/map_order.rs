@@ -20,25 +20,27 @@ thread_local! {
     static LIAR: RefCell<Rng> = RefCell::new(Rng::with_seed(0));
 }
 
-macro_rules! key { ($Name:ident, $name:literal, $compare:expr) => {
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-    #[repr(transparent)]
-    struct $Name(u64);
-    impl Plain for $Name {
-        const NAME: &'static str = $name;
-    }
-    impl PartialOrd for $Name {
-        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-            Some(self.cmp(other))
+macro_rules! key {
+    ($Name:ident, $name:literal, $compare:expr) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+        #[repr(transparent)]
+        struct $Name(u64);
+        impl Plain for $Name {
+            const NAME: &'static str = $name;
         }
-    }
-    impl Ord for $Name {
-        fn cmp(&self, other: &Self) -> Ordering {
-            let compare: fn(u64, u64) -> Ordering = $compare;
-            compare(self.0, other.0)
+        impl PartialOrd for $Name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
         }
-    }
-} }
+        impl Ord for $Name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                let compare: fn(u64, u64) -> Ordering = $compare;
+                compare(self.0, other.0)
+            }
+        }
+    };
+}
 
 key!(Fused, "test.Fused", |a, b| {
     let left = FUSE.get();
@@ -101,12 +103,20 @@ fn a_panic_in_a_closure_of_the_caller_leaves_a_map_that_is_right() -> Result<()>
     let result = pool().write(|tx| {
         let mut map = tx.open::<PBTreeMap<u64, u64>>("map")?;
         map.extend((0..2000).map(|i| (i, i)))?;
-        assert!(catch_unwind(AssertUnwindSafe(|| map.retain(|k, _| *k < 1000 || *k % 3 == 0 || panic!()))).is_err());
+        assert!(
+            catch_unwind(AssertUnwindSafe(|| map.retain(|k, _| *k < 1000 || *k % 3 == 0 || panic!())))
+                .is_err()
+        );
         map.check()?;
-        assert!(catch_unwind(AssertUnwindSafe(|| map.retain(|k, _| if *k == 1800 { panic!() } else { false }))).is_err());
+        assert!(
+            catch_unwind(AssertUnwindSafe(|| map.retain(|k, _| if *k == 1800 { panic!() } else { false })))
+                .is_err()
+        );
         map.check()?;
         assert!(map.contains_key(1999)? && map.len() < 300);
-        assert!(catch_unwind(AssertUnwindSafe(|| map.entry(5000).or_insert_with(|| panic!()).map(drop))).is_err());
+        assert!(
+            catch_unwind(AssertUnwindSafe(|| map.entry(5000).or_insert_with(|| panic!()).map(drop))).is_err()
+        );
         assert!(!map.contains_key(5000)?);
         map.check().map(drop)
     });
@@ -114,9 +124,8 @@ fn a_panic_in_a_closure_of_the_caller_leaves_a_map_that_is_right() -> Result<()>
     result
 }
 
-key!(Random, "test.Random", |_, _| LIAR.with_borrow_mut(|liar| {
-    [Ordering::Less, Ordering::Equal, Ordering::Greater][liar.usize(..3)]
-}));
+key!(Random, "test.Random", |_, _| LIAR
+    .with_borrow_mut(|liar| { [Ordering::Less, Ordering::Equal, Ordering::Greater][liar.usize(..3)] }));
 key!(Always, "test.Always", |_, _| Ordering::Greater);
 key!(Cyclic, "test.Cyclic", |a, b| (a % 3).cmp(&((b + 1) % 3)));
 key!(Reflexive, "test.Reflexive", |a, b| if a / 2 == b / 2 { Ordering::Equal } else { a.cmp(&b) });

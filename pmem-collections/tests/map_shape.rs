@@ -231,7 +231,10 @@ fn a_map_of_other_types_under_the_same_name_is_refused() -> Result<()> {
     let pool = pool(1 << 20);
     pool.write(|tx| tx.open::<Map>("map")?.insert(1, 1).map(drop))?;
     let tx = pool.read()?;
-    assert!(matches!(tx.open::<PBTreeMap<u64, i64>>("map").err().unwrap().kind(), ErrorKind::WrongType { .. }));
+    assert!(matches!(
+        tx.open::<PBTreeMap<u64, i64>>("map").err().unwrap().kind(),
+        ErrorKind::WrongType { .. }
+    ));
     Ok(())
 }
 

@@ -43,7 +43,8 @@ impl<'g, K: TreeKey, V: TreeValue, M: Mode> Iter<'g, K, V, M> {
 
     fn item(&mut self, direction: Direction) -> Result<Option<(&'g K, &'g V)>> {
         loop {
-            let end = if direction == Direction::Forward || self.met { &mut self.front } else { &mut self.back };
+            let end =
+                if direction == Direction::Forward || self.met { &mut self.front } else { &mut self.back };
             if let (Some(slot), Some((_, leaf))) = (end.take(direction), &end.at) {
                 let item = (leaf.key(slot)?, leaf.value(slot)?);
                 self.left = self.left.checked_sub(1).ok_or_else(|| self.count_is_wrong("more"))?;
@@ -160,7 +161,14 @@ impl<'g, K: TreeKey, V: TreeValue, M: Mode> Iterator for Iter<'g, K, V, M> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         // At most one item more than is left: an error.
-        (0, if self.done { Some(0) } else { usize::try_from(self.left).ok().and_then(|left| left.checked_add(1)) })
+        (
+            0,
+            if self.done {
+                Some(0)
+            } else {
+                usize::try_from(self.left).ok().and_then(|left| left.checked_add(1))
+            },
+        )
     }
 }
 

@@ -169,7 +169,10 @@ impl<'t, K: TreeKey, V: TreeValue> MapGuard<'t, K, V, Write> {
     }
 
     /// Inserts many. (Not `std::iter::Extend`, which cannot fail.)
-    pub fn extend(&mut self, items: impl IntoIterator<Item = (impl EncodeAs<K>, impl EncodeAs<V>)>) -> Result<()> {
+    pub fn extend(
+        &mut self,
+        items: impl IntoIterator<Item = (impl EncodeAs<K>, impl EncodeAs<V>)>,
+    ) -> Result<()> {
         items.into_iter().try_for_each(|(key, value)| self.insert(key, value).map(drop))
     }
 

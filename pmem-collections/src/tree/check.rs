@@ -1,6 +1,10 @@
 //! Whether a tree is what it should be.
 
-use super::{Tree, layout::LINE, node::{Inner, Leaf, fingerprint}};
+use super::{
+    Tree,
+    layout::LINE,
+    node::{Inner, Leaf, fingerprint},
+};
 use crate::damage::corrupt;
 use pmem_alloc::{Mode, Plain, Result};
 use std::{cmp::Ordering, collections::HashSet};
@@ -43,12 +47,22 @@ impl<K: Plain + Ord, V: Plain, M: Mode> Tree<'_, K, V, M> {
             self.check_node(&mut walk, self.root, self.height - 1, None, None)?;
         }
         if walk.summary.entries != self.len {
-            return Err(self.wrong(format!("{} entries, as the header says", self.len), walk.summary.entries.to_string()));
+            return Err(self.wrong(
+                format!("{} entries, as the header says", self.len),
+                walk.summary.entries.to_string(),
+            ));
         }
         Ok(walk.summary)
     }
 
-    fn check_node(&self, walk: &mut Walk, at: u64, level: u32, low: Option<&K>, high: Option<&K>) -> Result<()> {
+    fn check_node(
+        &self,
+        walk: &mut Walk,
+        at: u64,
+        level: u32,
+        low: Option<&K>,
+        high: Option<&K>,
+    ) -> Result<()> {
         if !walk.seen.insert(at) {
             return Err(corrupt(at, "a node with one parent", "a node that is reached twice"));
         }
@@ -109,7 +123,11 @@ fn check_order<'k, K: Ord + 'k>(
             return Err(corrupt(at, "keys below the separator on its right", "a greater key"));
         }
         if last.is_some_and(|last: &K| last.cmp(key) != Ordering::Less) {
-            return Err(corrupt(at, "keys in ascending order", "a key that is not greater than the one before"));
+            return Err(corrupt(
+                at,
+                "keys in ascending order",
+                "a key that is not greater than the one before",
+            ));
         }
         last = Some(key);
     }

@@ -99,11 +99,19 @@ impl Header {
         }
         if (self.version, self.flags) != (VERSION, 0) {
             let found = format!("version {}, flags {:#x}", self.version, self.flags);
-            return Err(corrupt(at, format!("format version {VERSION} without flags (a newer program wrote this?)"), found));
+            return Err(corrupt(
+                at,
+                format!("format version {VERSION} without flags (a newer program wrote this?)"),
+                found,
+            ));
         }
         let Header { height, root, len, .. } = *self;
         if *self != (Header { height, root, len, ..expected }) {
-            return Err(corrupt(at, format!("{expected:?} but for height, root and len"), format!("{self:?}")));
+            return Err(corrupt(
+                at,
+                format!("{expected:?} but for height, root and len"),
+                format!("{self:?}"),
+            ));
         }
         if height > MAX_HEIGHT || (height == 0) != (root == 0) || (height == 0 && len != 0) {
             return Err(corrupt(

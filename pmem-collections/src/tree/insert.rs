@@ -48,7 +48,8 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
         let mut entries = Vec::with_capacity(layout.slots);
         leaf.sort_into(&mut entries, |_| true)?;
         // Keys that only grow fill the last leaf, and leave it full.
-        let beyond_all = path.rightmost && entries.last().is_some_and(|(last, _)| last.cmp(key) == Ordering::Less);
+        let beyond_all =
+            path.rightmost && entries.last().is_some_and(|(last, _)| last.cmp(key) == Ordering::Less);
         let cut = if beyond_all { entries.len() } else { entries.len() / 2 };
         let separator = entries.get(cut).map_or(*key, |(first_right, _)| *first_right);
         let goes_right = cut == entries.len() || separator.cmp(key) != Ordering::Greater;

@@ -98,8 +98,14 @@ impl LeafLayout {
         let stride = round_up(beside + value.size, align);
         if stride == key.size + value.size {
             let keys = round_up(start, align);
-            let layout =
-                LeafLayout { size, slots, keys, key_stride: stride, values: keys + beside, value_stride: stride };
+            let layout = LeafLayout {
+                size,
+                slots,
+                keys,
+                key_stride: stride,
+                values: keys + beside,
+                value_stride: stride,
+            };
             (layout, keys + slots * stride)
         } else {
             let keys = round_up(start, key.align);

@@ -77,7 +77,10 @@ impl<'a, K: Plain, V: Plain> Leaf<'a, K, V> {
     pub(crate) const LAYOUT: LeafLayout = LeafLayout::of(Shape::of::<K>(), Shape::of::<V>());
 
     pub(crate) fn read<M: Mode>(body: &'a Body<'_, M>, at: u64) -> Result<Self> {
-        let (bytes, _) = node(body, at, Self::LAYOUT.size, LEAF_MAGIC, 0)?;
+        let (bytes, head) = node(body, at, Self::LAYOUT.size, LEAF_MAGIC, 0)?;
+        if head.count != 0 {
+            return Err(corrupt(at + COUNT, "0 in a leaf", head.count.to_string()));
+        }
         let occupied = u64::from_le_bytes(bytes[OCCUPIED..OCCUPIED + 8].try_into().expect("eight bytes"));
         if occupied & !Self::LAYOUT.full() != 0 {
             let expected = format!("at most {} slots", Self::LAYOUT.slots);
@@ -259,7 +262,8 @@ mod tests {
                 for seed in 0..200 {
                     let mut random = fastrand::Rng::with_seed(seed);
                     let bits = random.u64(..);
-                    let bytes: Vec<u8> = (0..64).map(|i| if bits >> i & 1 == 1 { byte } else { other }).collect();
+                    let bytes: Vec<u8> =
+                        (0..64).map(|i| if bits >> i & 1 == 1 { byte } else { other }).collect();
                     let expected = if byte == other { u64::MAX } else { bits };
                     assert_eq!(equal_bytes(&bytes, byte), expected, "{byte} {other} {seed}");
                 }

@@ -117,7 +117,8 @@ impl<K: Plain + Ord, V: Plain, M: Mode> Tree<'_, K, V, M> {
             path.rightmost = false;
             path.depth = depth;
             path.push(Step { node, child: next });
-            path.leaf = *inner.children.get(next).ok_or_else(|| self.wrong("a path of this tree", "another"))?;
+            path.leaf =
+                *inner.children.get(next).ok_or_else(|| self.wrong("a path of this tree", "another"))?;
             let aim = if direction == Direction::Forward { Aim::First } else { Aim::Last };
             self.extend(path, aim)?;
             return Ok(true);

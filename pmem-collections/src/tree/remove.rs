@@ -12,6 +12,7 @@ use super::{
 };
 use crate::damage::corrupt;
 use pmem_alloc::{Plain, Result, Write};
+use std::collections::HashSet;
 
 impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
     /// Removes the entries in `gone`, slots of the leaf at the end of `path`.
@@ -39,7 +40,8 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
         }
         let parent = self.inner(step.node, self.level(depth))?;
         for left in [step.child.wrapping_sub(1), step.child] {
-            let Some(&[a, b]) = parent.children.get(left..left.wrapping_add(2)).and_then(|two| two.first_chunk())
+            let Some(&[a, b]) =
+                parent.children.get(left..left.wrapping_add(2)).and_then(|two| two.first_chunk())
             else {
                 continue;
             };
@@ -127,7 +129,8 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
         let (level, parent_level) = (self.level(depth), self.level(depth - 1));
         let siblings = self.inner(parent, parent_level)?;
         for left in [child.wrapping_sub(1), child] {
-            let Some(&[a, b]) = siblings.children.get(left..left.wrapping_add(2)).and_then(|two| two.first_chunk())
+            let Some(&[a, b]) =
+                siblings.children.get(left..left.wrapping_add(2)).and_then(|two| two.first_chunk())
             else {
                 continue;
             };
@@ -155,20 +158,23 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
     /// Removes everything and frees all nodes.
     pub(crate) fn clear(&mut self) -> Result<()> {
         let (root, height) = (self.root, self.height);
-        // First unlinked, then freed: a node that is reached twice is refused by the second free.
         self.set_len(0)?;
         self.set_root(0, 0)?;
-        if height > 0 { self.free_subtree(root, height - 1) } else { Ok(()) }
+        if height > 0 { self.free_subtree(root, height - 1, &mut HashSet::new()) } else { Ok(()) }
     }
 
-    fn free_subtree(&mut self, node: u64, level: u32) -> Result<()> {
+    fn free_subtree(&mut self, node: u64, level: u32, seen: &mut HashSet<u64>) -> Result<()> {
+        if !seen.insert(node) {
+            return Err(corrupt(node, "a node with one parent", "a node that is reached twice"));
+        }
         if level == 0 {
             self.leaf(node)?;
-            return self.free(node);
+        } else {
+            for child in self.inner(node, level)?.children.to_vec() {
+                self.free_subtree(child, level - 1, seen)?;
+            }
         }
-        let children = self.inner(node, level)?.children.to_vec();
-        self.free(node)?;
-        children.into_iter().try_for_each(|child| self.free_subtree(child, level - 1))
+        self.free(node)
     }
 }
 
