@@ -66,7 +66,10 @@ struct Ledger<'t> {
 fn calls_need_no_annotations() -> Result<()> {
     let pool = PoolOptions::new().create_on(Mapping::anonymous(1 << 20)?)?;
     pool.write(|tx| {
-        let mut ledger = Ledger { accounts: tx.open::<PBTreeMap<u64, i64>>("accounts")?, entries: tx.open::<PCell<u64>>("entries")? };
+        let mut ledger = Ledger {
+            accounts: tx.open::<PBTreeMap<u64, i64>>("accounts")?,
+            entries: tx.open::<PCell<u64>>("entries")?,
+        };
         ledger.accounts.insert(1, 10)?;
         ledger.accounts.insert(&2, &20)?;
         *ledger.entries.get_mut()? += 2;
