@@ -95,10 +95,7 @@ mod tests {
         for len in 0..=LARGEST {
             let class = for_len(len).unwrap();
             let size = size(class);
-            assert!(
-                size >= len && (class == 0 || SIZES[class as usize - 1] as u64 < len.max(1)),
-                "{len}"
-            );
+            assert!(size >= len && (class == 0 || len > SIZES[class as usize - 1] as u64), "{len}");
             assert!((size - len) * 8 <= size || size - len < 9, "{len} in {size}");
         }
         assert_eq!(for_len(LARGEST + 1), None);
