@@ -201,13 +201,14 @@ fn two_damaged_header_copies_are_refused_naming_the_field() {
         (LAYOUT_LEN, "layout_len"),
     ];
     for (at, name) in fields {
-        for value in [1, u64::MAX, u64::MAX - 4095] {
+        let plausible = at == DATA_PAGES || at == LAYOUT_LEN; // 1 is
+        for &value in if plausible { &[1 << 33, u64::MAX][..] } else { &[1, u64::MAX, u64::MAX - 4095] } {
             let mut damaged = bytes.clone();
             [0, PAGE].iter().for_each(|copy| put(&mut damaged, copy + at, value));
             let error = on(&damaged).err().unwrap_or_else(|| panic!("{name} = {value} was accepted"));
             let ErrorKind::Damaged { field, .. } = error.kind() else { panic!("{name}: {error}") };
             // An end that overflows is seen where the next thing should begin.
-            assert!(*field == name || value > 1 || at == LAYOUT_LEN, "{field} instead of {name}");
+            assert!(*field == name || value > 1 << 33, "{field} instead of {name}");
             // And with a checksum that holds.
             forge(&mut damaged, at, value);
             assert!(on(&damaged).is_err(), "{name} = {value} was accepted");
