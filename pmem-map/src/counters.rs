@@ -22,7 +22,8 @@ pub struct Counters {
     pub bytes_nontemporal: u64,
     /// Drains.
     pub drains: u64,
-    /// Write-backs of files: `msync`, `fdatasync`, `fsync`. Zero unless the granularity is `Page`.
+    /// Write-backs of files: `msync`, `fdatasync`, `fsync`, or an owner's `sync`. Zero unless the granularity is
+    /// `Page`, or [`Region::sync`](crate::Region::sync) asked the owner.
     pub syncs: u64,
 }
 
