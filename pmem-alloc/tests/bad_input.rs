@@ -466,3 +466,26 @@ fn a_pool_can_be_made_where_one_is_and_has_nothing_of_it() {
     pool.write(|tx| tx.open::<Cell<u64>>("c")?.set(1)).unwrap();
     assert_eq!((value(&pool), pool.check().unwrap().is_ok()), (1, true));
 }
+
+#[test]
+fn the_check_finds_what_changed_under_an_open_pool() {
+    let bytes = sample();
+    let (table, bitmaps) = (word(&bytes, TABLE_START), word(&bytes, BITMAPS_START));
+    let (state, pages) = (word(&bytes, STATE_START), word(&bytes, DATA_PAGES));
+    let damages = [
+        (table, 0, "free page"),
+        (table + (pages - 1) * 8, 2 | 1 << 32, "large block"),
+        (bitmaps, 3, "in memory"),
+        (bitmaps + (pages - 1) * 64, 1, "no bits outside"),
+        (state, 64, "directory"),
+    ];
+    for (at, value, what) in damages {
+        let pool = on(&bytes).unwrap();
+        assert!(pool.check().unwrap().is_ok());
+        // SAFETY: this thread is the only one, and no transaction is open.
+        unsafe { pool.region().store_word(at, value) };
+        let report = pool.check().unwrap();
+        assert!(!report.is_ok(), "{what}: {report}");
+        println!("{what}: {report}");
+    }
+}
