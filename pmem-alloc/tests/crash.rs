@@ -433,9 +433,9 @@ fn a_run_released_for_another_class_survives_at_any_store() {
         "runs released and set up",
         &[
             Put(vec![(0, 38 * PAGE, 1)]),
-            Put(vec![(1, 2000, 2)]),
-            Put(vec![(1, 0, 0)]),
-            Put(vec![(2, 3 * PAGE, 3)]), // the pages of the run for 2,000 bytes, too
+            Put(vec![(1, 2000, 2), (2, 1000, 6)]),
+            Put(vec![(1, 0, 0), (2, 0, 0)]),
+            Put(vec![(2, 3 * PAGE, 3)]), // the pages of both runs, too
             Put(vec![(2, 0, 0)]),
             Put(vec![(3, 3000, 4)]),
             Put(vec![(4, 2 * PAGE, 5)]),
