@@ -1,0 +1,250 @@
+//! The process that kills: starts workers, ends each at a random moment, and looks at what is left.
+
+use crate::{
+    Arguments, Result,
+    corpus::Corpus,
+    index,
+    messages::Message,
+    progress::Progress,
+    verify::{Acknowledged, Found, verify},
+};
+use std::{
+    fs,
+    io::{self, BufRead, BufReader},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Where a kill found the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// In a transaction, before its commit.
+    Before,
+    /// In a commit: begun, not acknowledged.
+    Inside,
+    /// After an acknowledgement.
+    After,
+}
+
+/// Kills that have landed, and what the workers did.
+#[derive(Default)]
+pub(crate) struct Score {
+    pub(crate) before: u32,
+    pub(crate) inside: u32,
+    pub(crate) after: u32,
+    /// Commits in doubt that turned out to have happened.
+    pub(crate) in_doubt_committed: u32,
+    /// Acknowledged transactions, their lines and drains.
+    pub(crate) transactions: u64,
+    pub(crate) lines: u64,
+    pub(crate) drains: u64,
+    /// Time the last acknowledged commit took.
+    commit_nanoseconds: u64,
+}
+
+impl Score {
+    pub(crate) fn kills(&self) -> u32 {
+        self.before + self.inside + self.after
+    }
+
+    fn hear(&mut self, message: &Message) {
+        if let Message::Committed { lines, drains, nanoseconds, .. } = *message {
+            self.transactions += 1;
+            self.lines += lines;
+            self.drains += drains;
+            self.commit_nanoseconds = nanoseconds;
+        }
+    }
+}
+
+/// When to kill: a while after some message, counted from the life's first acknowledged transaction.
+struct Moment {
+    /// Only a message that a commit begins will do.
+    commit: bool,
+    /// How many such messages to let pass.
+    skip: u32,
+    /// How long after it, as a part of a commit's time.
+    delay: f64,
+}
+
+impl Moment {
+    fn random(rng: &mut fastrand::Rng, files: usize, commit: bool) -> Moment {
+        let skip = rng.u32(0..files.clamp(4, 40) as u32 * 3);
+        // A commit is short, and it takes a while to hear that it begins.
+        if commit {
+            Moment { commit, skip: skip / 3, delay: rng.f64() * 0.4 }
+        } else {
+            Moment { commit, skip, delay: rng.f64() * 3.0 }
+        }
+    }
+}
+
+/// Runs workers until enough of them were killed, then one to the end. Returns the last look at the pool.
+pub(crate) fn run(
+    arguments: &Arguments,
+    corpus: &Corpus,
+    path: &Path,
+    mut acknowledged: Acknowledged,
+) -> Result<(Score, Found)> {
+    let mut rng = fastrand::Rng::with_seed(arguments.seed);
+    let mut score = Score::default();
+    let progress = Progress::new(arguments.kills);
+    let inside = arguments.kills.div_ceil(4);
+    let mut lives = 0;
+    while score.kills() < arguments.kills || score.inside < inside {
+        lives += 1;
+        if lives > 20 + 10 * arguments.kills {
+            return Err(format!("{lives} workers, and only {} kills inside a commit", score.inside).into());
+        }
+        let left = arguments.kills.saturating_sub(score.kills());
+        let commit = left <= inside.saturating_sub(score.inside) || rng.bool();
+        let moment = Moment::random(&mut rng, corpus.files.len(), commit);
+        let before = score.transactions;
+        let phase = life(path, corpus, Some(moment), &mut acknowledged, &mut score)?
+            .ok_or("a worker ended by itself, although it was told to go on for ever")?;
+        match phase {
+            Phase::Before => score.before += 1,
+            Phase::Inside => score.inside += 1,
+            Phase::After => score.after += 1,
+        }
+        let found = verify(path, corpus, &mut acknowledged)?;
+        score.in_doubt_committed += u32::from(found.in_doubt_committed == Some(true));
+        progress.kill(score.kills(), phase, score.transactions - before, &found);
+        if !found.differences.is_empty() {
+            return Ok((score, found));
+        }
+    }
+    progress.finish();
+    life(path, corpus, None, &mut acknowledged, &mut score)?;
+    let found = verify(path, corpus, &mut acknowledged)?;
+    Ok((score, found))
+}
+
+/// One worker, from its start to its death. `None` as moment: it may finish, and `None` is where it was killed.
+fn life(
+    path: &Path,
+    corpus: &Corpus,
+    moment: Option<Moment>,
+    acknowledged: &mut Acknowledged,
+    score: &mut Score,
+) -> Result<Option<Phase>> {
+    let mut worker = Worker::start(path, corpus, moment.is_none())?;
+    let mut to_skip = moment.as_ref().map(|moment| moment.skip);
+    let (mut committed, mut last) = (false, None);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        worker.messages.read_line(&mut line)?;
+        let Some(whole) = line.strip_suffix('\n') else { break }; // the pipe is at its end
+        let message: Message = whole.parse()?;
+        if committed && let Some(moment) = &moment {
+            let counts = !moment.commit || matches!(message, Message::Committing { .. });
+            match &mut to_skip {
+                Some(0) if counts => {
+                    wait(moment.delay * score.commit_nanoseconds as f64);
+                    worker.process.kill()?;
+                    to_skip = None; // what it said before is still to be read
+                }
+                Some(n) if counts => *n -= 1,
+                _ => {}
+            }
+        }
+        acknowledged.hear(&message);
+        score.hear(&message);
+        committed |= matches!(message, Message::Committed { .. });
+        last = Some(message);
+    }
+    let status = worker.process.wait()?;
+    let killed = status.signal() == Some(9) && moment.is_some();
+    match last {
+        Some(Message::Working { .. }) if killed => Ok(Some(Phase::Before)),
+        Some(Message::Committing { .. }) if killed => Ok(Some(Phase::Inside)),
+        Some(Message::Committed { .. }) if killed => Ok(Some(Phase::After)),
+        _ if status.success() => Ok(None),
+        _ => Err(format!("a worker failed ({status}); what it said is above").into()),
+    }
+}
+
+/// Far less than a scheduler's tick, so without sleeping.
+fn wait(nanoseconds: f64) {
+    let (start, time) = (Instant::now(), Duration::from_nanos(nanoseconds as u64));
+    while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// This program again, as a worker.
+struct Worker {
+    process: Child,
+    messages: BufReader<std::process::ChildStdout>,
+}
+
+impl Worker {
+    fn start(path: &Path, corpus: &Corpus, finish: bool) -> Result<Worker> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--worker").arg("--pool").arg(path);
+        if finish {
+            command.arg("--finish");
+        }
+        let mut process = command
+            .arg("--")
+            .arg(&corpus.root)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start a worker: {error}"))?;
+        let (stdin, stdout) = (process.stdin.take(), process.stdout.take());
+        let worker = Worker { process, messages: BufReader::new(stdout.ok_or("a worker without a pipe")?) };
+        corpus.write_names(io::BufWriter::new(stdin.ok_or("a worker without a pipe")?))?;
+        Ok(worker)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Only after an error: otherwise it has ended, and both do nothing.
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// The pool's file, removed in the end unless it is to be kept.
+pub(crate) struct PoolFile {
+    pub(crate) path: PathBuf,
+    pub(crate) keep: bool,
+}
+
+impl PoolFile {
+    /// Makes the pool where the arguments say, else in shared memory, else in the temporary folder.
+    pub(crate) fn create(arguments: &Arguments, corpus: &Corpus) -> Result<PoolFile> {
+        let size = arguments.size.unwrap_or_else(|| {
+            // Both trees, half full; and a log (1/64) of which the largest transaction needs a third.
+            (corpus.postings * 400 + (8 << 20)).max(corpus.most_words * 64 * 3 * 500).next_multiple_of(1 << 20)
+        });
+        if let Some(path) = &arguments.pool {
+            index::create(path, size)?;
+            return Ok(PoolFile { path: path.clone(), keep: arguments.keep });
+        }
+        let name = format!("quickstart-{}.pool", std::process::id());
+        let folders = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
+        let mut failures = Vec::new();
+        for path in folders.map(|folder| folder.join(&name)) {
+            let file = PoolFile { path, keep: arguments.keep };
+            match index::create(&file.path, size) {
+                Ok(_) => return Ok(file),
+                Err(error) => failures.push(format!("{}: {error}", file.path.display())),
+            }
+        }
+        Err(format!("no place for a pool: {}; give one with --pool", failures.join("; ")).into())
+    }
+}
+
+impl Drop for PoolFile {
+    fn drop(&mut self) {
+        if !self.keep {
+            _ = fs::remove_file(&self.path);
+        }
+    }
+}
