@@ -1,1 +1,56 @@
-//! To come.
+//! Containers that live in a pool. Names follow `std::collections`, with a `P` because programs use both.
+//!
+//! ```
+//! use pmem_collections::*;
+//!
+//! const SCORES: Named<PBTreeMap<u64, i64>> = Named::new("scores");
+//!
+//! # fn main() -> Result<()> {
+//! # let pool = PoolOptions::new().create_on(Mapping::anonymous(1 << 22)?)?;
+//! pool.write(|tx| {
+//!     let mut scores = tx.open(SCORES)?;
+//!     scores.insert(7, 100)?;
+//!     *scores.entry(7).or_insert(0)? += 1;
+//!     scores.extend([(8, 80), (9, 90)])?;
+//!     Ok(())
+//! })?; // durable here, with one drain
+//!
+//! let tx = pool.read()?;
+//! let scores = tx.open(SCORES)?;
+//! assert_eq!(scores.get(7)?, Some(&101));
+//! let best = scores.range(8..)?.collect::<Result<Vec<_>>>()?;
+//! assert_eq!(best, [(&8, &80), (&9, &90)]);
+//! # Ok(()) }
+//! ```
+//!
+//! `PBTreeMap<K, V>` and its like are *names of types*, given to `open`; what a program holds is the
+//! guard, `Mut<PBTreeMap<K, V>>` or `Ref<PBTreeMap<K, V>>`, on whose page ([`map::MapGuard`],
+//! [`CellGuard`]) the methods are. A guard's operations are part of its transaction: what they changed is
+//! durable when the transaction's commit returns, and none of them drains by itself.
+//!
+//! There is no `unsafe` in this crate: everything goes through [`pmem_alloc::Body`]. The bytes on media are
+//! described in `FORMAT.md`.
+//!
+//! # Errors
+//!
+//! Reads check what they read: damage is [`ErrorKind::Corrupt`] with the offset, never a panic and never undefined. When there is
+//! no space, the operation says so and has changed nothing. After any *other* error of an operation
+//! that changes, roll the transaction back (return the error from `pool.write`): the object may be half changed.
+//!
+//! # Modules, in reading order
+//!
+//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); below it the tree itself.
+
+#![forbid(unsafe_code)]
+
+mod cell;
+mod damage;
+pub mod map;
+mod tree;
+
+pub use cell::{CellGuard, PCell};
+pub use map::PBTreeMap;
+pub use pmem_alloc::{
+    EncodeAs, Error, ErrorKind, Guard, Key, Mapping, Mode, Mut, Named, Object, OrdKey, PHeap, Plain, Pool,
+    PoolOptions, Ptr, Read, ReadTx, Ref, Result, Stored, Value, Write, WriteTx,
+};

@@ -37,6 +37,8 @@ pub(crate) struct Explorer<'a, T> {
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct Seen {
     image: u128,
+    /// None if there is no file.
+    len: Option<u64>,
     acknowledged: usize,
     begun: usize,
 }
@@ -125,7 +127,8 @@ impl<T> Explorer<'_, T> {
                 let first = failed.first().moment.cut;
                 let (acknowledged, begun) = (first.acknowledged, first.begun);
                 let depth = failed.depth();
-                let seen = Seen { image: durable.hash_of(&failed), acknowledged, begun };
+                let (hash, len) = durable.hash_of(&failed);
+                let seen = Seen { image: hash, len, acknowledged, begun };
                 if self.seen.get(&seen).is_some_and(|&least| least <= depth) {
                     continue;
                 }
@@ -235,7 +238,12 @@ impl<T> Explorer<'_, T> {
                 seed: self.config.seed,
             });
         }
-        if self.config.stop_at_first { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if !self.config.stop_at_first {
+            return ControlFlow::Continue(());
+        }
+        let report = &mut self.report;
+        (report.stopped, report.complete, report.nested_complete) = (true, false, false);
+        ControlFlow::Break(())
     }
 
     fn crash(&self, failed: &Failed<'_>) -> Crash {
@@ -285,8 +293,7 @@ impl Durable {
     fn new(start: &Image) -> Durable {
         let mut image = Image { bytes: start.bytes.clone(), named: true };
         image.bytes.resize(start.bytes.len().next_multiple_of(PAGE as usize), 0);
-        let lines = image.bytes.as_chunks().0.iter().zip((0..).step_by(LINE as usize));
-        let hash = lines.fold(0u128, |sum, (content, offset)| sum.wrapping_add(hash(offset, content)));
+        let hash = sum(&image.bytes);
         Durable { image, hash }
     }
 
@@ -307,18 +314,20 @@ impl Durable {
         }
     }
 
-    /// The hash of an image, without building it if it is of full length.
-    fn hash_of(&mut self, failed: &Failed<'_>) -> u128 {
+    /// The hash of an image and its length, without building it if it is of full length.
+    fn hash_of(&mut self, failed: &Failed<'_>) -> (u128, Option<u64>) {
         let (lines, metadata) = (&failed.moment.lines, &failed.moment.metadata);
-        match metadata[failed.state[lines.len()]] {
-            (_, false) => 1,
-            (len, true) if len == self.image.bytes.len() as u64 => {
-                lines.iter().zip(failed.state).fold(self.hash, |sum, (line, &state)| {
-                    sum.wrapping_sub(line.hashes[0]).wrapping_add(line.hashes[state])
-                })
-            }
-            (len, true) => self.with(failed, |image| xxh3_128_with_seed(image.bytes(), len)),
-        }
+        let (len, named) = metadata[failed.state[lines.len()]];
+        let hash = if !named {
+            0
+        } else if len == self.image.bytes.len() as u64 {
+            lines.iter().zip(failed.state).fold(self.hash, |sum, (line, &state)| {
+                sum.wrapping_sub(line.hashes[0]).wrapping_add(line.hashes[state])
+            })
+        } else {
+            self.with(failed, |image| sum(image.bytes()))
+        };
+        (hash, named.then_some(len))
     }
 
     /// Lends the image that a failure leaves.
@@ -340,6 +349,15 @@ impl Durable {
             self.image.bytes[line.offset as usize..][..content.len()].copy_from_slice(content);
         }
     }
+}
+
+/// The hash of an image: the sum of its lines'.
+fn sum(bytes: &[u8]) -> u128 {
+    let (lines, rest) = bytes.as_chunks();
+    let mut last = [0; LINE as usize];
+    last[..rest.len()].copy_from_slice(rest);
+    let lines = lines.iter().chain([&last]).zip((0..).step_by(LINE as usize));
+    lines.fold(0, |sum, (content, offset)| sum.wrapping_add(hash(offset, content)))
 }
 
 /// What a line adds to the hash of an image. Zeros add nothing, so the sum does not depend on the length.

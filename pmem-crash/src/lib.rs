@@ -51,9 +51,10 @@
 //! words (values that were replaced in between are not seen, nor is the order). A file's length and name are
 //! lost unless synced.
 //!
-//! The power fails before every drain and every sync of the file or its folder, whenever an operation is acknowledged, and at the end. These moments
-//! suffice: what a failure between two drains of a thread could leave, a failure right before the second
-//! could leave as well, because every store may still be lost then that could be lost before.
+//! The power fails before every drain, before every sync of the file or its folder, whenever an operation
+//! is acknowledged, and at the end. These moments suffice: what a failure between two drains could leave, a
+//! failure right before the second could leave as well, because every store that could be lost then may
+//! still be lost. (A test compares this with a model that crashes after every single event.)
 //!
 //! At most [`Config::bound`] states per crash point are tried completely. Of more: nothing kept but what is
 //! certain, everything kept, each line alone lost, each line alone kept, and random ones from a seed.
@@ -61,6 +62,17 @@
 //! Stores are seen in the order of their events. The threads of a workload must take turns (by a lock, as
 //! most structures do), or [`Config::raw_stores`] must be off. In one thread, the explorer takes the order of
 //! calls for the order of stores; [`Tear::EightBytes`] drops that assumption within a line.
+//!
+//! # Images that are not to be recovered
+//!
+//! A crash inside the creation of something leaves nothing that opens, and rightly so. Let `open` return an
+//! `Option` then (`None` for the typed error "this is not one"), and let the oracle accept `None` as long as
+//! [`Point::acknowledged`] is 0.
+//!
+//! # Planted bugs
+//!
+//! An exploration proves something only if it would find the bug. Put the bug behind a switch in the code
+//! under test, and ask for [`Report::expect_failure`].
 //!
 //! # Reading order
 //!

@@ -22,6 +22,8 @@ pub struct Report {
     pub complete: bool,
     /// Whether that holds for the crashes inside recovery too.
     pub nested_complete: bool,
+    /// Whether the exploration stopped at the first failure; nothing is complete then.
+    pub stopped: bool,
     /// Images that were recovered wrongly.
     pub failures: u64,
     /// Images opened until the first failure, that one included.
@@ -42,6 +44,7 @@ impl Report {
             recoveries: 0,
             complete: true,
             nested_complete: true,
+            stopped: false,
             failures: 0,
             images_to_first_failure: None,
             first_failure: None,
@@ -95,7 +98,11 @@ impl fmt::Display for Report {
             self.points,
             self.images,
             self.recoveries,
-            if self.complete { "complete" } else { "sampled" },
+            match (self.stopped, self.complete) {
+                (true, _) => "stopped",
+                (false, true) => "complete",
+                (false, false) => "sampled",
+            },
             self.failures,
         )
     }

@@ -4,7 +4,12 @@
 //! path must not use one. Each thread owns a slot, found through a thread-local, and adds to it by plain
 //! loads and stores; threads beyond [`SLOTS`] share one slot and pay for the atomic addition. Sums are exact.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+#![forbid(unsafe_code)]
+
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Relaxed},
+};
 
 /// What a region has done since it was mapped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,12 +63,7 @@ impl Slot {
                 return Slot(SHARED);
             }
             // AcqRel: who takes a slot sees the sums that its last owner left.
-            match TAKEN.compare_exchange(
-                taken,
-                taken | 1 << free,
-                std::sync::atomic::Ordering::AcqRel,
-                Relaxed,
-            ) {
+            match TAKEN.compare_exchange(taken, taken | 1 << free, AcqRel, Relaxed) {
                 Ok(_) => return Slot(free),
                 Err(now) => taken = now,
             }
@@ -74,7 +74,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.0 != SHARED {
-            TAKEN.fetch_and(!(1 << self.0), std::sync::atomic::Ordering::AcqRel);
+            TAKEN.fetch_and(!(1 << self.0), AcqRel);
         }
     }
 }
@@ -128,8 +128,8 @@ impl Sharded {
         self.add(|c| &c.drains, 1);
     }
 
-    pub(crate) fn synced(&self) {
-        self.add(|c| &c.syncs, 1);
+    pub(crate) fn synced(&self, calls: u64) {
+        self.add(|c| &c.syncs, calls);
     }
 
     pub(crate) fn sum(&self) -> Counters {

@@ -1,5 +1,8 @@
 //! Why a mapping could not be made or used.
 
+#![forbid(unsafe_code)]
+
+use crate::FlushMethod;
 use std::{io, path::PathBuf};
 
 /// Result of mapping operations.
@@ -22,7 +25,7 @@ pub enum Error {
     Io {
         /// What was tried: "open", "map", "extend", ...
         action: &'static str,
-        /// The file; empty for anonymous memory.
+        /// The file, or what stands for one ("anonymous memory").
         path: PathBuf,
         /// Its answer.
         source: io::Error,
@@ -62,8 +65,58 @@ pub enum Error {
     /// The mapping belongs to a parent process.
     #[error("this mapping was made before fork(); a child must open its own")]
     Forked,
+    /// A [`Backing`](crate::Backing) lent bytes that cannot be mapped.
+    #[error("extent {index} of a backing, {len} bytes at {offset} of its file, cannot be mapped: {why}")]
+    BadExtent {
+        /// Which one, counted from 0 within one answer of the backing.
+        index: usize,
+        /// Its first byte in its file.
+        offset: u64,
+        /// Its length in bytes.
+        len: u64,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The reference is null, and was to be followed.
+    #[error("a null reference cannot be followed; check `is_null` first")]
+    Null,
+    /// The offset is no place for the type.
+    #[error("{offset:#x} is no place for {type_name}, which is aligned to {align} bytes")]
+    Misaligned {
+        /// The offset.
+        offset: u64,
+        /// The type's alignment in bytes.
+        align: u64,
+        /// The type.
+        type_name: &'static str,
+    },
+    /// The bytes are not a value of the type: the medium is damaged, or holds something else.
+    #[error("the bytes at {offset:#x} are no {type_name}; they are damaged, or something else lives there")]
+    BadBits {
+        /// The offset.
+        offset: u64,
+        /// The type.
+        type_name: &'static str,
+    },
+    /// This processor cannot flush in the way asked for.
+    #[error("this processor has no {0}; without `flush_with`, the best it has is chosen")]
+    NoInstruction(FlushMethod),
+    /// The table that the signal handler reads is full.
+    #[error("{limit} mappings already have a fault handler; drop one first")]
+    TooManyFaultHandlers {
+        /// How many the table holds.
+        limit: usize,
+    },
 }
 
 fn holder(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+}
+
+impl Error {
+    /// Turns an [`io::Error`] into [`Error::Io`].
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { action, path, source }
+    }
 }

@@ -14,25 +14,84 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Reading order: [`Mapping`], which owns its bytes; [`Region`], what a journal or a filesystem turns it
-//! into; [`Observer`], how a crash explorer sees every store, flush and drain.
+//! A file is mapped in the same way; what it needs and promises is found out:
+//!
+//! ```
+//! use pmem_map::{MapOptions, Ptr};
+//! # fn main() -> Result<(), pmem_map::Error> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("counter");
+//! // SAFETY: nobody else writes or truncates this file; the lock keeps other programs like this one out.
+//! let mut mapping = unsafe { MapOptions::new().len(4096).create(true).open(&path)? };
+//! println!("{}: {:?}, {:?}", mapping.medium(), mapping.granularity(), mapping.durability());
+//! let counter = Ptr::<u64>::from_offset(64);
+//! let next = mapping.read(counter)? + 1;
+//! mapping.write_value(counter, &next)?;
+//! mapping.persist(64..72)?;
+//! # Ok(()) }
+//! ```
+//!
+//! # In reading order
+//!
+//! - [`Mapping`], which owns its bytes, and [`MapOptions`], how it is asked for;
+//! - [`Region`], what a journal or a filesystem turns it into: loads, stores, flush, drain, growth;
+//! - [`Granularity`], [`Durability`], [`Medium`]: what is found out about a file, and from what;
+//! - [`Lock`]: who may use a file, across processes and forks;
+//! - [`Observer`], how a crash explorer sees every store, flush and drain, and [`Counters`], budgets as tests;
+//! - [`Backing`], how a filesystem or a device lends bytes that are mapped here, and serves the faults of its pages.
+//!
+//! # What it does not do
+//!
+//! A store is not a transaction: only an aligned 8-byte store is all or nothing in a crash. A file that
+//! somebody truncates while it is mapped costs the process a SIGBUS; see [`MapOptions::open`]. Linux only; the
+//! instructions are those of x86-64, those of aarch64 are there but untried, and elsewhere nothing but
+//! memory and written-back files is durable, which [`Durability`] says.
+
+#![deny(unsafe_code)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "pmem-map needs Linux: it reserves addresses, allocates blocks and locks files by its system calls"
+);
 
 mod bytes;
-mod counters;
-mod cpu;
-mod error;
-mod granularity;
 mod mapping;
-mod observer;
+mod options;
 mod ptr;
-mod region;
 
+mod region;
+mod stores;
+
+mod cpu;
+mod durability;
+mod granularity;
+mod medium;
+mod write_back;
+
+mod address_space;
+mod backing;
+mod fault;
+mod file;
+mod fork;
+mod lock;
+mod memory;
+mod system;
+
+mod counters;
+mod error;
+mod observer;
+
+pub use backing::{Backing, Extent, Pages};
 pub use bytes::Bytes;
 pub use counters::Counters;
+pub use cpu::FlushMethod;
 pub use error::{Error, Result};
 pub use granularity::{Durability, Granularity};
+pub use lock::Lock;
 pub use mapping::Mapping;
+pub use medium::{Filesystem, Medium};
 pub use observer::{Event, Observer};
+pub use options::MapOptions;
 pub use ptr::Ptr;
 pub use region::Region;
 

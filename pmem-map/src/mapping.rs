@@ -1,48 +1,10 @@
 //! Bytes mapped into this process, exclusively one value's.
 
-use crate::{Durability, Error, Granularity, PAGE, Region, Result};
-use std::{
-    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
-    ops::Range,
-    ptr::NonNull,
-};
+#![allow(unsafe_code)]
 
-/// Where a region's bytes come from.
-pub(crate) struct Memory {
-    base: NonNull<u8>,
-    layout: Layout,
-}
-
-impl Memory {
-    fn heap(len: u64) -> Result<Memory> {
-        let bad = || Error::BadLength { len, why: "longer than the address space" };
-        let layout = usize::try_from(len)
-            .ok()
-            .and_then(|len| Layout::from_size_align(len, PAGE as usize).ok())
-            .ok_or_else(bad)?;
-        // SAFETY: the layout is not empty: `len` is at least a page.
-        let base =
-            NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
-        Ok(Memory { base, layout })
-    }
-    pub(crate) fn base(&self) -> NonNull<u8> {
-        self.base
-    }
-    pub(crate) fn len(&self) -> u64 {
-        self.layout.size() as u64
-    }
-    pub(crate) fn mark(&self, _range: Range<u64>) {}
-    pub(crate) fn write_back(&self) -> Result<bool> {
-        Ok(false)
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: from `alloc_zeroed` with this layout.
-        unsafe { dealloc(self.base.as_ptr(), self.layout) };
-    }
-}
+use crate::{Backing, Bytes, Error, MapOptions, Ptr, Region, Result};
+use memmap2::MmapMut;
+use std::{ops::Range, path::Path};
 
 /// Bytes mapped into this process, exclusively this value's.
 ///
@@ -54,13 +16,42 @@ impl Drop for Memory {
 pub struct Mapping(Region);
 
 impl Mapping {
+    pub(crate) fn new(region: Region) -> Mapping {
+        Mapping(region)
+    }
+
+    /// Maps the file at `path`, exclusively; makes it with `len` bytes if it is missing. [`MapOptions`] has more.
+    ///
+    /// # Errors
+    ///
+    /// As for [`MapOptions::open`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`MapOptions::open`]: nobody else may write or truncate the file while it is mapped.
+    pub unsafe fn open(path: impl AsRef<Path>, len: u64) -> Result<Mapping> {
+        // SAFETY: the caller's.
+        unsafe { MapOptions::new().len(len).create(true).open(path) }
+    }
+
     /// Zeroed memory of at least `len` bytes (whole pages) that ends with the process: for tests.
     pub fn anonymous(len: u64) -> Result<Mapping> {
-        let len = len
-            .max(1)
-            .checked_next_multiple_of(PAGE)
-            .ok_or(Error::BadLength { len, why: "longer than the address space" })?;
-        Ok(Mapping(Region::new(Memory::heap(len)?, Granularity::CacheLine, Durability::Process)))
+        MapOptions::new().len(len).anonymous()
+    }
+
+    /// A nameless file in memory, of at least `len` bytes (whole pages).
+    pub fn memfd(len: u64) -> Result<Mapping> {
+        MapOptions::new().len(len).memfd()
+    }
+
+    /// Maps what `backing` lends; see [`MapOptions::from_backing`].
+    pub fn from_backing(backing: impl Backing) -> Result<Mapping> {
+        MapOptions::new().from_backing(backing)
+    }
+
+    /// Takes over a plain `memmap2` mapping; see [`MapOptions::from_mmap`].
+    pub fn from_mmap(map: MmapMut) -> Result<Mapping> {
+        MapOptions::new().from_mmap(map)
     }
 
     /// All bytes.
@@ -83,6 +74,41 @@ impl Mapping {
         // SAFETY: in bounds; `&mut self` excludes every reference and every other access.
         unsafe { self.0.store(offset, bytes) };
         Ok(())
+    }
+
+    /// The value at `ptr`, in place.
+    ///
+    /// # Errors
+    ///
+    /// If it is null, out of bounds, misaligned, or not of bits that a `T` can have.
+    pub fn read<T: Bytes>(&self, ptr: Ptr<T>) -> Result<&T> {
+        let bytes = &self.as_slice()[self.place(ptr)?];
+        let bad_bits = |_| Error::BadBits { offset: ptr.offset(), type_name: std::any::type_name::<T>() };
+        bytemuck::checked::try_from_bytes(bytes).map_err(bad_bits)
+    }
+
+    /// Stores `value` at `ptr`. Not durable until flushed and drained, and not atomic.
+    ///
+    /// # Errors
+    ///
+    /// If it is null, out of bounds, or misaligned.
+    #[track_caller]
+    pub fn write_value<T: Bytes>(&mut self, ptr: Ptr<T>, value: &T) -> Result<()> {
+        let place = self.place(ptr)?;
+        self.write(place.start as u64, bytemuck::bytes_of(value))
+    }
+
+    /// Where `ptr` points to, if a `T` has room there.
+    fn place<T>(&self, ptr: Ptr<T>) -> Result<Range<usize>> {
+        let (offset, align) = (ptr.offset(), align_of::<T>() as u64);
+        if ptr.is_null() {
+            return Err(Error::Null);
+        }
+        self.0.check(offset, size_of::<T>() as u64)?;
+        if !(self.0.base().as_ptr() as u64 + offset).is_multiple_of(align) {
+            return Err(Error::Misaligned { offset, align, type_name: std::any::type_name::<T>() });
+        }
+        Ok(offset as usize..offset as usize + size_of::<T>())
     }
 
     /// Gives up safe access to the bytes, for code that manages them itself.

@@ -1,17 +1,23 @@
 //! A mapping's address and its means of durability, without references to the bytes.
 
+#![allow(unsafe_code)]
+
 use crate::{
-    Counters, Durability, Error, Event, Granularity, LINE, Observer, Result,
+    Counters, Durability, Error, Event, FlushMethod, Granularity, LINE, Medium, Observer, Result,
+    backing::whole_pages,
     counters::Sharded,
-    cpu::{self, Flush},
-    mapping::Memory,
+    cpu,
+    durability::Verdict,
+    fork::Generation,
+    memory::Memory,
+    write_back::{Pending, WriteBack},
 };
 use std::{
     ops::Range,
     panic::Location,
     ptr::NonNull,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -21,34 +27,51 @@ use std::{
 /// Shared freely. It hands out no reference to its bytes; stores through it are `unsafe`, because who may
 /// store where is the owner's business and the compiler cannot see it.
 pub struct Region {
-    base: NonNull<u8>,
+    pub(crate) base: NonNull<u8>,
     len: AtomicU64,
-    flush: Flush,
-    granularity: Granularity,
+    pub(crate) flush: FlushMethod,
+    pub(crate) granularity: Granularity,
     durability: Durability,
-    counters: Sharded,
-    observer: OnceLock<Arc<dyn Observer>>,
+    medium: Medium,
+    pub(crate) counters: Sharded,
+    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
+    pub(crate) write_back: WriteBack,
+    /// Held while the region grows.
+    growing: Mutex<()>,
+    made_in: Generation,
     memory: Memory,
 }
 
 // SAFETY: `base` is an address; every access through it is an `unsafe fn` whose caller answers for races.
+// `memory` is addresses and descriptors of which the same is true, and a `Backing`, which is `Send + Sync`.
 // All other fields are `Send + Sync`.
 unsafe impl Send for Region {}
 // SAFETY: as above.
 unsafe impl Sync for Region {}
 
+/// What a region is made of.
+pub(crate) struct Parts {
+    pub(crate) memory: Memory,
+    pub(crate) len: u64,
+    pub(crate) verdict: Verdict,
+    pub(crate) flush: FlushMethod,
+}
+
 impl Region {
-    pub(crate) fn new(memory: Memory, granularity: Granularity, durability: Durability) -> Region {
-        let flush = if granularity == Granularity::Byte { Flush::None } else { cpu::detect() };
-        let (base, len) = (memory.base(), memory.len());
+    pub(crate) fn new(parts: Parts, observer: Option<Arc<dyn Observer>>) -> Region {
+        let Parts { memory, len, verdict, flush } = parts;
         Region {
-            base,
+            base: memory.base(),
             len: AtomicU64::new(len),
             flush,
-            granularity,
-            durability,
+            granularity: verdict.granularity,
+            durability: verdict.durability,
+            medium: verdict.medium,
             counters: Sharded::new(),
-            observer: OnceLock::new(),
+            observer: observer.map_or_else(OnceLock::new, OnceLock::from),
+            write_back: WriteBack::new(),
+            growing: Mutex::new(()),
+            made_in: Generation::current(),
             memory,
         }
     }
@@ -78,6 +101,33 @@ impl Region {
         self.durability
     }
 
+    /// What the bytes are made of, for people.
+    pub fn medium(&self) -> Medium {
+        self.medium
+    }
+
+    /// How lines are flushed.
+    pub fn flush_method(&self) -> FlushMethod {
+        self.flush
+    }
+
+    /// Length in bytes to which [`grow`](Region::grow) can extend the region.
+    pub fn max_len(&self) -> u64 {
+        self.memory.max_len(self.len())
+    }
+
+    /// Whether writing back ever failed. Every drain since then has been [`Error::Poisoned`].
+    pub fn is_poisoned(&self) -> bool {
+        self.write_back.is_poisoned()
+    }
+
+    /// [`Error::Forked`] in a child of the process that made the region: the child has no such mapping, and
+    /// touching its addresses is SIGSEGV. One load: cheap enough to ask at the start of every transaction.
+    #[inline]
+    pub fn check_process(&self) -> Result<()> {
+        self.made_in.check()
+    }
+
     /// Lines, drains and bytes since the region was mapped.
     pub fn counters(&self) -> Counters {
         self.counters.sum()
@@ -91,7 +141,7 @@ impl Region {
 
     /// Tells the observer, if there is one.
     #[inline(always)]
-    fn tell(&self, event: impl FnOnce() -> Event<'static>) {
+    pub(crate) fn tell(&self, event: impl FnOnce() -> Event<'static>) {
         if let Some(observer) = self.observer.get() {
             observer.event(self, event());
         }
@@ -108,10 +158,23 @@ impl Region {
     }
 
     #[inline(always)]
-    fn at(&self, offset: u64, len: usize) -> *mut u8 {
-        assert!(self.check(offset, len as u64).is_ok(), "{len} bytes at {offset} of {}", self.len());
+    pub(crate) fn at(&self, offset: u64, len: u64) -> *mut u8 {
+        assert!(self.check(offset, len).is_ok(), "{len} bytes at {offset} of {}", self.len());
         // SAFETY: in bounds, just checked.
         unsafe { self.base.as_ptr().add(offset as usize) }
+    }
+
+    /// Asks the CPU to bring the lines of `range` into its caches. A hint: out of bounds does nothing.
+    #[inline]
+    pub fn prefetch(&self, range: Range<u64>) {
+        if range.start < range.end && self.check(range.start, range.end - range.start).is_ok() {
+            let mut line = range.start & !(LINE - 1);
+            while line < range.end {
+                // SAFETY: in bounds, just checked.
+                cpu::prefetch(unsafe { self.base.as_ptr().add(line as usize) });
+                line += LINE;
+            }
+        }
     }
 
     /// Starts the lines of `range` on their way to the persistence domain. Durable after this thread's next
@@ -135,7 +198,7 @@ impl Region {
             self.counters.flushed((end - first).div_ceil(LINE));
         }
         if self.granularity == Granularity::Page {
-            self.memory.mark(first..end);
+            self.write_back.mark(first..end);
         }
         let caller = Location::caller();
         self.tell(|| Event::Flush { offset: range.start, len, caller });
@@ -143,22 +206,36 @@ impl Region {
     }
 
     /// Waits until what *this thread* flushed or stored past the caches is in the persistence domain. With
-    /// [`Granularity::Page`] this writes back (`msync`, `fdatasync`), and can fail; the region is then
-    /// poisoned, and so are all drains to come.
+    /// [`Granularity::Page`] this writes back (`msync`, `fdatasync`) the pages it marked, and can fail; the
+    /// region is then poisoned, and so are all drains to come, of any thread.
     #[inline]
     #[track_caller]
     pub fn drain(&self) -> Result<()> {
+        self.write_back.check()?;
         let caller = Location::caller();
         self.tell(|| Event::BeforeDrain { caller });
         cpu::drain();
         if self.granularity == Granularity::Page {
-            if self.memory.write_back()? {
-                self.counters.synced();
-            }
+            self.write_back(self.write_back.take())?;
         }
         self.counters.drained();
         self.tell(|| Event::Drain { caller });
         Ok(())
+    }
+
+    fn write_back(&self, pending: Pending) -> Result<()> {
+        self.check_process()?;
+        let calls = self.or_poison(self.memory.write_back(pending, self.len()))?;
+        self.counters.synced(calls);
+        Ok(())
+    }
+
+    /// A failed sync is the last word on durability.
+    fn or_poison<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.write_back.poison();
+        }
+        result
     }
 
     /// Flush and drain: durable on return. One drain.
@@ -168,120 +245,71 @@ impl Region {
         self.drain()
     }
 
-    /// Asks the CPU to bring the lines of `range` into its caches. A hint: out of bounds does nothing.
-    #[inline]
-    pub fn prefetch(&self, range: Range<u64>) {
-        if range.start < range.end && self.check(range.start, range.end - range.start).is_ok() {
-            let mut line = range.start & !(LINE - 1);
-            while line < range.end {
-                // SAFETY: in bounds, just checked.
-                cpu::prefetch(unsafe { self.base.as_ptr().add(line as usize) });
-                line += LINE;
-            }
-        }
-    }
-
-    /// Copies `bytes` to `offset` by ordinary stores. Not durable until flushed and drained, and not atomic.
-    ///
-    /// # Safety
-    ///
-    /// No reference to these bytes is alive, and no other thread reads or stores them by plain accesses.
-    ///
-    /// # Panics
-    ///
-    /// Out of bounds.
-    #[inline]
+    /// Flush, drain, and whatever `msync` means to the owner of the bytes: the same as
+    /// [`persist`](Region::persist), but for a [`Backing`](crate::Backing) whose granularity is not `Page`, which
+    /// is asked to [`sync`](crate::Backing::sync) the range's pages too. One drain.
     #[track_caller]
-    pub unsafe fn store(&self, offset: u64, bytes: &[u8]) {
-        let to = self.at(offset, bytes.len());
-        // SAFETY: `to` is in bounds; the caller excludes other accesses, and with them an overlap.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
-        if let Some(observer) = self.observer.get() {
-            observer.event(self, Event::Store { offset, bytes, caller: Location::caller() });
+    pub fn sync(&self, range: Range<u64>) -> Result<()> {
+        self.persist(range.clone())?;
+        if self.granularity != Granularity::Page
+            && !range.is_empty()
+            && matches!(self.memory, Memory::Lent(_))
+        {
+            self.write_back(Pending::Ranges(vec![whole_pages(range)]))?;
         }
+        Ok(())
     }
 
-    /// Stores one word, atomically for other threads and for a crash.
+    /// Extends the region to `len` bytes, rounded up to whole pages, in place: no address changes. The new
+    /// bytes are zero, and have memory or disk blocks behind them. Does nothing if it is that long.
     ///
-    /// # Safety
+    /// Durable on return: the file's length (`fsync`). What the program notes about its length it notes after
+    /// that; a file longer than a program knows is harmless, a shorter one is not.
     ///
-    /// No reference to these bytes is alive, and other threads access them atomically, if at all.
+    /// # Errors
     ///
-    /// # Panics
-    ///
-    /// Out of bounds, or `offset` is no multiple of 8.
-    #[inline]
-    #[track_caller]
-    pub unsafe fn store_word(&self, offset: u64, word: u64) {
-        assert!(offset % 8 == 0, "word at {offset}");
-        let to = self.at(offset, 8).cast::<u64>();
-        // SAFETY: in bounds and aligned (the base is page-aligned); the caller excludes plain accesses.
-        unsafe { AtomicU64::from_ptr(to) }.store(word.to_le(), Ordering::Release);
-        if let Some(observer) = self.observer.get() {
-            let bytes = &word.to_le_bytes();
-            observer.event(self, Event::Store { offset, bytes, caller: Location::caller() });
+    /// [`Error::CannotGrow`] beyond [`max_len`](Region::max_len), and for what has a fixed length; [`Error::Io`]
+    /// on a full disk, or a filesystem that cannot allocate. The region and its file then keep their length,
+    /// unless it was the `fsync` that failed: that poisons the region.
+    pub fn grow(&self, len: u64) -> Result<()> {
+        self.check_process()?;
+        self.write_back.check()?;
+        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = self.len();
+        if len <= from {
+            return Ok(());
         }
+        let to = self.memory.extend(from, len)?;
+        self.tell(|| Event::Resize { from, to });
+        let calls = self.or_poison(self.memory.sync_length())?;
+        if self.granularity == Granularity::Page {
+            self.counters.synced(calls);
+        }
+        self.tell(|| Event::FileSync);
+        self.len.store(to, Ordering::Release);
+        Ok(())
     }
 
-    /// Copies `bytes` to `offset` past the caches: durable after this thread's next drain, with no flush.
-    /// Unaligned ends are stored and flushed.
-    ///
-    /// # Safety
-    ///
-    /// As for [`store`](Region::store).
-    ///
-    /// # Panics
-    ///
-    /// Out of bounds.
-    #[inline]
-    #[track_caller]
-    pub unsafe fn store_nontemporal(&self, offset: u64, bytes: &[u8]) {
-        let to = self.at(offset, bytes.len());
-        // SAFETY: as in `store`.
-        unsafe { cpu::copy_nontemporal(self.flush, bytes.as_ptr(), to, bytes.len()) };
-        if !bytes.is_empty() {
-            let end = offset + bytes.len() as u64;
-            self.counters.nontemporal(end.div_ceil(LINE) - offset / LINE, bytes.len() as u64);
-            if self.granularity == Granularity::Page {
-                self.memory.mark(offset..end);
-            }
-        }
-        if let Some(observer) = self.observer.get() {
-            observer.event(self, Event::StoreNontemporal { offset, bytes, caller: Location::caller() });
-        }
+    /// Stores to any page that `range` touches fault from now on, until [`unprotect`](Region::unprotect).
+    /// Loads do not. The fault is SIGSEGV, unless the bytes have a [`Backing`](crate::Backing) that serves it.
+    pub fn protect(&self, range: Range<u64>) -> Result<()> {
+        self.set_writable(range, false)
     }
 
-    /// Loads one word, atomically.
-    ///
-    /// # Safety
-    ///
-    /// No other thread stores these bytes by plain accesses.
-    ///
-    /// # Panics
-    ///
-    /// Out of bounds, or `offset` is no multiple of 8.
-    #[inline]
-    pub unsafe fn load_word(&self, offset: u64) -> u64 {
-        assert!(offset % 8 == 0, "word at {offset}");
-        let from = self.at(offset, 8).cast::<u64>();
-        // SAFETY: in bounds and aligned; the caller excludes plain stores.
-        u64::from_le(unsafe { AtomicU64::from_ptr(from) }.load(Ordering::Acquire))
+    /// Stores to all pages that `range` touches go through again.
+    pub fn unprotect(&self, range: Range<u64>) -> Result<()> {
+        self.set_writable(range, true)
     }
 
-    /// Copies bytes out.
-    ///
-    /// # Safety
-    ///
-    /// No other thread stores these bytes.
-    ///
-    /// # Panics
-    ///
-    /// Out of bounds.
-    #[inline]
-    pub unsafe fn load(&self, offset: u64, into: &mut [u8]) {
-        let from = self.at(offset, into.len());
-        // SAFETY: in bounds; `into` is exclusive, so it does not overlap the mapping, which lends no `&mut`.
-        unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
+    fn set_writable(&self, range: Range<u64>, writable: bool) -> Result<()> {
+        self.check_process()?;
+        self.check(range.start, range.end.saturating_sub(range.start))?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        let action = if writable { "unprotect" } else { "protect" };
+        let pages = whole_pages(range);
+        self.memory.set_writable(pages, writable).map_err(Error::io(action, "pages"))
     }
 }
 
@@ -291,6 +319,7 @@ impl std::fmt::Debug for Region {
             .field("len", &self.len())
             .field("granularity", &self.granularity)
             .field("durability", &self.durability)
+            .field("medium", &self.medium)
             .finish()
     }
 }

@@ -25,9 +25,9 @@ impl JournalOptions {
     }
 
     /// Flush applied lines with every `commits`-th commit, each line once: cheaper where the same lines change again
-    /// and again, at the price of a longer replay after a crash. At least 1.
+    /// and again, at the price of a longer replay after a crash. From 1 to 65,536.
     pub fn flush_interval(mut self, commits: u32) -> JournalOptions {
-        self.log.flush_interval = commits.max(1);
+        self.log.flush_interval = commits.clamp(1, 1 << 16);
         self
     }
 

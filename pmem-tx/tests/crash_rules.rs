@@ -36,6 +36,31 @@ const RULES: &[(Shortcut, &str, Workload)] = &[
     (Shortcut::NoChecksum, "a record counts only with its checksum", SMALL),
 ];
 
+/// Rules that no operation of this crate can break yet, and why.
+const NOT_YET: &[(&str, &str)] = &[
+    ("an unlogged store to a covered line retires the window first", "no unlogged stores (atomic_line) yet"),
+    ("covered means the whole window, not the newest record", "no unlogged stores yet"),
+    ("undo records share the redo sequence", "no undo yet"),
+    (
+        "a valid record after a gap is no commit",
+        "no commit without a drain (eventual durability) yet: no gaps",
+    ),
+    ("eventual commits are applied only when durable", "no eventual durability yet"),
+    (
+        "a block freed by an eventual commit is not handed out before it is durable",
+        "no eventual durability yet",
+    ),
+    ("threads that commit as a group drain for themselves", "no group commit yet"),
+    ("lanes share no byte, or retire each other's records first", "one lane"),
+    ("conditional replay needs values that never recur", "one lane: no conditional replay"),
+    ("nobody builds on another lane's undrained record", "one lane"),
+    ("a log extension outlives its record's window", "no extensions: a record fits the ring or is refused"),
+    (
+        "blocks written in place are drained before the record",
+        "needs an allocator: see pmem-alloc's crash_rules",
+    ),
+];
+
 #[test]
 fn every_shortcut_through_the_protocol_is_found() {
     let mut missed = Vec::new();
@@ -53,6 +78,9 @@ fn every_shortcut_through_the_protocol_is_found() {
             }
             None => missed.push(rule),
         }
+    }
+    for (rule, reason) in NOT_YET {
+        println!("rule | {rule:<58} | not here: {reason}");
     }
     assert!(missed.is_empty(), "explorations did not notice that these rules were broken: {missed:#?}");
 }

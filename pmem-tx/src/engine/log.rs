@@ -260,8 +260,10 @@ impl Log {
         }
         if self.durable == MAX_SEQ {
             self.checkpoint()?;
+            self.poisoned = true;
             let next = self.generation.checked_add(1).ok_or(Error::Poisoned)?;
             self.begin_generation(next)?;
+            self.poisoned = false;
         }
         let count = needed.div_ceil(SLOT);
         let first = match self.ring.place(count) {

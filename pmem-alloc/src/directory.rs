@@ -1,0 +1,369 @@
+//! Objects by name: a linked list of blocks on media, hash maps in DRAM.
+//!
+//! The list is read and checked once, at open. A new object is put at its head: one block and one word in the record
+//! of the transaction that creates it.
+
+use crate::{
+    Error, ErrorKind, Result,
+    heap::{Heap, Words},
+    media::Media,
+};
+use bytemuck::{Pod, Zeroable};
+use parking_lot::RwLock;
+use pmem_tx::engine::WriteSet;
+use rustc_hash::FxHashMap;
+use std::{
+    any::TypeId,
+    collections::hash_map::Entry as Place,
+    sync::{Arc, OnceLock},
+};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// The longest name of an object, in bytes.
+pub(crate) const MAX_NAME: usize = 1 << 10;
+/// The longest name of a type, in bytes.
+pub(crate) const MAX_TYPE: usize = 16 << 10;
+
+/// Owners of shadows: 0 is metadata, this one the directory's blocks, objects come after.
+pub(crate) const DIRECTORY: u32 = 1;
+const FIRST_OBJECT: u32 = 2;
+
+/// One entry on media; the type's name and the object's name follow it.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+struct Entry {
+    /// Offset of the next entry; 0 ends the list.
+    next: u64,
+    /// XXH3, seeded with the entry's offset, of what follows this field, names included.
+    checksum: u64,
+    /// Offset of the object's header, an allocated block.
+    header: u64,
+    flags: u64,
+    type_len: u32,
+    name_len: u32,
+}
+const ENTRY: usize = size_of::<Entry>();
+const _: () = assert!(ENTRY == 40);
+const CHECKED_FROM: usize = 16;
+
+/// One named object, as it is on media.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    /// Offset of the entry.
+    pub(crate) at: u64,
+    pub(crate) name: Box<str>,
+    pub(crate) type_name: Arc<str>,
+    pub(crate) header: u64,
+}
+
+fn encode(at: u64, next: u64, header: u64, type_name: &str, name: &str) -> Vec<u8> {
+    let (type_len, name_len) = (type_name.len() as u32, name.len() as u32);
+    let mut bytes =
+        bytemuck::bytes_of(&Entry { next, checksum: 0, header, flags: 0, type_len, name_len }).to_vec();
+    bytes.extend_from_slice(type_name.as_bytes());
+    bytes.extend_from_slice(name.as_bytes());
+    let checksum = xxh3_64_with_seed(&bytes[CHECKED_FROM..], at);
+    bytes[8..16].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// Reads the entry at `at`, all of it checked; returns it and the offset of the next.
+fn decode(at: u64, heap: &Heap, media: &Media) -> Result<(Listed, u64)> {
+    let in_block = |len| heap.locate(at, len).filter(|block| block.start == at);
+    if in_block(ENTRY as u64).is_none() {
+        return Err(Error::corrupt(at, "an allocated block with a directory entry", "none"));
+    }
+    let entry: Entry = bytemuck::pod_read_unaligned(&media.copy(at, ENTRY as u64));
+    let (type_len, name_len) = (entry.type_len as usize, entry.name_len as usize);
+    let len = (ENTRY + type_len + name_len) as u64;
+    if type_len > MAX_TYPE || name_len > MAX_NAME || in_block(len).is_none() {
+        let found = format!("lengths {type_len} and {name_len}");
+        return Err(Error::corrupt(at, "a directory entry inside its block", found));
+    }
+    let bytes = media.copy(at, len);
+    let checksum = xxh3_64_with_seed(&bytes[CHECKED_FROM..], at);
+    if checksum != entry.checksum {
+        let (expected, found) = (format!("checksum {checksum:#x}"), format!("{:#x}", entry.checksum));
+        return Err(Error::corrupt(at, expected, found));
+    }
+    if entry.flags != 0 {
+        return Err(Error::corrupt(at, "a directory entry without flags", format!("{:#x}", entry.flags)));
+    }
+    let text = |from: usize, len: usize| {
+        str::from_utf8(&bytes[from..from + len])
+            .map_err(|_| Error::corrupt(at + from as u64, "a name in UTF-8", "other bytes"))
+    };
+    let type_name = text(ENTRY, type_len)?.into();
+    let name = text(ENTRY + type_len, name_len)?.into();
+    if heap.locate(entry.header, 1).is_none() {
+        let expected = format!("an allocated block, the object {name:?}");
+        return Err(Error::corrupt(entry.header, expected, "none"));
+    }
+    Ok((Listed { at, name, type_name, header: entry.header }, entry.next))
+}
+
+/// Walks the list from `head`, telling `visit` each entry. Stops at damage. Bounded: as many entries as fit the pool.
+pub(crate) fn walk(heap: &Heap, media: &Media, head: u64, mut visit: impl FnMut(Listed)) -> Result<()> {
+    let geometry = heap.geometry();
+    let mut left = (geometry.data_end() - geometry.data_start) / ENTRY as u64;
+    let mut at = head;
+    while at != 0 {
+        if left == 0 {
+            return Err(Error::corrupt(at, "a directory that ends", "a cycle"));
+        }
+        left -= 1;
+        let (listed, next) = decode(at, heap, media)?;
+        visit(listed);
+        at = next;
+    }
+    Ok(())
+}
+
+fn check_type(name: &str, found: &str, expected: &str) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    let (name, expected, found) = (name.into(), expected.into(), found.into());
+    Err(ErrorKind::WrongType { name, expected, found }.into())
+}
+
+/// What readers know of an object.
+struct Published {
+    type_name: Arc<str>,
+    header: u64,
+    /// The Rust type that was found to have that name.
+    checked: OnceLock<TypeId>,
+}
+
+/// The committed directory, for readers. Changed while the gate keeps them out.
+#[derive(Default)]
+pub(crate) struct Names(RwLock<FxHashMap<Box<str>, Published>>);
+
+impl Names {
+    /// Where the header of the object `name` is, if it is one of Rust type `rust_type`. `None`: that needs to be checked
+    /// against what the type is called, so give `type_name`.
+    pub(crate) fn find(&self, name: &str, rust_type: TypeId, type_name: Option<&str>) -> Result<Option<u64>> {
+        let names = self.0.read();
+        let Some(object) = names.get(name) else {
+            return Err(ErrorKind::NotFound { name: name.into() }.into());
+        };
+        if object.checked.get() != Some(&rust_type) {
+            let Some(type_name) = type_name else { return Ok(None) };
+            check_type(name, &object.type_name, type_name)?;
+            _ = object.checked.set(rust_type); // a second type of that name is compared each time
+        }
+        Ok(Some(object.header))
+    }
+}
+
+/// What the writer knows of an object.
+struct Object {
+    name: Box<str>,
+    type_name: Arc<str>,
+    /// Offset of the header; 0: no such object (its creation was rolled back).
+    header: u64,
+    checked: Option<TypeId>,
+    /// Shared with the guard that is open.
+    token: Arc<()>,
+}
+
+/// An object that a transaction opens.
+pub(crate) struct Opened {
+    /// Index among the objects.
+    pub(crate) index: u32,
+    /// Whose shadows it has.
+    pub(crate) owner: u32,
+    pub(crate) token: Arc<()>,
+    /// `None`: to be created.
+    pub(crate) header: Option<u64>,
+}
+
+/// The directory as the open transaction sees it.
+pub(crate) struct Objects {
+    state_start: u64,
+    by_name: FxHashMap<Box<str>, u32>,
+    objects: Vec<Object>,
+    head: u64,
+    committed_head: u64,
+    /// Objects of which the open transaction gave out a token.
+    opened: Vec<u32>,
+    /// Objects that the open transaction created.
+    created: Vec<u32>,
+}
+
+impl Objects {
+    /// Reads the directory.
+    pub(crate) fn read(heap: &Heap, media: &Media) -> Result<(Objects, Names)> {
+        let state_start = heap.geometry().state_start;
+        let head = media.word(state_start);
+        let mut objects = Objects {
+            state_start,
+            by_name: FxHashMap::default(),
+            objects: Vec::new(),
+            head,
+            committed_head: head,
+            opened: Vec::new(),
+            created: Vec::new(),
+        };
+        let mut twice = None;
+        walk(heap, media, head, |listed| {
+            let index = objects.objects.len() as u32;
+            match objects.by_name.entry(listed.name.clone()) {
+                Place::Occupied(_) => twice = Some((listed.at, listed.name)),
+                Place::Vacant(vacant) => {
+                    vacant.insert(index);
+                    objects.objects.push(Object {
+                        name: listed.name,
+                        type_name: listed.type_name,
+                        header: listed.header,
+                        checked: None,
+                        token: Arc::new(()),
+                    });
+                }
+            }
+        })?;
+        if let Some((at, name)) = twice {
+            return Err(Error::corrupt(at, "each name once", format!("{name:?} again")));
+        }
+        let names = Names::default();
+        names.0.write().extend(objects.objects.iter().map(Object::published));
+        Ok((objects, names))
+    }
+
+    /// Number of objects.
+    pub(crate) fn len(&self) -> usize {
+        self.objects.iter().filter(|object| object.header != 0).count()
+    }
+
+    /// Opens `name` as an object of Rust type `rust_type`. `None`: that needs to be checked against what the type is
+    /// called, so give `type_name`.
+    #[inline]
+    pub(crate) fn open(
+        &mut self,
+        name: &str,
+        rust_type: TypeId,
+        type_name: Option<&str>,
+    ) -> Result<Option<Opened>> {
+        let index = match self.by_name.get(name) {
+            Some(&index) => index,
+            None => self.enter(name)?,
+        };
+        let object = &mut self.objects[index as usize];
+        if object.header != 0 && object.checked != Some(rust_type) {
+            let Some(type_name) = type_name else { return Ok(None) };
+            check_type(name, &object.type_name, type_name)?;
+            object.checked = Some(rust_type);
+        }
+        if Arc::strong_count(&object.token) > 1 {
+            return Err(ErrorKind::AlreadyOpen { name: name.into() }.into());
+        }
+        self.opened.push(index);
+        let header = Some(object.header).filter(|&header| header != 0);
+        Ok(Some(Opened { index, owner: index + FIRST_OBJECT, token: object.token.clone(), header }))
+    }
+
+    #[cold]
+    fn enter(&mut self, name: &str) -> Result<u32> {
+        too_long("name", name.len(), MAX_NAME)?;
+        let index = self.objects.len() as u32;
+        self.objects.push(Object {
+            name: name.into(),
+            type_name: "".into(),
+            header: 0,
+            checked: None,
+            token: Arc::new(()),
+        });
+        self.by_name.insert(name.into(), index);
+        Ok(index)
+    }
+
+    /// Records that the object `index` has its header at `header`.
+    #[cold]
+    pub(crate) fn create(
+        &mut self,
+        index: u32,
+        header: u64,
+        rust_type: TypeId,
+        type_name: &str,
+        heap: &mut Heap,
+        set: &mut WriteSet,
+    ) -> Result<EntryBytes> {
+        too_long("type name", type_name.len(), MAX_TYPE)?;
+        let object = &mut self.objects[index as usize];
+        if heap.locate(header, 1).is_none() {
+            return Err(Error::corrupt(header, "the header of a new object in an allocated block", "none"));
+        }
+        let len = ENTRY + type_name.len() + object.name.len();
+        let block = heap.allocate(len as u64, 8, set)?;
+        let bytes = encode(block.start, self.head, header, type_name, &object.name);
+        set.set_word(self.state_start, block.start);
+        self.head = block.start;
+        object.header = header;
+        object.type_name = type_name.into();
+        object.checked = Some(rust_type);
+        self.created.push(index);
+        Ok(EntryBytes { block, bytes })
+    }
+
+    /// Tells readers what the transaction created; the gate keeps them out.
+    pub(crate) fn publish(&self, names: &Names) {
+        if !self.created.is_empty() {
+            let created = self.created.iter().map(|&index| self.objects[index as usize].published());
+            names.0.write().extend(created);
+        }
+    }
+
+    /// The transaction is durable.
+    pub(crate) fn commit(&mut self) {
+        self.created.clear();
+        self.committed_head = self.head;
+    }
+
+    /// The transaction never was.
+    pub(crate) fn abort(&mut self) {
+        for index in self.created.drain(..) {
+            self.objects[index as usize].header = 0;
+        }
+        self.head = self.committed_head;
+    }
+
+    /// Forgets which guards are open: none can be used any more. A token that a dead or leaked guard still holds is
+    /// replaced. Owner numbers stay.
+    #[inline]
+    pub(crate) fn close_all(&mut self) {
+        for index in self.opened.drain(..) {
+            let token = &mut self.objects[index as usize].token;
+            if Arc::strong_count(token) > 1 {
+                *token = Arc::new(());
+            }
+        }
+    }
+}
+
+/// A new entry: to be written to the block, which was allocated for it.
+pub(crate) struct EntryBytes {
+    pub(crate) block: crate::heap::Block,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Object {
+    fn published(&self) -> (Box<str>, Published) {
+        let object =
+            Published { type_name: self.type_name.clone(), header: self.header, checked: OnceLock::new() };
+        (self.name.clone(), object)
+    }
+}
+
+fn too_long(what: &'static str, len: usize, maximum: usize) -> Result<()> {
+    if len <= maximum {
+        return Ok(());
+    }
+    Err(ErrorKind::TooLarge { what, size: len as u64, maximum: maximum as u64 }.into())
+}
+
+impl Words for WriteSet {
+    #[inline]
+    fn set_word(&mut self, at: u64, value: u64) {
+        WriteSet::set_word(self, at, value);
+    }
+}

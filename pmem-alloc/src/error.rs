@@ -1,0 +1,206 @@
+//! One error for everything that happens over a pool.
+
+use std::fmt;
+
+/// Result of pool, transaction and container operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation on a pool failed. One word wide, so that `Result<Option<&V>>` travels in two
+/// registers; look inside with [`kind`](Error::kind).
+pub struct Error(Box<ErrorKind>);
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Mapping the file failed.
+    #[error(transparent)]
+    Map(#[from] pmem_map::Error),
+    /// The log failed: record too large, poisoned, damaged, ...
+    #[error(transparent)]
+    Tx(#[from] pmem_tx::Error),
+    /// The bytes are no pool. They were left as they are.
+    #[error("this is not a pool: {why}; give the path of one, or create it")]
+    NotAPool {
+        /// What was found instead.
+        why: &'static str,
+    },
+    /// Both copies of the header are damaged. The bytes were left as they are.
+    #[error(
+        "the pool's header is damaged in both copies (field {field}: {why}); restore the pool from a backup"
+    )]
+    Damaged {
+        /// The first field that cannot be right.
+        field: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file ends before the pool does.
+    #[error(
+        "the file has {found} bytes, the pool in it {expected}: it was cut off; restore it from a backup"
+    )]
+    Truncated {
+        /// Bytes of the pool.
+        expected: u64,
+        /// Bytes of the mapping.
+        found: u64,
+    },
+    /// A pool written by a later version of this crate.
+    #[error("the pool has format version {found}, this program knows {known}; use a newer program")]
+    NewerVersion {
+        /// Version of the pool.
+        found: u32,
+        /// The newest version this crate knows.
+        known: u32,
+    },
+    /// A pool that uses features this crate does not know.
+    #[error("the pool uses features this program does not know (bits {bits:#x}); use a newer program")]
+    UnknownFeatures {
+        /// The bits that are not known.
+        bits: u64,
+    },
+    /// A pool that was created for something else.
+    #[error("the pool's layout is {found:?}, not {expected:?}; open it with the program that made it")]
+    WrongLayout {
+        /// The layout the program asked for.
+        expected: String,
+        /// The layout in the pool.
+        found: String,
+    },
+    /// A pool cannot be that small.
+    #[error("a pool of {size} bytes is not possible; the smallest has {minimum}")]
+    TooSmall {
+        /// Bytes asked for.
+        size: u64,
+        /// Bytes needed.
+        minimum: u64,
+    },
+    /// A pool, a name or a layout cannot be that large.
+    #[error("a {what} of {size} bytes is not possible; the largest has {maximum}")]
+    TooLarge {
+        /// What was to be that large.
+        what: &'static str,
+        /// Bytes asked for.
+        size: u64,
+        /// Bytes possible.
+        maximum: u64,
+    },
+    /// An alignment that the heap cannot give.
+    #[error("an alignment of {align} bytes is not possible; use a power of two up to {maximum}")]
+    BadAlignment {
+        /// Bytes asked for.
+        align: u64,
+        /// The largest possible.
+        maximum: u64,
+    },
+    /// The pool is full. Nothing was changed.
+    #[error("no room for {needed} bytes in the pool; free something, or move to a larger pool")]
+    NoSpace {
+        /// Bytes asked for.
+        needed: u64,
+    },
+    /// A name that stands for nothing (only readers see this: a writer creates it).
+    #[error("there is no object named {name:?}; a write transaction that opens it creates it")]
+    NotFound {
+        /// The name.
+        name: String,
+    },
+    /// A name that stands for an object of another type.
+    #[error("object {name:?} is a {found}, not a {expected}; open it as what it is, or use another name")]
+    WrongType {
+        /// The name.
+        name: String,
+        /// The type the program asked for.
+        expected: String,
+        /// The type in the pool.
+        found: String,
+    },
+    /// A second guard on one object in one transaction.
+    #[error("object {name:?} is already open in this transaction; drop its guard, or pass it on")]
+    AlreadyOpen {
+        /// The name.
+        name: String,
+    },
+    /// Bytes in the pool that cannot be right, or a [`Ptr`](crate::Ptr) that refers to nothing.
+    #[error(
+        "pool damaged at offset {offset}, or a stale reference to it: expected {expected}, found {found}"
+    )]
+    Corrupt {
+        /// Where.
+        offset: u64,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// This thread would wait for itself.
+    #[error("this thread holds a {held} of this pool; drop it before you {wanted}")]
+    WouldDeadlock {
+        /// What the thread holds.
+        held: &'static str,
+        /// What it asked for.
+        wanted: &'static str,
+    },
+    /// A reservation of one pool was given to a transaction of another.
+    #[error("this reservation belongs to another pool; publish it there")]
+    ForeignReservation,
+    /// The caller's own reason to roll back.
+    #[error("aborted: {0}")]
+    Aborted(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// What went wrong.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
+    }
+
+    /// An error that rolls back for a reason of the caller's: `return Err(Error::abort("too poor"))`.
+    pub fn abort(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        ErrorKind::Aborted(reason.into()).into()
+    }
+
+    /// [`ErrorKind::Corrupt`]: for containers, which check what they read.
+    #[cold]
+    pub fn corrupt(offset: u64, expected: impl Into<String>, found: impl Into<String>) -> Error {
+        ErrorKind::Corrupt { offset, expected: expected.into(), found: found.into() }.into()
+    }
+}
+
+// Explicit, not `impl<T> From<T> for Error where ErrorKind: From<T>`: better messages from `?`.
+impl From<ErrorKind> for Error {
+    #[cold]
+    fn from(kind: ErrorKind) -> Error {
+        Error(Box::new(kind))
+    }
+}
+
+impl From<pmem_map::Error> for Error {
+    fn from(e: pmem_map::Error) -> Error {
+        ErrorKind::from(e).into()
+    }
+}
+
+impl From<pmem_tx::Error> for Error {
+    fn from(e: pmem_tx::Error) -> Error {
+        ErrorKind::from(e).into()
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}

@@ -1,0 +1,422 @@
+//! The pool's format on media: header, geometry, descriptors of spans. `FORMAT.md` has the diagrams.
+
+use crate::{Error, ErrorKind, Result, classes};
+use bytemuck::{Pod, Zeroable};
+use pmem_map::PAGE;
+use std::ops::Range;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// "PMEMPOOL", read as a little-endian word.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PMEMPOOL");
+/// The version this crate writes, and the only one there is.
+pub(crate) const VERSION: u32 = 1;
+/// Where the two copies of the header are.
+pub(crate) const COPIES: [u64; 2] = [0, PAGE];
+/// The smallest pool.
+pub(crate) const MIN_SIZE: u64 = 128 << 10;
+/// The longest layout name, in bytes.
+pub(crate) const MAX_LAYOUT: usize = 112;
+
+const MIN_LOG: u64 = 64 << 10;
+const MAX_LOG: u64 = 16 << 20;
+/// Bytes of page table and bitmap for each data page.
+const DESCRIPTOR: u64 = 8;
+const BITMAP: u64 = 64;
+/// Words of bitmap for each data page.
+pub(crate) const BITMAP_WORDS: usize = (BITMAP / 8) as usize;
+
+/// One copy of the header, at the start of its page. All fields little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) magic: u64,
+    /// XXH3 of the bytes that follow, up to `header_len`.
+    pub(crate) checksum: u64,
+    pub(crate) version: u32,
+    pub(crate) header_len: u32,
+    /// Features without which the pool cannot be read, cannot be written, can be ignored.
+    pub(crate) incompatible: u64,
+    pub(crate) read_only_compatible: u64,
+    pub(crate) compatible: u64,
+    pub(crate) identity: u64,
+    /// Seconds since 1970.
+    pub(crate) created: u64,
+    pub(crate) size: u64,
+    pub(crate) max_size: u64,
+    pub(crate) log_start: u64,
+    pub(crate) log_len: u64,
+    pub(crate) state_start: u64,
+    pub(crate) table_start: u64,
+    pub(crate) bitmaps_start: u64,
+    pub(crate) data_start: u64,
+    pub(crate) data_pages: u64,
+    pub(crate) layout_len: u64,
+    pub(crate) layout: [u8; MAX_LAYOUT],
+}
+const _: () = assert!(size_of::<Header>() == 256);
+const _: () =
+    assert!(cfg!(target_endian = "little"), "the format is little-endian, and so must be the machine");
+
+/// What the checksum covers begins here.
+const CHECKED_FROM: usize = 16;
+const HEADER_LEN: usize = size_of::<Header>();
+
+/// Where things are in a pool. Offsets in bytes from the start of the mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) size: u64,
+    pub(crate) log_start: u64,
+    pub(crate) log_len: u64,
+    /// The line of words that transactions change; the first is the directory's head.
+    pub(crate) state_start: u64,
+    pub(crate) table_start: u64,
+    pub(crate) bitmaps_start: u64,
+    pub(crate) data_start: u64,
+    pub(crate) data_pages: u32,
+}
+
+impl Geometry {
+    /// For a new pool of at most `size` bytes.
+    pub(crate) fn for_size(size: u64) -> Result<Geometry> {
+        let size = size & !(PAGE - 1);
+        if size < MIN_SIZE {
+            return Err(ErrorKind::TooSmall { size, minimum: MIN_SIZE }.into());
+        }
+        let log_start = 2 * PAGE;
+        let log_len = (size / 64 & !(PAGE - 1)).clamp(MIN_LOG, MAX_LOG);
+        let state_start = log_start + log_len;
+        let table_start = state_start + PAGE;
+        let rest = size - table_start;
+        let mut data_pages = rest / (PAGE + DESCRIPTOR + BITMAP);
+        let tables = |pages: u64| {
+            ((pages * DESCRIPTOR).next_multiple_of(PAGE), (pages * BITMAP).next_multiple_of(PAGE))
+        };
+        while tables(data_pages).0 + tables(data_pages).1 + data_pages * PAGE > rest {
+            data_pages -= 1;
+        }
+        let maximum = u32::MAX as u64 - 1;
+        if data_pages > maximum {
+            return Err(ErrorKind::TooLarge { what: "pool", size, maximum: maximum * PAGE }.into());
+        }
+        let (table, bitmaps) = tables(data_pages);
+        Ok(Geometry {
+            size,
+            log_start,
+            log_len,
+            state_start,
+            table_start,
+            bitmaps_start: table_start + table,
+            data_start: table_start + table + bitmaps,
+            data_pages: data_pages as u32,
+        })
+    }
+
+    /// One past the last byte of the last page.
+    pub(crate) fn data_end(&self) -> u64 {
+        self.data_start + self.data_pages as u64 * PAGE
+    }
+
+    /// What transactions may change.
+    pub(crate) fn home(&self) -> Range<u64> {
+        self.state_start..self.data_end()
+    }
+
+    /// What the log may use.
+    pub(crate) fn log(&self) -> Range<u64> {
+        self.log_start..self.log_start + self.log_len
+    }
+
+    /// Page table, bitmaps, state line: zero in a new pool.
+    pub(crate) fn metadata(&self) -> Range<u64> {
+        self.state_start..self.data_start
+    }
+
+    /// Where the descriptor of page `page` is.
+    #[inline]
+    pub(crate) fn descriptor_at(&self, page: u32) -> u64 {
+        self.table_start + page as u64 * DESCRIPTOR
+    }
+
+    /// Where word `word` of the bitmap of a run that starts at page `page` is.
+    #[inline]
+    pub(crate) fn bitmap_word_at(&self, page: u32, word: usize) -> u64 {
+        self.bitmaps_start + page as u64 * BITMAP + word as u64 * 8
+    }
+
+    /// Offset of page `page`.
+    #[inline]
+    pub(crate) fn page_at(&self, page: u32) -> u64 {
+        self.data_start + page as u64 * PAGE
+    }
+
+    /// The data page that byte `at` is in.
+    #[inline]
+    pub(crate) fn page_of(&self, at: u64) -> Option<u32> {
+        let page = at.checked_sub(self.data_start)? / PAGE;
+        (page < self.data_pages as u64).then_some(page as u32)
+    }
+}
+
+impl Header {
+    /// Of a new pool. `magic` is still 0: it is written last.
+    pub(crate) fn new(geometry: &Geometry, identity: u64, created: u64, layout: &str) -> Result<Header> {
+        if layout.len() > MAX_LAYOUT {
+            let (what, size) = ("layout name", layout.len() as u64);
+            return Err(ErrorKind::TooLarge { what, size, maximum: MAX_LAYOUT as u64 }.into());
+        }
+        let mut header = Header {
+            version: VERSION,
+            header_len: HEADER_LEN as u32,
+            identity,
+            created,
+            size: geometry.size,
+            max_size: geometry.size,
+            log_start: geometry.log_start,
+            log_len: geometry.log_len,
+            state_start: geometry.state_start,
+            table_start: geometry.table_start,
+            bitmaps_start: geometry.bitmaps_start,
+            data_start: geometry.data_start,
+            data_pages: geometry.data_pages as u64,
+            layout_len: layout.len() as u64,
+            ..Header::zeroed()
+        };
+        header.layout[..layout.len()].copy_from_slice(layout.as_bytes());
+        header.checksum = xxh3_64(&bytemuck::bytes_of(&header)[CHECKED_FROM..]);
+        Ok(header)
+    }
+
+    /// The layout name.
+    pub(crate) fn layout(&self) -> String {
+        String::from_utf8_lossy(&self.layout[..self.layout_len.min(MAX_LAYOUT as u64) as usize]).into_owned()
+    }
+
+    /// The geometry, or the first field that cannot be right and why. `mapped`: bytes there are.
+    fn geometry(&self, mapped: u64) -> Result<Geometry, (&'static str, String)> {
+        let page_aligned = |field, value: u64| match value % PAGE {
+            0 => Ok(()),
+            _ => Err((field, format!("{value} is not at a page"))),
+        };
+        let follows = |field, value: u64, before: Option<u64>| match before {
+            Some(end) if value >= end => page_aligned(field, value),
+            _ => Err((field, format!("{value} overlaps what is before it"))),
+        };
+        page_aligned("size", self.size)?;
+        if self.size < MIN_SIZE {
+            return Err(("size", format!("{} is less than {MIN_SIZE}", self.size)));
+        }
+        if self.max_size < self.size {
+            return Err(("max_size", format!("{} is less than the size {}", self.max_size, self.size)));
+        }
+        follows("log_start", self.log_start, Some(2 * PAGE))?;
+        page_aligned("log_len", self.log_len)?;
+        if self.log_len < MIN_LOG {
+            return Err(("log_len", format!("{} is less than {MIN_LOG}", self.log_len)));
+        }
+        follows("state_start", self.state_start, self.log_start.checked_add(self.log_len))?;
+        follows("table_start", self.table_start, self.state_start.checked_add(PAGE))?;
+        let pages = match u32::try_from(self.data_pages) {
+            Ok(pages @ 1..=0xffff_fffe) => pages as u64,
+            _ => return Err(("data_pages", format!("{} is not possible", self.data_pages))),
+        };
+        follows("bitmaps_start", self.bitmaps_start, self.table_start.checked_add(pages * DESCRIPTOR))?;
+        follows("data_start", self.data_start, self.bitmaps_start.checked_add(pages * BITMAP))?;
+        if self.data_start.checked_add(pages * PAGE).is_none_or(|end| end > self.size) {
+            return Err(("data_pages", format!("{pages} do not fit a pool of {} bytes", self.size)));
+        }
+        if self.layout_len > MAX_LAYOUT as u64 {
+            return Err(("layout_len", format!("{} is more than {MAX_LAYOUT}", self.layout_len)));
+        }
+        if self.size > mapped {
+            return Err(("size", format!("{} is more than the {mapped} bytes there are", self.size)));
+        }
+        Ok(Geometry {
+            size: self.size,
+            log_start: self.log_start,
+            log_len: self.log_len,
+            state_start: self.state_start,
+            table_start: self.table_start,
+            bitmaps_start: self.bitmaps_start,
+            data_start: self.data_start,
+            data_pages: pages as u32,
+        })
+    }
+}
+
+/// What reading the header found.
+pub(crate) struct Found {
+    pub(crate) header: Header,
+    pub(crate) geometry: Geometry,
+    /// The copy that is damaged, and the whole content that it should have.
+    pub(crate) damaged: Option<(u64, Box<[u8]>)>,
+}
+
+/// Why one copy cannot be used.
+enum Fault {
+    NoMagic,
+    /// The checksum does not hold; the first implausible field.
+    Checksum(&'static str, String),
+    /// The checksum holds, so this is what was written.
+    Refused(Error),
+}
+
+/// Checks one copy; `page` is what is mapped of its page. Returns the header and the bytes it covers.
+fn read_copy(page: &[u8], mapped: u64) -> Result<(Header, Geometry, usize), Fault> {
+    let Some(bytes) = page.get(..HEADER_LEN) else { return Err(Fault::NoMagic) };
+    let header: Header = bytemuck::pod_read_unaligned(bytes);
+    if header.magic != MAGIC {
+        return Err(Fault::NoMagic);
+    }
+    let len = header.header_len as usize;
+    let covered = page.get(CHECKED_FROM..len).filter(|_| len >= HEADER_LEN);
+    let Some(covered) = covered else {
+        return Err(Fault::Checksum("header_len", format!("{len} is not between {HEADER_LEN} and {PAGE}")));
+    };
+    if xxh3_64(covered) != header.checksum {
+        let (field, why) = match header.geometry(mapped) {
+            Err(implausible) => implausible,
+            Ok(_) => ("checksum", format!("{:#x} does not match the content", header.checksum)),
+        };
+        return Err(Fault::Checksum(field, why));
+    }
+    let refused = |kind: ErrorKind| Err(Fault::Refused(kind.into()));
+    if header.version > VERSION {
+        return refused(ErrorKind::NewerVersion { found: header.version, known: VERSION });
+    }
+    if header.version != VERSION {
+        let why = format!("{} was never used", header.version);
+        return refused(ErrorKind::Damaged { field: "version", why });
+    }
+    let unknown = header.incompatible | header.read_only_compatible;
+    if unknown != 0 {
+        return refused(ErrorKind::UnknownFeatures { bits: unknown });
+    }
+    if header.size > mapped {
+        return refused(ErrorKind::Truncated { expected: header.size, found: mapped });
+    }
+    match header.geometry(mapped) {
+        Ok(geometry) => Ok((header, geometry, len)),
+        Err((field, why)) => refused(ErrorKind::Damaged { field, why }),
+    }
+}
+
+/// Finds the header in a mapping. Writes nothing.
+pub(crate) fn read(bytes: &[u8]) -> Result<Found> {
+    let mapped = bytes.len() as u64;
+    let page = |at: u64| {
+        let start = bytes.len().min(at as usize);
+        &bytes[start..bytes.len().min((at + PAGE) as usize)]
+    };
+    let [first, second] = COPIES.map(|at| read_copy(page(at), mapped));
+    let healthy = |at: usize, found: (Header, Geometry, usize), other_is_same: bool| {
+        let (header, geometry, len) = found;
+        let content = page(COPIES[at])[..len].into();
+        Ok(Found { header, geometry, damaged: (!other_is_same).then_some((COPIES[1 - at], content)) })
+    };
+    match (first, second) {
+        // Copy A is written first; where they differ, it is the newer one.
+        (Ok(a), Ok(b)) => {
+            let same = page(COPIES[0])[..a.2] == page(COPIES[1])[..b.2];
+            healthy(0, a, same)
+        }
+        (Ok(a), Err(_)) => healthy(0, a, false),
+        (Err(Fault::Refused(e)), _) => Err(e),
+        (Err(_), Ok(b)) => healthy(1, b, false),
+        (_, Err(Fault::Refused(e))) => Err(e),
+        (Err(Fault::Checksum(field, why)), _) | (_, Err(Fault::Checksum(field, why))) => {
+            Err(ErrorKind::Damaged { field, why }.into())
+        }
+        (Err(Fault::NoMagic), Err(Fault::NoMagic)) => {
+            let why = if bytes.iter().take(2 * PAGE as usize).all(|&byte| byte == 0) {
+                "its first two pages are zeros"
+            } else if mapped < MIN_SIZE {
+                "it is shorter than the smallest pool"
+            } else {
+                "neither copy of the header has the magic"
+            };
+            Err(ErrorKind::NotAPool { why }.into())
+        }
+    }
+}
+
+/// What the descriptor of a span's first page says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// Blocks of one class, side by side.
+    Run { class: u8, pages: u32 },
+    /// One block of whole pages.
+    Large { pages: u32 },
+}
+
+impl Span {
+    const RUN: u64 = 1;
+    const LARGE: u64 = 2;
+
+    /// The descriptor. 0, which no span has, is a free page.
+    pub(crate) fn encode(self) -> u64 {
+        match self {
+            Span::Run { class, pages } => Span::RUN | (class as u64) << 8 | (pages as u64) << 32,
+            Span::Large { pages } => Span::LARGE | (pages as u64) << 32,
+        }
+    }
+
+    /// The span, if the descriptor is one that [`encode`](Span::encode) gives.
+    #[inline]
+    pub(crate) fn decode(descriptor: u64) -> Option<Span> {
+        let (low, pages) = (descriptor as u32 as u64, (descriptor >> 32) as u32);
+        if low == Span::LARGE {
+            return (pages > 0).then_some(Span::Large { pages });
+        }
+        let class = (low >> 8) as u8;
+        let valid = low == Span::RUN | (class as u64) << 8
+            && (class as usize) < classes::COUNT
+            && (1..=classes::MAX_RUN_PAGES).contains(&pages)
+            && classes::slots(class, pages) > 0;
+        valid.then_some(Span::Run { class, pages })
+    }
+
+    /// Pages of the span.
+    #[inline]
+    pub(crate) fn pages(self) -> u32 {
+        match self {
+            Span::Run { pages, .. } | Span::Large { pages } => pages,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_descriptor_decodes_to_what_was_encoded_and_others_to_nothing() {
+        for class in 0..classes::COUNT as u8 {
+            let span = Span::Run { class, pages: classes::run_pages(class, 1 << 20) };
+            assert_eq!(Span::decode(span.encode()), Some(span));
+        }
+        for pages in [1, 9, u32::MAX] {
+            assert_eq!(Span::decode(Span::Large { pages }.encode()), Some(Span::Large { pages }));
+        }
+        let bad =
+            [0, 3, 1, 2, 1 | 80 << 8 | 16 << 32, 1 | 65 << 32, 1 | 79 << 8 | 1 << 32, 2 | 1 << 16 | 1 << 32];
+        for descriptor in bad {
+            assert_eq!(Span::decode(descriptor), None, "{descriptor:#x}");
+        }
+    }
+
+    #[test]
+    fn a_geometry_uses_its_size_and_survives_the_header() {
+        for size in [MIN_SIZE, 1 << 20, (1 << 20) + 5 * PAGE + 3, 64 << 20, 1 << 30, 1 << 40] {
+            let geometry = Geometry::for_size(size).unwrap();
+            assert!(geometry.data_end() <= size && size - geometry.data_end() < 4 * PAGE);
+            let mut header = Header::new(&geometry, 1, 2, "layout").unwrap();
+            assert_eq!(header.geometry(size), Ok(geometry));
+            header.data_pages += 4;
+            assert_eq!(header.geometry(size).unwrap_err().0, "data_pages");
+        }
+        assert!(Geometry::for_size(MIN_SIZE - 1).is_err());
+        assert!(Geometry::for_size(u64::MAX).is_err());
+        let pool = Geometry::for_size(64 << 20).unwrap();
+        assert!(pool.data_pages as u64 * PAGE * 100 > (64 << 20) * 96);
+    }
+}

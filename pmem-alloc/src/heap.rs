@@ -1,0 +1,431 @@
+//! The heap: blocks of 8 bytes to gigabytes, allocated and freed by transactions.
+//!
+//! On media there are only descriptors of spans and bitmaps of runs; both are words that a transaction changes like
+//! any others, so allocating adds a few words to its record and no drain. Everything else here is volatile: free spans,
+//! runs with room, what is reserved. It is rebuilt when the pool is opened.
+//!
+//! Nothing is copied when a transaction begins. What it does to the volatile state is listed in `steps`; abort undoes
+//! the list from its end, commit carries out what had to wait: a freed block can be handed out only when the commit
+//! that freed it is durable, and never to the transaction that freed it, because other guards may still refer to it.
+
+use crate::{
+    Error, ErrorKind, Result, classes,
+    format::{Geometry, Span},
+    runs::Runs,
+    scan::{Stretch, scan},
+    spans::FreeSpans,
+};
+use pmem_map::PAGE;
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
+
+/// The largest alignment of a block, counted from the start of the mapping.
+pub(crate) const MAX_ALIGN: u64 = 2 << 20;
+
+/// The metadata words that a transaction changes.
+pub(crate) trait Words {
+    fn set_word(&mut self, at: u64, value: u64);
+}
+
+/// A block: offset of its first byte, and its length (which may be more than was asked for).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Block {
+    pub(crate) start: u64,
+    pub(crate) len: u64,
+}
+
+impl Block {
+    #[inline]
+    pub(crate) fn range(self) -> Range<u64> {
+        self.start..self.start + self.len
+    }
+}
+
+/// First page of each data page's span, plus 1; 0: none. Shared with readers, to whom it is a hint only: they check the
+/// descriptor and the bitmap that are committed.
+pub(crate) type Starts = Arc<[AtomicU32]>;
+
+/// The block in which `at..at + len` is, if the span at `page` is `span`; and its number in a run. Says nothing about
+/// whether it is allocated.
+#[inline]
+pub(crate) fn place(geometry: &Geometry, page: u32, span: Span, at: u64, len: u64) -> Option<(u32, Block)> {
+    let first = geometry.page_at(page);
+    let span_len = span.pages() as u64 * PAGE;
+    let inside = at.checked_sub(first).filter(|&inside| inside < span_len)?;
+    let (slot, block) = match span {
+        Span::Large { .. } => (0, Block { start: first, len: span_len }),
+        Span::Run { class, .. } => {
+            let (slot, size) = (classes::slot_of(class, inside), classes::size(class));
+            if (slot as u64 + 1) * size > span_len {
+                return None;
+            }
+            (slot, Block { start: first + slot as u64 * size, len: size })
+        }
+    };
+    (len <= block.start + block.len - at).then_some((slot, block))
+}
+
+/// As [`Heap::locate`], of what is committed. `word` reads the mapping.
+#[inline]
+pub(crate) fn locate_committed(
+    geometry: &Geometry,
+    starts: &[AtomicU32],
+    word: impl Fn(u64) -> u64,
+    at: u64,
+    len: u64,
+) -> Option<Block> {
+    let hint = starts[geometry.page_of(at)? as usize].load(Relaxed);
+    let page = hint.checked_sub(1)?;
+    let span = Span::decode(word(geometry.descriptor_at(page)))?;
+    let (slot, block) = place(geometry, page, span, at, len)?;
+    let allocated = match span {
+        Span::Large { .. } => true,
+        Span::Run { .. } => word(geometry.bitmap_word_at(page, slot as usize / 64)) >> (slot % 64) & 1 == 1,
+    };
+    allocated.then_some(block)
+}
+
+/// What the open transaction did to the volatile state.
+enum Step {
+    /// A block of a run became live.
+    Slot { page: u32, slot: u32 },
+    /// A block of a run was freed; it stays taken until commit.
+    FreedSlot { page: u32, slot: u32 },
+    /// Pages became a large block.
+    Large { page: u32 },
+    /// A large block was freed; its pages stay taken until commit.
+    FreedLarge { page: u32 },
+    /// Free pages became a run.
+    Run { page: u32 },
+    /// A block was reserved.
+    Reserved { block: Block },
+    /// An empty run became free pages.
+    Released { page: u32, class: u8, pages: u32 },
+}
+
+/// The heap as its one writer sees it.
+pub(crate) struct Heap {
+    geometry: Geometry,
+    starts: Starts,
+    /// For each page the descriptor it will have after this transaction. That of a large block which was freed, or is
+    /// only reserved, is here too: its `live` bit tells.
+    descriptors: Vec<u64>,
+    spans: FreeSpans,
+    runs: Runs,
+    steps: Vec<Step>,
+}
+
+impl Heap {
+    /// From what is on media; checks all of it. `word` reads the mapping.
+    pub(crate) fn rebuild(geometry: &Geometry, word: impl Fn(u64) -> u64) -> Result<Heap> {
+        let pages = geometry.data_pages as usize;
+        let mut heap = Heap {
+            geometry: *geometry,
+            starts: (0..pages).map(|_| AtomicU32::new(0)).collect(),
+            descriptors: vec![0; pages],
+            spans: FreeSpans::default(),
+            runs: Runs::new(geometry.data_pages),
+            steps: Vec::with_capacity(64),
+        };
+        scan(geometry, word, |stretch| match stretch {
+            Stretch::Fault(fault) => Err(Error::corrupt(fault.offset, fault.expected, fault.found)),
+            Stretch::Free { page, pages } => {
+                heap.spans.give(page, pages);
+                Ok(())
+            }
+            Stretch::Span { page, span, bitmap } => {
+                heap.enter(page, span);
+                match span {
+                    Span::Run { class, pages } => heap.runs.add_with(page, class, pages, bitmap),
+                    Span::Large { .. } => _ = heap.runs.set_live(page, 0, true),
+                }
+                Ok(())
+            }
+        })?;
+        Ok(heap)
+    }
+
+    pub(crate) fn starts(&self) -> Starts {
+        self.starts.clone()
+    }
+
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Pages `page..` are `span` from now on.
+    fn enter(&mut self, page: u32, span: Span) {
+        self.descriptors[page as usize] = span.encode();
+        for inner in &self.starts[page as usize..(page + span.pages()) as usize] {
+            inner.store(page + 1, Relaxed);
+        }
+    }
+
+    /// Pages of a span are free from now on.
+    fn leave(&mut self, page: u32, pages: u32) {
+        self.descriptors[page as usize] = 0;
+        for inner in &self.starts[page as usize..(page + pages) as usize] {
+            inner.store(0, Relaxed);
+        }
+        self.spans.give(page, pages);
+    }
+
+    fn span_at(&self, page: u32) -> Option<Span> {
+        Span::decode(self.descriptors[page as usize])
+    }
+
+    fn run_at(&self, page: u32) -> (u8, u32) {
+        match self.span_at(page) {
+            Some(Span::Run { class, pages }) => (class, pages),
+            other => unreachable!("page {page} is {other:?}, and no run"),
+        }
+    }
+
+    /// Page of the span, number in it, and the block of `at..at + len`, if it is allocated as this transaction
+    /// sees it.
+    #[inline]
+    fn find(&self, at: u64, len: u64) -> Option<(u32, Span, u32, Block)> {
+        let hint = self.starts[self.geometry.page_of(at)? as usize].load(Relaxed);
+        let page = hint.checked_sub(1)?;
+        let span = self.span_at(page)?;
+        let (slot, block) = place(&self.geometry, page, span, at, len)?;
+        self.runs.is_live(page, slot).then_some((page, span, slot, block))
+    }
+
+    /// The allocated block in which all of `at..at + len` is, with this transaction's changes.
+    #[inline]
+    pub(crate) fn locate(&self, at: u64, len: u64) -> Option<Block> {
+        self.find(at, len).map(|(_, _, _, block)| block)
+    }
+
+    /// Free pages, taken: of empty runs too if need be.
+    fn take_pages(&mut self, pages: u32, align: u64, words: &mut impl Words) -> Option<u32> {
+        loop {
+            if let Some(page) = self.spans.take(pages, align, self.geometry.data_start / PAGE) {
+                return Some(page);
+            }
+            let page = self.runs.an_empty_one()?;
+            let (class, pages) = self.run_at(page);
+            self.runs.remove(page, class);
+            self.leave(page, pages);
+            words.set_word(self.geometry.descriptor_at(page), 0);
+            self.steps.push(Step::Released { page, class, pages });
+        }
+    }
+
+    /// A new run of a class; a shorter one than usual if there are no pages for that.
+    fn new_run(&mut self, class: u8, words: &mut impl Words) -> Option<u32> {
+        let mut pages = classes::run_pages(class, self.geometry.data_pages);
+        let least = classes::least_run_pages(class);
+        let page = loop {
+            if let Some(page) = self.take_pages(pages, 1, words) {
+                break page;
+            }
+            if pages == least {
+                return None;
+            }
+            pages = (pages / 2).max(least);
+        };
+        let span = Span::Run { class, pages };
+        self.enter(page, span);
+        self.runs.add(page, class);
+        words.set_word(self.geometry.descriptor_at(page), span.encode());
+        self.steps.push(Step::Run { page });
+        Some(page)
+    }
+
+    /// A block that nobody else gets, but that is not allocated yet.
+    fn take(&mut self, len: u64, align: u64, words: &mut impl Words) -> Result<Block> {
+        if !align.is_power_of_two() || align > MAX_ALIGN {
+            return Err(ErrorKind::BadAlignment { align, maximum: MAX_ALIGN }.into());
+        }
+        let no_space = || Error::from(ErrorKind::NoSpace { needed: len });
+        let rounded = len.checked_next_multiple_of(align).ok_or_else(no_space)?;
+        if align <= PAGE
+            && let Some(class) = classes::for_len(rounded)
+        {
+            let page = match self.runs.with_room(class) {
+                Some(page) => page,
+                None => self.new_run(class, words).ok_or_else(no_space)?,
+            };
+            let (_, pages) = self.run_at(page);
+            let slot = self.runs.take(page, class, pages);
+            let len = classes::size(class);
+            return Ok(Block { start: self.geometry.page_at(page) + slot as u64 * len, len });
+        }
+        let pages = u32::try_from(len.max(1).div_ceil(PAGE)).map_err(|_| no_space())?;
+        let page = self.take_pages(pages, (align / PAGE).max(1), words).ok_or_else(no_space)?;
+        self.enter(page, Span::Large { pages });
+        Ok(Block { start: self.geometry.page_at(page), len: pages as u64 * PAGE })
+    }
+
+    /// The place of a block that was taken: first page of its span, its span, its number.
+    fn place_of(&self, block: Block) -> (u32, Span, u32) {
+        let page = self.geometry.page_of(block.start).expect("a block is in the data pages");
+        let page =
+            self.starts[page as usize].load(Relaxed).checked_sub(1).expect("a taken block is in a span");
+        let span = self.span_at(page).expect("a taken block is in a span");
+        let (slot, found) = place(&self.geometry, page, span, block.start, block.len).expect("a taken block");
+        debug_assert_eq!(found, block);
+        (page, span, slot)
+    }
+
+    /// A block that was taken becomes part of the transaction.
+    fn make_live(&mut self, block: Block, words: &mut impl Words) {
+        let (page, span, slot) = self.place_of(block);
+        let (word, bits) = self.runs.set_live(page, slot, true);
+        match span {
+            Span::Run { .. } => {
+                words.set_word(self.geometry.bitmap_word_at(page, word), bits);
+                self.steps.push(Step::Slot { page, slot });
+            }
+            Span::Large { .. } => {
+                words.set_word(self.geometry.descriptor_at(page), span.encode());
+                self.steps.push(Step::Large { page });
+            }
+        }
+    }
+
+    /// Allocates at least `len` bytes at a multiple of `align`. Part of the transaction: abort takes it back.
+    pub(crate) fn allocate(&mut self, len: u64, align: u64, words: &mut impl Words) -> Result<Block> {
+        let block = self.take(len, align, words)?;
+        self.make_live(block, words);
+        Ok(block)
+    }
+
+    /// Frees the block that starts at `at`. `None` if there is none.
+    pub(crate) fn free(&mut self, at: u64, words: &mut impl Words) -> Option<Block> {
+        let (page, span, slot, block) = self.find(at, 0)?;
+        if block.start != at {
+            return None;
+        }
+        let (word, bits) = self.runs.set_live(page, slot, false);
+        match span {
+            Span::Run { .. } => {
+                words.set_word(self.geometry.bitmap_word_at(page, word), bits);
+                self.steps.push(Step::FreedSlot { page, slot });
+            }
+            Span::Large { .. } => {
+                words.set_word(self.geometry.descriptor_at(page), 0);
+                self.steps.push(Step::FreedLarge { page });
+            }
+        }
+        Some(block)
+    }
+
+    /// Takes a block that is to be allocated by a later transaction. This one commits a new run, if one was needed.
+    pub(crate) fn reserve(&mut self, len: u64, align: u64, words: &mut impl Words) -> Result<Block> {
+        let block = self.take(len, align, words)?;
+        self.steps.push(Step::Reserved { block });
+        Ok(block)
+    }
+
+    /// Gives a reserved block back.
+    pub(crate) fn cancel(&mut self, block: Block) {
+        let (page, span, slot) = self.place_of(block);
+        match span {
+            Span::Run { class, pages } => self.runs.give(page, class, pages, slot),
+            Span::Large { pages } => self.leave(page, pages),
+        }
+    }
+
+    /// Allocates a reserved block. From now on it is the transaction's: abort gives it back.
+    pub(crate) fn publish(&mut self, block: Block, words: &mut impl Words) {
+        self.make_live(block, words);
+    }
+
+    /// The transaction is durable: what it freed can be handed out.
+    pub(crate) fn commit(&mut self) {
+        let mut steps = std::mem::take(&mut self.steps);
+        for step in steps.drain(..) {
+            match step {
+                Step::FreedSlot { page, slot } => {
+                    let (class, pages) = self.run_at(page);
+                    self.runs.give(page, class, pages, slot);
+                }
+                Step::FreedLarge { page } => {
+                    let pages = self.span_at(page).expect("freed, not gone").pages();
+                    self.leave(page, pages);
+                }
+                Step::Slot { .. }
+                | Step::Large { .. }
+                | Step::Run { .. }
+                | Step::Reserved { .. }
+                | Step::Released { .. } => {}
+            }
+        }
+        self.steps = steps;
+    }
+
+    /// The transaction never was.
+    pub(crate) fn abort(&mut self) {
+        let mut steps = std::mem::take(&mut self.steps);
+        for step in steps.drain(..).rev() {
+            match step {
+                Step::Slot { page, slot } => {
+                    let (class, pages) = self.run_at(page);
+                    self.runs.set_live(page, slot, false);
+                    self.runs.give(page, class, pages, slot);
+                }
+                Step::FreedSlot { page, slot } => _ = self.runs.set_live(page, slot, true),
+                Step::Large { page } => {
+                    self.runs.set_live(page, 0, false);
+                    let pages = self.span_at(page).expect("allocated, not gone").pages();
+                    self.leave(page, pages);
+                }
+                Step::FreedLarge { page } => _ = self.runs.set_live(page, 0, true),
+                Step::Run { page } => {
+                    let (class, pages) = self.run_at(page);
+                    self.runs.remove(page, class);
+                    self.leave(page, pages);
+                }
+                Step::Reserved { block } => self.cancel(block),
+                Step::Released { page, class, pages } => {
+                    let exactly = self.spans.take_at(page, pages);
+                    debug_assert!(exactly, "pages of a released run were not given back");
+                    self.enter(page, Span::Run { class, pages });
+                    self.runs.add(page, class);
+                }
+            }
+        }
+        self.steps = steps;
+    }
+
+    /// Free pages, those of empty runs not counted.
+    pub(crate) fn free_spans(&self) -> &FreeSpans {
+        &self.spans
+    }
+
+    /// Every span that is in use: first page, span, blocks allocated, blocks that cannot be handed out.
+    pub(crate) fn each_span(&self) -> impl Iterator<Item = (u32, Span, u32, u32)> {
+        let mut page = 0;
+        std::iter::from_fn(move || {
+            while page < self.geometry.data_pages {
+                let Some(span) = self.span_at(page) else {
+                    page += 1;
+                    continue;
+                };
+                let first = page;
+                page += span.pages();
+                return Some(match span {
+                    Span::Large { .. } => (first, span, self.runs.is_live(first, 0) as u32, 1),
+                    Span::Run { class, pages } => {
+                        let live = self.runs.live_count(first, class, pages);
+                        (first, span, live, self.runs.taken_count(first))
+                    }
+                });
+            }
+            None
+        })
+    }
+
+    /// The bitmap of a run as this transaction sees it.
+    pub(crate) fn bitmap(&self, page: u32, words: usize) -> &[u64] {
+        self.runs.live_words(page, words)
+    }
+}

@@ -1,0 +1,131 @@
+//! The smallest changes: a slot, a bitmap, a separator, the header. Each asks for the bytes it changes and no more.
+//!
+//! Offsets here are of nodes that were read, and so checked, before.
+
+use super::{
+    Leaf, SlotAt, Tree,
+    header::{HEIGHT, LEN, ROOT},
+    layout::{FINGERPRINTS, NODE_HEAD, OCCUPIED},
+    node::{COUNT, Inner, NodeHead, fingerprint},
+};
+use pmem_alloc::{Plain, Ptr, Result, Write};
+
+impl<K: Plain, V: Plain> Tree<'_, K, V, Write> {
+    pub(super) fn bytes_mut(&mut self, at: u64, len: usize) -> Result<&mut [u8]> {
+        if len == 0 { Ok(&mut []) } else { self.body.bytes_mut(Ptr::from_offset(at), len as u64) }
+    }
+
+    // ---- the header ----
+
+    pub(super) fn set_len(&mut self, len: u64) -> Result<()> {
+        *self.body.get_mut::<u64>(Ptr::from_offset(self.at + LEN))? = len;
+        self.len = len;
+        Ok(())
+    }
+
+    pub(super) fn set_root(&mut self, root: u64, height: u32) -> Result<()> {
+        *self.body.get_mut::<u64>(Ptr::from_offset(self.at + ROOT))? = root;
+        *self.body.get_mut::<u32>(Ptr::from_offset(self.at + HEIGHT))? = height;
+        (self.root, self.height) = (root, height);
+        Ok(())
+    }
+
+    // ---- blocks ----
+
+    pub(super) fn alloc_leaf(&mut self) -> Result<u64> {
+        self.body.alloc_bytes(Leaf::<K, V>::LAYOUT.size as u64).map(Ptr::offset)
+    }
+
+    pub(super) fn alloc_inner(&mut self) -> Result<u64> {
+        self.body.alloc_bytes(Inner::<K>::LAYOUT.size as u64).map(Ptr::offset)
+    }
+
+    pub(super) fn free(&mut self, node: u64) -> Result<()> {
+        self.body.free(Ptr::<u8>::from_offset(node))
+    }
+
+    // ---- leaves ----
+
+    /// Writes an entry and its fingerprint to a free slot; the bitmap decides whether it is there.
+    pub(super) fn write_slot(&mut self, at: SlotAt, key: &[u8], value: &[u8]) -> Result<()> {
+        let layout = Leaf::<K, V>::LAYOUT;
+        if layout.is_interleaved() {
+            let slot = self.bytes_mut(at.leaf + layout.key(at.slot) as u64, layout.key_stride)?;
+            slot[..key.len()].copy_from_slice(key);
+            slot[key.len()..].copy_from_slice(value);
+        } else {
+            self.bytes_mut(at.leaf + layout.key(at.slot) as u64, key.len())?.copy_from_slice(key);
+            self.write_value(at, value)?;
+        }
+        self.bytes_mut(at.leaf + (FINGERPRINTS + at.slot) as u64, 1)?[0] = fingerprint(key);
+        Ok(())
+    }
+
+    fn write_value(&mut self, at: SlotAt, value: &[u8]) -> Result<()> {
+        let start = Leaf::<K, V>::LAYOUT.value(at.slot);
+        self.bytes_mut(at.leaf + start as u64, value.len())?.copy_from_slice(value);
+        Ok(())
+    }
+
+    /// Overwrites the value of an entry.
+    pub(crate) fn set_value(&mut self, at: SlotAt, value: &V) -> Result<()> {
+        self.write_value(at, bytemuck::bytes_of(value))
+    }
+
+    /// The value of an entry, to change.
+    pub(crate) fn value_mut(&mut self, at: SlotAt) -> Result<&mut V> {
+        self.body.get_mut(Ptr::from_offset(at.leaf + Leaf::<K, V>::LAYOUT.value(at.slot) as u64))
+    }
+
+    /// Makes a slot's entry part of the tree.
+    pub(super) fn occupy(&mut self, at: SlotAt) -> Result<()> {
+        *self.body.get_mut::<u64>(Ptr::from_offset(at.leaf + OCCUPIED as u64))? |= 1 << at.slot;
+        Ok(())
+    }
+
+    pub(super) fn set_occupied(&mut self, leaf: u64, occupied: u64) -> Result<()> {
+        *self.body.get_mut::<u64>(Ptr::from_offset(leaf + OCCUPIED as u64))? = occupied;
+        Ok(())
+    }
+
+    // ---- inner nodes ----
+
+    pub(super) fn set_count(&mut self, node: u64, count: usize) -> Result<()> {
+        *self.body.get_mut::<u16>(Ptr::from_offset(node + COUNT))? = count as u16;
+        Ok(())
+    }
+
+    /// Writes keys from the `first` one on.
+    pub(super) fn write_keys(&mut self, node: u64, first: usize, keys: &[K]) -> Result<()> {
+        let bytes = bytemuck::cast_slice::<K, u8>(keys);
+        let at = node + (Inner::<K>::LAYOUT.keys + first * size_of::<K>()) as u64;
+        self.bytes_mut(at, bytes.len())?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Writes children from the `first` one on.
+    pub(super) fn write_children(&mut self, node: u64, first: usize, children: &[u64]) -> Result<()> {
+        let at = node + (Inner::<K>::LAYOUT.children + 8 * first) as u64;
+        self.bytes_mut(at, 8 * children.len())?.copy_from_slice(bytemuck::cast_slice(children));
+        Ok(())
+    }
+
+    /// Fills a new inner node.
+    pub(super) fn write_inner(&mut self, node: u64, level: u32, keys: &[K], children: &[u64]) -> Result<()> {
+        let head = NodeHead::inner(level, keys.len());
+        self.bytes_mut(node, NODE_HEAD)?.copy_from_slice(bytemuck::bytes_of(&head));
+        self.write_keys(node, 0, keys)?;
+        self.write_children(node, 0, children)
+    }
+
+    /// Takes a child out of an inner node, together with the separator number `key`. It must have one.
+    pub(super) fn remove_child(&mut self, node: u64, level: u32, key: usize, child: usize) -> Result<()> {
+        let inner = self.inner(node, level)?;
+        let count = inner.keys.len();
+        let keys = inner.keys[key + 1..].to_vec();
+        let children = inner.children[child + 1..].to_vec();
+        self.write_keys(node, key, &keys)?;
+        self.write_children(node, child, &children)?;
+        self.set_count(node, count - 1)
+    }
+}

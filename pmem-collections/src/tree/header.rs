@@ -1,0 +1,125 @@
+//! The tree's own block: what it holds, where its root is, how many entries there are.
+
+use super::{
+    layout::{InnerLayout, LeafLayout, MAX_HEIGHT, Shape},
+    node::{Inner, Leaf},
+};
+use crate::damage::corrupt;
+use bytemuck::{Pod, Zeroable};
+use pmem_alloc::{Error, Plain, Result};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"PBTreeMp");
+const VERSION: u16 = 1;
+
+/// The header, as it is on media (see `FORMAT.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Header {
+    magic: u64,
+    version: u16,
+    flags: u16,
+    pub(crate) height: u32,
+    pub(crate) root: u64,
+    pub(crate) len: u64,
+    key_size: u32,
+    value_size: u32,
+    key_align: u16,
+    value_align: u16,
+    leaf_size: u32,
+    inner_size: u32,
+    leaf_slots: u16,
+    inner_keys: u16,
+    reserved: u64,
+}
+
+const _: () = assert!(size_of::<Header>() == 64);
+/// Where `height` and, right behind it, `root` are.
+pub(crate) const HEIGHT: u64 = 12;
+pub(crate) const ROOT: u64 = 16;
+pub(crate) const LEN: u64 = 24;
+const _: () = assert!(std::mem::offset_of!(Header, height) as u64 == HEIGHT);
+const _: () = assert!(std::mem::offset_of!(Header, root) as u64 == ROOT);
+const _: () = assert!(std::mem::offset_of!(Header, len) as u64 == LEN);
+
+/// Entries that a tree cannot hold: too few would fit in the largest node.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a map cannot hold keys of {key_size} bytes (aligned to {key_align}) with values of {value_size} bytes (aligned to \
+     {value_align}): at most about 2,030 for the key, 4,080 for both, aligned to 64; store a `Ptr` to the large part"
+)]
+pub struct EntryTooLarge {
+    /// Size of the key, bytes.
+    pub key_size: usize,
+    /// Alignment of the key, bytes.
+    pub key_align: usize,
+    /// Size of the value, bytes.
+    pub value_size: usize,
+    /// Alignment of the value, bytes.
+    pub value_align: usize,
+}
+
+impl Header {
+    /// The header of an empty tree; [`EntryTooLarge`], as the reason of an abort, if there is no layout.
+    pub(crate) fn new<K: Plain, V: Plain>() -> Result<Header> {
+        let (key, value) = (Shape::of::<K>(), Shape::of::<V>());
+        let (leaf, inner): (LeafLayout, InnerLayout) = (Leaf::<K, V>::LAYOUT, Inner::<K>::LAYOUT);
+        if leaf.slots == 0 || inner.capacity == 0 {
+            return Err(Error::abort(EntryTooLarge {
+                key_size: key.size,
+                key_align: key.align,
+                value_size: value.size,
+                value_align: value.align,
+            }));
+        }
+        // All of these are small: nodes have at most 16 KiB.
+        Ok(Header {
+            magic: MAGIC,
+            version: VERSION,
+            flags: 0,
+            height: 0,
+            root: 0,
+            len: 0,
+            key_size: key.size as u32,
+            value_size: value.size as u32,
+            key_align: key.align as u16,
+            value_align: value.align as u16,
+            leaf_size: leaf.size as u32,
+            inner_size: inner.size as u32,
+            leaf_slots: leaf.slots as u16,
+            inner_keys: inner.capacity as u16,
+            reserved: 0,
+        })
+    }
+
+    /// Checks a header that was read at `at`.
+    pub(crate) fn check<K: Plain, V: Plain>(&self, at: u64) -> Result<()> {
+        let expected = Header::new::<K, V>()?;
+        if self.magic != MAGIC {
+            return Err(corrupt(at, "the header of a PBTreeMap", format!("magic {:#x}", self.magic)));
+        }
+        if (self.version, self.flags) != (VERSION, 0) {
+            let found = format!("version {}, flags {:#x}", self.version, self.flags);
+            return Err(corrupt(
+                at,
+                format!("format version {VERSION} without flags (a newer program wrote this?)"),
+                found,
+            ));
+        }
+        let Header { height, root, len, .. } = *self;
+        if *self != (Header { height, root, len, ..expected }) {
+            return Err(corrupt(
+                at,
+                format!("{expected:?} but for height, root and len"),
+                format!("{self:?}"),
+            ));
+        }
+        if height > MAX_HEIGHT || (height == 0) != (root == 0) || (height == 0 && len != 0) {
+            return Err(corrupt(
+                at,
+                format!("a height of at most {MAX_HEIGHT}, and a root if and only if it is not 0"),
+                format!("height {height}, root {root:#x}, {len} entries"),
+            ));
+        }
+        Ok(())
+    }
+}

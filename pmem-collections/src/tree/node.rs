@@ -1,0 +1,296 @@
+//! Nodes, to read: a leaf or an inner node, checked, zero-copy.
+
+use super::layout::{FINGERPRINTS, InnerLayout, LINE, LeafLayout, OCCUPIED, Shape};
+use crate::damage::corrupt;
+use bytemuck::{Pod, Zeroable, checked};
+use pmem_alloc::{Body, Mode, Plain, Ptr, Result};
+use std::{cmp::Ordering, marker::PhantomData};
+
+/// What every node begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct NodeHead {
+    magic: u32,
+    level: u16,
+    count: u16,
+}
+const _: () = assert!(size_of::<NodeHead>() == super::layout::NODE_HEAD);
+/// Where an inner node's number of keys is.
+pub(crate) const COUNT: u64 = 6;
+const _: () = assert!(std::mem::offset_of!(NodeHead, count) as u64 == COUNT);
+
+const LEAF_MAGIC: u32 = u32::from_le_bytes(*b"PBTl");
+const INNER_MAGIC: u32 = u32::from_le_bytes(*b"PBTi");
+
+impl NodeHead {
+    pub(crate) const LEAF: NodeHead = NodeHead { magic: LEAF_MAGIC, level: 0, count: 0 };
+
+    pub(crate) const fn inner(level: u32, count: usize) -> NodeHead {
+        NodeHead { magic: INNER_MAGIC, level: level as u16, count: count as u16 }
+    }
+}
+
+/// The bytes of the node at `at`, and its head, which must have this magic and level.
+fn node<'a, M: Mode>(
+    body: &'a Body<'_, M>,
+    at: u64,
+    size: usize,
+    magic: u32,
+    level: u32,
+) -> Result<(&'a [u8], NodeHead)> {
+    if at == 0 || !at.is_multiple_of(LINE as u64) {
+        return Err(corrupt(at, "a node, at a multiple of 64", format!("offset {at:#x}")));
+    }
+    let bytes = body.bytes(Ptr::from_offset(at), size as u64)?;
+    let head: NodeHead = bytemuck::pod_read_unaligned(&bytes[..size_of::<NodeHead>()]);
+    if (head.magic, u32::from(head.level)) == (magic, level) {
+        return Ok((bytes, head));
+    }
+    let name = |magic: u32| String::from_utf8_lossy(&magic.to_le_bytes()).into_owned();
+    Err(corrupt(
+        at,
+        format!("a node {:?} of level {level}", name(magic)),
+        format!("{:?} of level {}", name(head.magic), head.level),
+    ))
+}
+
+// ---- leaves ----------------------------------------------------------------------------------
+
+/// A leaf that was checked: unsorted slots, a bitmap of the occupied ones, a fingerprint for each.
+pub(crate) struct Leaf<'a, K, V> {
+    pub(crate) at: u64,
+    /// The whole node.
+    pub(crate) bytes: &'a [u8],
+    /// Slots that hold an entry.
+    pub(crate) occupied: u64,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> Clone for Leaf<'_, K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K, V> Copy for Leaf<'_, K, V> {}
+
+impl<'a, K: Plain, V: Plain> Leaf<'a, K, V> {
+    pub(crate) const LAYOUT: LeafLayout = LeafLayout::of(Shape::of::<K>(), Shape::of::<V>());
+
+    pub(crate) fn read<M: Mode>(body: &'a Body<'_, M>, at: u64) -> Result<Self> {
+        let (bytes, head) = node(body, at, Self::LAYOUT.size, LEAF_MAGIC, 0)?;
+        if head.count != 0 {
+            return Err(corrupt(at + COUNT, "0 in a leaf", head.count.to_string()));
+        }
+        let occupied = u64::from_le_bytes(bytes[OCCUPIED..OCCUPIED + 8].try_into().expect("eight bytes"));
+        if occupied & !Self::LAYOUT.full() != 0 {
+            let expected = format!("at most {} slots", Self::LAYOUT.slots);
+            return Err(corrupt(at + OCCUPIED as u64, expected, format!("bitmap {occupied:#x}")));
+        }
+        Ok(Leaf { at, bytes, occupied, types: PhantomData })
+    }
+
+    /// Number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.occupied.count_ones() as usize
+    }
+
+    /// The lowest free slot.
+    pub(crate) fn free_slot(&self) -> Option<usize> {
+        let slot = (!self.occupied).trailing_zeros() as usize;
+        (slot < Self::LAYOUT.slots).then_some(slot)
+    }
+
+    /// The slots that hold an entry.
+    pub(crate) fn slots(&self) -> Slots {
+        Slots(self.occupied)
+    }
+
+    pub(crate) fn key(&self, slot: usize) -> Result<&'a K> {
+        let start = Self::LAYOUT.key(slot);
+        read(self.at, self.bytes, start)
+    }
+
+    pub(crate) fn value(&self, slot: usize) -> Result<&'a V> {
+        let start = Self::LAYOUT.value(slot);
+        read(self.at, self.bytes, start)
+    }
+
+    pub(crate) fn fingerprint(&self, slot: usize) -> u8 {
+        self.bytes[FINGERPRINTS + slot]
+    }
+
+    /// The slot that holds `key`.
+    pub(crate) fn find(&self, key: &K) -> Result<Option<usize>>
+    where
+        K: Ord,
+    {
+        let fingerprints = &self.bytes[FINGERPRINTS..FINGERPRINTS + Self::LAYOUT.fingerprint_bytes()];
+        let candidates = equal_bytes(fingerprints, fingerprint(bytemuck::bytes_of(key))) & self.occupied;
+        for slot in Slots(candidates) {
+            if self.key(slot)?.cmp(key) == Ordering::Equal {
+                return Ok(Some(slot));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Appends the entries that `wanted` selects to `entries`, and puts these in order.
+    pub(crate) fn sort_into(&self, entries: &mut Vec<(K, u8)>, wanted: impl Fn(&K) -> bool) -> Result<()>
+    where
+        K: Ord,
+    {
+        for slot in self.slots() {
+            let key = self.key(slot)?;
+            if wanted(key) {
+                entries.push((*key, slot as u8));
+            }
+        }
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        Ok(())
+    }
+}
+
+/// A key or a value at `start` in the node at `at`.
+fn read<T: Plain>(at: u64, node: &[u8], start: usize) -> Result<&T> {
+    checked::try_from_bytes(&node[start..start + size_of::<T>()])
+        .map_err(|e| corrupt(at + start as u64, T::full_name(), e.to_string()))
+}
+
+/// The ones of a bitmap, from the lowest.
+pub(crate) struct Slots(pub(crate) u64);
+
+impl Iterator for Slots {
+    type Item = usize;
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let slot = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(slot)
+    }
+}
+
+/// One byte that tells most keys of a leaf apart (FPTree, SIGMOD'16): the top byte of a multiplicative hash.
+pub(crate) fn fingerprint(key: &[u8]) -> u8 {
+    let (words, rest) = key.as_chunks::<8>();
+    let mut hash = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    if !rest.is_empty() {
+        let mut word = [0; 8];
+        word[..rest.len()].copy_from_slice(rest);
+        hash = mix(hash, u64::from_le_bytes(word));
+    }
+    (hash >> 56) as u8
+}
+
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Bit `i` is set if `bytes[i]` is `byte`: eight at a time in a 64-bit word. At most 64 bytes, whole words.
+fn equal_bytes(bytes: &[u8], byte: u8) -> u64 {
+    const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
+    let pattern = u64::from(byte) * 0x0101_0101_0101_0101;
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut equal = 0;
+    for (i, word) in words.iter().enumerate() {
+        let differs = u64::from_le_bytes(*word) ^ pattern;
+        // The high bit of each byte of `zero` says that the byte of `differs` is 0; no carry crosses bytes.
+        let zero = !(((differs & LOW) + LOW) | differs | LOW);
+        // Gathers these eight bits in the top byte.
+        equal |= ((zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
+    }
+    equal
+}
+
+// ---- inner nodes -----------------------------------------------------------------------------
+
+/// An inner node that was checked: sorted separators and one child more.
+#[derive(Clone, Copy)]
+pub(crate) struct Inner<'a, K> {
+    pub(crate) keys: &'a [K],
+    pub(crate) children: &'a [u64],
+}
+
+impl<'a, K: Plain> Inner<'a, K> {
+    pub(crate) const LAYOUT: InnerLayout = InnerLayout::of(Shape::of::<K>());
+
+    pub(crate) fn read<M: Mode>(body: &'a Body<'_, M>, at: u64, level: u32) -> Result<Self> {
+        let layout = Self::LAYOUT;
+        let (bytes, head) = node(body, at, layout.size, INNER_MAGIC, level)?;
+        let count = usize::from(head.count);
+        if count > layout.capacity {
+            let expected = format!("at most {} keys", layout.capacity);
+            return Err(corrupt(at + COUNT, expected, format!("{count} keys")));
+        }
+        let keys = checked::try_cast_slice(&bytes[layout.keys..layout.keys + count * size_of::<K>()])
+            .map_err(|e| corrupt(at + layout.keys as u64, K::full_name(), e.to_string()))?;
+        let children = bytemuck::try_cast_slice(&bytes[layout.children..layout.children + 8 * (count + 1)])
+            .map_err(|e| corrupt(at + layout.children as u64, "children", e.to_string()))?;
+        Ok(Inner { keys, children })
+    }
+
+    /// Which child `key` belongs to: the number of separators that are not greater. Without branches.
+    pub(crate) fn child_for(&self, key: &K) -> usize
+    where
+        K: Ord,
+    {
+        let not_greater = |i: usize| self.keys[i].cmp(key) != Ordering::Greater;
+        let (mut base, mut len) = (0, self.keys.len());
+        while len > 1 {
+            let half = len / 2;
+            base += if not_greater(base + half - 1) { half } else { 0 };
+            len -= half;
+        }
+        base + usize::from(len == 1 && not_greater(base))
+    }
+
+    /// Whether a further key has no room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.keys.len() == Self::LAYOUT.capacity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_bytes_are_found_wherever_they_are_and_nothing_else_is() {
+        for byte in [0u8, 1, 0x7F, 0x80, 0xFE, 0xFF] {
+            for other in [0u8, 1, 0x7F, 0x80, 0x81, 0xFF] {
+                for seed in 0..200 {
+                    let mut random = fastrand::Rng::with_seed(seed);
+                    let bits = random.u64(..);
+                    let bytes: Vec<u8> =
+                        (0..64).map(|i| if bits >> i & 1 == 1 { byte } else { other }).collect();
+                    let expected = if byte == other { u64::MAX } else { bits };
+                    assert_eq!(equal_bytes(&bytes, byte), expected, "{byte} {other} {seed}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fingerprints_are_what_the_format_says() {
+        let hash = |words: &[u64]| {
+            let step = |h: u64, w: &u64| (h.rotate_left(5) ^ w).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            (words.iter().fold(0, step) >> 56) as u8
+        };
+        assert_eq!(fingerprint(&[]), 0);
+        assert_eq!(fingerprint(&[7]), hash(&[7]));
+        assert_eq!(fingerprint(&7u64.to_le_bytes()), hash(&[7]));
+        assert_eq!(fingerprint(&[1, 0, 0, 0, 0, 0, 0, 0, 2, 3]), hash(&[1, 0x0302]));
+    }
+
+    #[test]
+    fn the_child_of_a_key_is_the_number_of_separators_up_to_it() {
+        for count in 0..=31u64 {
+            let keys: Vec<u64> = (0..count).map(|i| 10 * i + 10).collect();
+            let inner = Inner { keys: &keys, children: &[] };
+            for key in 0..=10 * count + 10 {
+                assert_eq!(inner.child_for(&key), keys.iter().filter(|k| **k <= key).count());
+            }
+        }
+    }
+}

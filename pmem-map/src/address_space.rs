@@ -1,0 +1,260 @@
+//! One range of addresses, reserved at once and filled piece by piece.
+//!
+//! Reserving first is what lets a mapping grow without moving, and lets pieces of several files appear side
+//! by side. A range of 2 MiB or more begins at a multiple of 2 MiB, so that the kernel may use huge pages.
+
+#![allow(unsafe_code)]
+
+use crate::{PAGE, Pages, fork::Generation};
+use std::{
+    fs::File,
+    io,
+    ops::Range,
+    os::fd::AsRawFd,
+    ptr::NonNull,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Alignment of ranges that can hold a huge page.
+pub(crate) const HUGE_PAGE: u64 = 2 << 20;
+
+/// How a piece of a file is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Stores reach the file (`MAP_SHARED`).
+    Shared,
+    /// Stores reach the file, and the filesystem's metadata is durable before a store succeeds (`MAP_SYNC`).
+    Synchronous,
+    /// Stores stay here (`MAP_PRIVATE`).
+    Private,
+}
+
+/// A reserved range of addresses, unmapped when dropped.
+pub(crate) struct AddressSpace(Arc<Reserved>);
+
+/// What an [`AddressSpace`] shares with the [`Pages`] handles that outlive it.
+pub(crate) struct Reserved {
+    base: NonNull<u8>,
+    len: usize,
+    made_in: Generation,
+    /// False once the range is unmapped. Held while pages change protection, so that none of them does
+    /// after the addresses went to somebody else.
+    mapped: Mutex<bool>,
+}
+
+// SAFETY: `base` is an address; nothing is read or written through it here.
+unsafe impl Send for Reserved {}
+// SAFETY: as above.
+unsafe impl Sync for Reserved {}
+
+fn checked(result: *mut libc::c_void) -> io::Result<NonNull<u8>> {
+    if result == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(result.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether the kernel grants `MAP_SYNC` on this file: asked by mapping its first page.
+pub(crate) fn grants_map_sync(file: &File) -> bool {
+    let (read_write, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED_VALIDATE | libc::MAP_SYNC);
+    // SAFETY: maps at an address of the kernel's choice and touches no memory of ours.
+    let page =
+        unsafe { libc::mmap(std::ptr::null_mut(), PAGE as usize, read_write, flags, file.as_raw_fd(), 0) };
+    if page == libc::MAP_FAILED {
+        return false;
+    }
+    // SAFETY: the page just mapped, to which nothing refers.
+    unsafe { libc::munmap(page, PAGE as usize) };
+    true
+}
+
+impl AddressSpace {
+    /// Reserves at least `len` bytes, in whole pages. `len` is not zero.
+    pub(crate) fn reserve(len: u64) -> io::Result<AddressSpace> {
+        let too_long = || io::Error::from_raw_os_error(libc::ENOMEM);
+        let made_in = Generation::current();
+        let huge = len >= HUGE_PAGE;
+        let unit = if huge { HUGE_PAGE } else { PAGE };
+        let len = len
+            .checked_next_multiple_of(unit)
+            .and_then(|len| usize::try_from(len).ok())
+            .ok_or_else(too_long)?;
+        let slack = if huge { HUGE_PAGE as usize } else { 0 };
+        let whole = len.checked_add(slack).ok_or_else(too_long)?;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: maps at an address of the kernel's choice and touches no memory of ours.
+        let start =
+            checked(unsafe { libc::mmap(std::ptr::null_mut(), whole, libc::PROT_NONE, flags, -1, 0) })?
+                .as_ptr();
+        let skip = if huge { (start as usize).next_multiple_of(unit as usize) - start as usize } else { 0 };
+        // SAFETY: `skip` is below `slack`, so `base` and the `len` bytes after it are in the new mapping; what
+        // is before and after goes back, and nothing refers to it.
+        unsafe {
+            let base = start.add(skip);
+            if skip > 0 {
+                libc::munmap(start.cast(), skip);
+            }
+            if slack > skip {
+                libc::munmap(base.add(len).cast(), slack - skip);
+            }
+            let base = NonNull::new_unchecked(base);
+            Ok(AddressSpace(Arc::new(Reserved { base, len, made_in, mapped: Mutex::new(true) })))
+        }
+    }
+
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.0.base
+    }
+
+    /// Length of the reservation in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.len as u64
+    }
+
+    /// A handle for protecting pages that does not keep them mapped.
+    pub(crate) fn pages(&self) -> Pages {
+        Pages(self.0.clone())
+    }
+
+    /// Maps `len` bytes of zeroed memory at `at`.
+    ///
+    /// # Safety
+    ///
+    /// Nothing refers to these addresses.
+    pub(crate) unsafe fn place_zeroed(&self, at: u64, len: u64) -> io::Result<()> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: the caller's.
+        unsafe { self.place(at, len, flags, -1, 0) }
+    }
+
+    /// Maps `len` bytes at `offset` of `file` at `at`. All are multiples of the page.
+    ///
+    /// # Safety
+    ///
+    /// Nothing refers to these addresses.
+    pub(crate) unsafe fn place_file(
+        &self,
+        at: u64,
+        len: u64,
+        file: &File,
+        offset: u64,
+        sharing: Sharing,
+    ) -> io::Result<()> {
+        let offset = i64::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+        let flags = match sharing {
+            Sharing::Shared => libc::MAP_SHARED,
+            Sharing::Synchronous => libc::MAP_SHARED_VALIDATE | libc::MAP_SYNC,
+            Sharing::Private => libc::MAP_PRIVATE | libc::MAP_NORESERVE,
+        };
+        // SAFETY: the caller's.
+        unsafe { self.place(at, len, flags, file.as_raw_fd(), offset) }
+    }
+
+    /// # Safety
+    ///
+    /// Nothing refers to these addresses.
+    unsafe fn place(&self, at: u64, len: u64, flags: i32, file: i32, offset: i64) -> io::Result<()> {
+        assert!(
+            at.is_multiple_of(PAGE) && len > 0 && len <= self.len() && at <= self.len() - len,
+            "{len} bytes at {at}"
+        );
+        let read_write = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: inside the reservation (just checked), which is ours, and to which nothing refers there.
+        unsafe {
+            let at = self.0.base.as_ptr().add(at as usize).cast();
+            let placed =
+                checked(libc::mmap(at, len as usize, read_write, flags | libc::MAP_FIXED, file, offset))
+                    .and_then(|_| check(libc::madvise(at, len as usize, libc::MADV_DONTFORK)));
+            if placed.is_err() {
+                // A failed MAP_FIXED may leave a hole, into which somebody else's mapping could fall.
+                let reserve = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+                libc::mmap(at, len as usize, libc::PROT_NONE, reserve, -1, 0);
+            }
+            placed
+        }
+    }
+
+    /// `msync`: waits until the pages of `range` are written back. `range` is of whole pages, and placed.
+    pub(crate) fn write_back(&self, range: Range<u64>) -> io::Result<()> {
+        let len = (range.end - range.start) as usize;
+        // SAFETY: inside the reservation; msync changes no byte.
+        check(unsafe {
+            libc::msync(self.0.base.as_ptr().add(range.start as usize).cast(), len, libc::MS_SYNC)
+        })
+    }
+}
+
+impl Drop for AddressSpace {
+    fn drop(&mut self) {
+        let mut mapped = self.0.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.0.made_in.is_current() {
+            // SAFETY: our reservation; the region that handed out its address is being dropped. (In a forked
+            // child the range was never there, and may be somebody else's.)
+            unsafe { libc::munmap(self.0.base.as_ptr().cast(), self.0.len) };
+        }
+        *mapped = false;
+    }
+}
+
+impl Reserved {
+    /// Lets the pages of `range` be stored to, or not. `range` is of whole pages, and placed.
+    pub(crate) fn set_writable(&self, range: Range<u64>, writable: bool) -> io::Result<()> {
+        let mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*mapped || !self.made_in.is_current() || range.end > self.len as u64 || range.start > range.end {
+            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        }
+        // SAFETY: inside the reservation, which stays mapped while `mapped` is held.
+        unsafe { set_writable(self.base.add(range.start as usize), range.end - range.start, writable) }
+    }
+}
+
+/// `mprotect`: the pages stay readable.
+///
+/// # Safety
+///
+/// `len` bytes at `at`, a multiple of the page, are mapped, and belong to the caller.
+pub(crate) unsafe fn set_writable(at: NonNull<u8>, len: u64, writable: bool) -> io::Result<()> {
+    let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
+    // SAFETY: the caller's. A store to a protected page is a signal, not undefined behaviour.
+    check(unsafe { libc::mprotect(at.as_ptr().cast(), len as usize, protection) })
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_that_can_hold_a_huge_page_begins_at_one() {
+        for len in [HUGE_PAGE, HUGE_PAGE + 1, 7 * HUGE_PAGE] {
+            let space = AddressSpace::reserve(len).unwrap();
+            assert_eq!(space.base().as_ptr() as u64 % HUGE_PAGE, 0);
+            assert_eq!(space.len(), len.next_multiple_of(HUGE_PAGE));
+        }
+        let small = AddressSpace::reserve(1).unwrap();
+        assert_eq!((small.base().as_ptr() as u64 % PAGE, small.len()), (0, PAGE));
+    }
+
+    #[test]
+    fn an_absurd_reservation_is_refused() {
+        assert!(AddressSpace::reserve(1 << 60).is_err());
+        assert!(AddressSpace::reserve(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn pages_of_a_range_that_is_gone_cannot_be_protected() {
+        let space = AddressSpace::reserve(PAGE).unwrap();
+        let pages = space.pages();
+        // SAFETY: nothing refers to the new range.
+        unsafe { space.place_zeroed(0, PAGE).unwrap() };
+        pages.protect(0..1).unwrap();
+        pages.unprotect(0..1).unwrap();
+        assert!(pages.protect(0..PAGE + 1).is_err());
+        drop(space);
+        assert!(pages.protect(0..1).is_err());
+    }
+}

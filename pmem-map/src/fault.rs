@@ -1,0 +1,456 @@
+//! The one handler of SIGSEGV and SIGBUS, and the thread that answers for it.
+//!
+//! A store to a page that its owner protected is a signal on the thread that stores. What the owner wants
+//! to do about it (copy the old content away, say) takes locks and memory, and a signal handler may do
+//! neither. So the handler only looks the address up in a fixed table of ranges, posts a request, and waits
+//! on a futex, until the *service thread* has asked the owner. Then it returns, and the processor restarts
+//! the store; or the owner does not want it, and the fault goes on to whoever handled such signals before.
+//!
+//! ```text
+//!  faulting thread              table                     service thread
+//!  signal -> on_fault --look up--> ranges
+//!            claim a request: FREE -> CLAIMED -> POSTED
+//!            ring the bell  ------------------------------> POSTED -> TAKEN; ask the owner
+//!            wait on the request  <------------------------ SERVED or REFUSED
+//!            request: FREE; return, or chain
+//! ```
+//!
+//! The table is a filter: it may match an address whose owner has just gone, never miss one whose owner is
+//! there. The list behind a mutex, which the service thread reads, is what counts.
+//!
+//! The handler runs on the alternate stack if the thread has one, keeps `errno`, and is installed when the
+//! first owner registers. A program that installs its own later, and does not chain, takes the signals away.
+
+#![allow(unsafe_code)]
+
+use crate::{Error, Result};
+use std::{
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicI32, AtomicPtr, AtomicU32, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
+};
+
+/// Most ranges at once.
+pub(crate) const MOST_RANGES: usize = 4096;
+/// Most faults that wait at once; further ones wait for a place.
+const MOST_REQUESTS: usize = 64;
+
+/// What happened at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A store to a protected page (SIGSEGV).
+    Write,
+    /// An access to a page that has lost its memory (SIGBUS).
+    Lost,
+}
+
+/// Answers for the faults of a range. Runs on the service thread.
+pub(crate) trait Serve: Send + Sync {
+    /// `true`: dealt with, restart the instruction. May be asked again about a page that is dealt with
+    /// already, when several threads met it.
+    fn fault(&self, address: usize, fault: Fault) -> bool;
+}
+
+#[derive(Default)]
+struct TableRange {
+    start: AtomicUsize,
+    /// Zero: free.
+    end: AtomicUsize,
+}
+
+const FREE: u32 = 0;
+const CLAIMED: u32 = 1;
+const POSTED: u32 = 2;
+const TAKEN: u32 = 3;
+const SERVED: u32 = 4;
+const REFUSED: u32 = 5;
+
+#[derive(Default)]
+struct Request {
+    state: AtomicU32,
+    address: AtomicUsize,
+    is_lost: AtomicU32,
+}
+
+struct Owner {
+    id: u64,
+    place: usize,
+    range: Range<usize>,
+    serve: Arc<dyn Serve>,
+}
+
+#[derive(Default)]
+struct Owners {
+    list: Vec<Owner>,
+    next_id: u64,
+    /// Whose `fault` runs now.
+    running: Option<u64>,
+}
+
+/// Table, requests and service thread of one process. Never freed: a signal can come at any time.
+struct Dispatcher {
+    ranges: Box<[TableRange]>,
+    /// One past the last place ever used.
+    used: AtomicUsize,
+    requests: Box<[Request]>,
+    bell: AtomicU32,
+    service_thread: AtomicI32,
+    /// [`STARTING`], [`STARTED`] or [`FAILED`].
+    start: AtomicU32,
+    owners: Mutex<Owners>,
+    finished: Condvar,
+}
+
+const STARTING: u32 = 0;
+const STARTED: u32 = 1;
+const FAILED: u32 = 2;
+
+/// This process's dispatcher, once somebody registered.
+static DISPATCHER: AtomicPtr<Dispatcher> = AtomicPtr::new(ptr::null_mut());
+
+/// Called in a forked child, which has neither its parent's mappings nor its service thread. Async-signal-safe.
+pub(crate) fn forget_the_parents_dispatcher() {
+    DISPATCHER.store(ptr::null_mut(), Relaxed);
+}
+
+/// A range whose faults are served; until it is dropped.
+pub(crate) struct Registration {
+    dispatcher: &'static Dispatcher,
+    id: u64,
+}
+
+/// Has `serve` asked about faults in `range`, which is not empty.
+pub(crate) fn register(range: Range<usize>, serve: Arc<dyn Serve>) -> Result<Registration> {
+    let dispatcher = dispatcher()?;
+    let mut owners = dispatcher.owners();
+    let free = dispatcher.ranges.iter().position(|range| range.end.load(Relaxed) == 0);
+    let place = free.ok_or(Error::TooManyFaultHandlers { limit: MOST_RANGES })?;
+    let id = owners.next_id;
+    owners.next_id += 1;
+    owners.list.push(Owner { id, place, range: range.clone(), serve });
+    dispatcher.used.fetch_max(place + 1, Relaxed);
+    dispatcher.ranges[place].start.store(range.start, Relaxed);
+    dispatcher.ranges[place].end.store(range.end, Release);
+    Ok(Registration { dispatcher, id })
+}
+
+impl Drop for Registration {
+    /// Returns when nobody asks this owner any more (unless it is asked right now, on this very thread).
+    fn drop(&mut self) {
+        if !ptr::eq(DISPATCHER.load(Acquire), self.dispatcher) {
+            return; // a forked child: whatever its parent's threads were doing, they are not here
+        }
+        let mut owners = self.dispatcher.owners();
+        if let Some(at) = owners.list.iter().position(|owner| owner.id == self.id) {
+            let owner = owners.list.swap_remove(at);
+            self.dispatcher.ranges[owner.place].end.store(0, Release);
+        }
+        if self.dispatcher.service_thread.load(Relaxed) == thread_id() {
+            return;
+        }
+        while owners.running == Some(self.id) {
+            owners = self.dispatcher.finished.wait(owners).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn dispatcher() -> Result<&'static Dispatcher> {
+    loop {
+        // SAFETY: null, or a leaked box.
+        let Some(found) = (unsafe { DISPATCHER.load(Acquire).as_ref() }) else {
+            start_dispatcher().map_err(Error::io("handle", "faults"))?;
+            continue;
+        };
+        match found.start.load(Acquire) {
+            STARTED => return Ok(found),
+            STARTING => futex_wait(&found.start, STARTING),
+            _ => std::thread::yield_now(), // its starter is about to take it away
+        }
+    }
+}
+
+/// Starts one, unless somebody else is doing so.
+fn start_dispatcher() -> std::io::Result<()> {
+    let new = Box::new(Dispatcher {
+        ranges: (0..MOST_RANGES).map(|_| TableRange::default()).collect(),
+        used: AtomicUsize::new(0),
+        requests: (0..MOST_REQUESTS).map(|_| Request::default()).collect(),
+        bell: AtomicU32::new(0),
+        service_thread: AtomicI32::new(0),
+        start: AtomicU32::new(STARTING),
+        owners: Mutex::default(),
+        finished: Condvar::new(),
+    });
+    let new = Box::into_raw(new);
+    if DISPATCHER.compare_exchange(ptr::null_mut(), new, AcqRel, Relaxed).is_err() {
+        // SAFETY: ours still, and seen by nobody.
+        drop(unsafe { Box::from_raw(new) });
+        return Ok(());
+    }
+    // SAFETY: published, and from now on never freed.
+    let new: &'static Dispatcher = unsafe { &*new };
+    let started = std::thread::Builder::new()
+        .name("pmem-faults".into())
+        .spawn(|| new.serve_forever())
+        .and_then(|_| install_handlers());
+    if started.is_err() {
+        DISPATCHER.store(ptr::null_mut(), Release);
+    }
+    new.start.store(if started.is_ok() { STARTED } else { FAILED }, Release);
+    futex_wake(&new.start);
+    started
+}
+
+// ---- the service thread ------------------------------------------------------------------------------
+
+impl Dispatcher {
+    fn owners(&self) -> MutexGuard<'_, Owners> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve_forever(&self) {
+        self.service_thread.store(thread_id(), Relaxed);
+        leave_signals_to_other_threads();
+        loop {
+            let heard = self.bell.load(Acquire);
+            let mut idle = true;
+            for request in &self.requests {
+                if request.state.compare_exchange(POSTED, TAKEN, Acquire, Relaxed).is_ok() {
+                    idle = false;
+                    let fault = if request.is_lost.load(Relaxed) == 0 { Fault::Write } else { Fault::Lost };
+                    let served = self.ask_owner(request.address.load(Relaxed), fault);
+                    request.state.store(if served { SERVED } else { REFUSED }, Release);
+                    futex_wake(&request.state);
+                }
+            }
+            if idle {
+                futex_wait(&self.bell, heard);
+            }
+        }
+    }
+
+    fn ask_owner(&self, address: usize, fault: Fault) -> bool {
+        let mut owners = self.owners();
+        let Some(owner) = owners.list.iter().find(|owner| owner.range.contains(&address)) else {
+            return false;
+        };
+        let serve = owner.serve.clone();
+        owners.running = Some(owner.id);
+        drop(owners);
+        // A panic of the owner is not an answer; the fault goes on to kill the process, as it should.
+        let served = catch_unwind(AssertUnwindSafe(|| serve.fault(address, fault))).unwrap_or(false);
+        drop(serve); // before anybody who waits for us may believe that the owner is not in use
+        self.owners().running = None;
+        self.finished.notify_all();
+        served
+    }
+}
+
+fn leave_signals_to_other_threads() {
+    // SAFETY: plain calls on a local set. The signals of faults stay deliverable: blocked, they kill.
+    unsafe {
+        let mut signals: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut signals);
+        for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT] {
+            libc::sigdelset(&raw mut signals, fault);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const signals, ptr::null_mut());
+    }
+}
+
+// ---- the signal handler: no allocation, no lock --------------------------------------------------------
+
+impl Dispatcher {
+    /// Whether some owner may have this address.
+    fn may_own(&self, address: usize) -> bool {
+        let used = self.used.load(Acquire);
+        self.ranges[..used].iter().any(|range| {
+            let end = range.end.load(Acquire);
+            address < end && range.start.load(Relaxed) <= address
+        })
+    }
+
+    /// Asks the owner through the service thread, and waits for the answer.
+    fn ask(&self, address: usize, fault: Fault) -> bool {
+        let request = loop {
+            let free =
+                |request: &&Request| request.state.compare_exchange(FREE, CLAIMED, Acquire, Relaxed).is_ok();
+            if let Some(request) = self.requests.iter().find(free) {
+                break request;
+            }
+            // SAFETY: a system call without arguments.
+            unsafe { libc::sched_yield() };
+        };
+        request.address.store(address, Relaxed);
+        request.is_lost.store((fault == Fault::Lost).into(), Relaxed);
+        request.state.store(POSTED, Release);
+        self.bell.fetch_add(1, Release);
+        futex_wake(&self.bell);
+        let served = loop {
+            match request.state.load(Acquire) {
+                SERVED => break true,
+                REFUSED => break false,
+                pending => futex_wait(&request.state, pending),
+            }
+        };
+        request.state.store(FREE, Release);
+        served
+    }
+}
+
+unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel hands a handler with SA_SIGINFO valid pointers; `errno` is this thread's.
+    unsafe {
+        let errno = *libc::__errno_location();
+        if !is_served(signal, info, context) {
+            chain(signal, info, context);
+        }
+        *libc::__errno_location() = errno;
+    }
+}
+
+/// # Safety
+///
+/// As the kernel calls a signal handler.
+unsafe fn is_served(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) -> bool {
+    const SEGV_ACCERR: i32 = 2;
+    const BUS_ADRERR: i32 = 2;
+    const BUS_MCEERR_AR: i32 = 4;
+    // SAFETY: the caller's; what is stored in DISPATCHER is null or never freed.
+    let (code, address, is_write, dispatcher) = unsafe {
+        ((*info).si_code, (*info).si_addr() as usize, is_write(context), DISPATCHER.load(Acquire).as_ref())
+    };
+    let fault = match (signal, code) {
+        (libc::SIGSEGV, SEGV_ACCERR) if is_write => Fault::Write,
+        (libc::SIGBUS, BUS_ADRERR | BUS_MCEERR_AR) => Fault::Lost,
+        _ => return false,
+    };
+    let Some(dispatcher) = dispatcher else { return false };
+    // The service thread cannot wait for itself: its own fault is a mistake of the owner.
+    dispatcher.may_own(address)
+        && dispatcher.service_thread.load(Relaxed) != thread_id()
+        && dispatcher.ask(address, fault)
+}
+
+/// # Safety
+///
+/// `context` is the third argument of a signal handler.
+#[cfg(target_arch = "x86_64")]
+unsafe fn is_write(context: *mut libc::c_void) -> bool {
+    const WRITE: i64 = 1 << 1; // of the page fault's error code
+    // SAFETY: the caller's.
+    unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_ERR as usize] & WRITE != 0 }
+}
+
+/// Protected pages stay readable, so what faults on them is a store.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn is_write(_: *mut libc::c_void) -> bool {
+    true
+}
+
+// ---- who handled such signals before -------------------------------------------------------------------
+
+struct Previous {
+    handler: AtomicUsize,
+    flags: AtomicI32,
+}
+
+static BEFORE_SEGV: Previous =
+    Previous { handler: AtomicUsize::new(libc::SIG_DFL), flags: AtomicI32::new(0) };
+static BEFORE_BUS: Previous = Previous { handler: AtomicUsize::new(libc::SIG_DFL), flags: AtomicI32::new(0) };
+
+fn previous(signal: i32) -> &'static Previous {
+    if signal == libc::SIGBUS { &BEFORE_BUS } else { &BEFORE_SEGV }
+}
+
+fn install_handlers() -> std::io::Result<()> {
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        // SAFETY: `on_fault` is async-signal-safe and has the signature that SA_SIGINFO asks for. The old
+        // handler is noted before ours can run.
+        unsafe {
+            let mut old: libc::sigaction = std::mem::zeroed();
+            let mut ours: libc::sigaction = std::mem::zeroed();
+            ours.sa_sigaction = on_fault as unsafe extern "C" fn(_, _, _) as usize;
+            ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigemptyset(&raw mut ours.sa_mask);
+            if libc::sigaction(signal, ptr::null(), &raw mut old) != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            if old.sa_sigaction == ours.sa_sigaction {
+                continue; // inherited by fork
+            }
+            previous(signal).handler.store(old.sa_sigaction, Relaxed);
+            previous(signal).flags.store(old.sa_flags, Release);
+            if libc::sigaction(signal, &raw const ours, ptr::null_mut()) != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Hands a fault on. With the default action it takes effect when the instruction is restarted, so that a
+/// debugger or a core dump sees the culprit, not this function.
+///
+/// # Safety
+///
+/// As the kernel calls a signal handler.
+unsafe fn chain(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let flags = previous(signal).flags.load(Acquire);
+    let handler = previous(signal).handler.load(Relaxed);
+    // SAFETY: the caller's.
+    let sent_by_a_process = unsafe { (*info).si_code } <= 0;
+    // SAFETY: what was installed as a handler with these flags is called as one; the rest are system calls.
+    unsafe {
+        match handler {
+            libc::SIG_IGN if sent_by_a_process => {}
+            libc::SIG_DFL | libc::SIG_IGN => {
+                let mut default: libc::sigaction = std::mem::zeroed();
+                default.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(signal, &raw const default, ptr::null_mut());
+                if sent_by_a_process {
+                    libc::raise(signal); // pending until this handler returns
+                }
+            }
+            handler if flags & libc::SA_SIGINFO != 0 => {
+                let handler: unsafe extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) =
+                    std::mem::transmute(handler);
+                handler(signal, info, context);
+            }
+            handler => {
+                let handler: unsafe extern "C" fn(i32) = std::mem::transmute(handler);
+                handler(signal);
+            }
+        }
+    }
+}
+
+// ---- what the C library has no function for ------------------------------------------------------------
+
+fn thread_id() -> i32 {
+    // SAFETY: a system call without arguments.
+    unsafe { libc::syscall(libc::SYS_gettid) as i32 }
+}
+
+/// Waits while `word` is `value`; may return early.
+fn futex_wait(word: &AtomicU32, value: u32) {
+    // SAFETY: the word lives as long as the process (it is in a leaked box); no timeout.
+    unsafe {
+        let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+        libc::syscall(libc::SYS_futex, word.as_ptr(), wait, value, ptr::null::<libc::timespec>());
+    }
+}
+
+fn futex_wake(word: &AtomicU32) {
+    // SAFETY: as above.
+    unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, i32::MAX);
+    }
+}

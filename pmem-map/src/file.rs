@@ -1,0 +1,267 @@
+//! Files: found, made, locked, extended; never shrunk.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    Error, Event, Filesystem, Lock, PAGE, Result,
+    address_space::grants_map_sync,
+    durability::{self, Facts, Verdict},
+    lock, system,
+};
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// A locked file. Closing it, by dropping, unlocks it.
+#[derive(Debug)]
+pub(crate) struct LockedFile {
+    file: File,
+    path: PathBuf,
+}
+
+/// A file and how it came to be, in the order in which it was done.
+pub(crate) struct Created {
+    pub(crate) file: LockedFile,
+    pub(crate) history: [Event<'static>; 4],
+}
+
+impl LockedFile {
+    /// The file at `path`, locked; `None` if there is none.
+    pub(crate) fn existing(path: &Path, lock: Lock) -> Result<Option<LockedFile>> {
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(lock == Lock::Exclusive)
+            .custom_flags(libc::O_NONBLOCK) // a named pipe must not make us wait
+            .open(path);
+        let file = match opened {
+            Ok(file) => file,
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::io("open", path)(source)),
+        };
+        let kind = file.metadata().map_err(Error::io("inspect", path))?.file_type();
+        if kind.is_dir() {
+            return Err(Error::io("map", path)(io::ErrorKind::IsADirectory.into()));
+        }
+        if !kind.is_file() {
+            let not_a_file = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+            return Err(Error::io("map", path)(not_a_file));
+        }
+        lock::take(&file, lock, path)?;
+        Ok(Some(LockedFile { file, path: path.into() }))
+    }
+
+    /// A new file of `len` bytes, all with blocks behind them, itself and its name durable; `None` if
+    /// somebody else made one meanwhile.
+    ///
+    /// Where the filesystem can (`O_TMPFILE`), the file gets its name when it is complete, so that neither
+    /// a crash nor another process meets an empty one.
+    pub(crate) fn create(path: &Path, len: u64) -> Result<Option<Created>> {
+        match LockedFile::create_then_name(path, len) {
+            Err(Error::Io { source, .. }) if cannot_name_later(&source) => {}
+            answer => return answer,
+        }
+        LockedFile::name_then_fill(path, len)
+    }
+
+    fn create_then_name(path: &Path, len: u64) -> Result<Option<Created>> {
+        let nameless = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_TMPFILE)
+            .open(folder_of(path))
+            .map_err(Error::io("create", path))?;
+        let file = LockedFile { file: nameless, path: path.into() };
+        lock::take(&file.file, Lock::Exclusive, path)?;
+        let to = file.extend(0, len)?;
+        file.sync_all()?;
+        match system::name_file(&file.file, path) {
+            Ok(()) => {}
+            Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            Err(source) => return Err(Error::io("name", path)(source)),
+        }
+        sync_folder(path)?;
+        let history =
+            [Event::Resize { from: 0, to }, Event::FileSync, Event::NameCreated, Event::DirectorySync];
+        Ok(Some(Created { file, history }))
+    }
+
+    fn name_then_fill(path: &Path, len: u64) -> Result<Option<Created>> {
+        let file = match OpenOptions::new().read(true).write(true).create_new(true).open(path) {
+            Ok(file) => LockedFile { file, path: path.into() },
+            Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            Err(source) => return Err(Error::io("create", path)(source)),
+        };
+        let filled = lock::take(&file.file, Lock::Exclusive, path)
+            .and_then(|()| file.extend(0, len))
+            .and_then(|to| file.sync_all().map(|()| to));
+        let to = match filled {
+            Ok(to) => to,
+            // Somebody found our file before we locked it; it is theirs to judge.
+            Err(locked @ Error::Locked { .. }) => return Err(locked),
+            Err(error) => {
+                // Ours, empty, and locked by us: leave everything as it was.
+                let _ = fs::remove_file(path);
+                return Err(error);
+            }
+        };
+        sync_folder(path)?;
+        let history =
+            [Event::NameCreated, Event::Resize { from: 0, to }, Event::FileSync, Event::DirectorySync];
+        Ok(Some(Created { file, history }))
+    }
+
+    /// A file in memory, of `len` bytes.
+    pub(crate) fn memfd(len: u64) -> Result<LockedFile> {
+        let file = system::memfd("pmem-map").map_err(Error::io("create", "memfd"))?;
+        let file = LockedFile { file, path: "memfd".into() };
+        file.extend(0, len)?;
+        Ok(file)
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> Result<u64> {
+        Ok(self.file.metadata().map_err(Error::io("inspect", &self.path))?.len())
+    }
+
+    /// Extends the file from `from` to `to` bytes or to the next whole page of its filesystem, with blocks
+    /// behind all of them: a store to a hole of a full disk would be a signal. Returns the new length. On
+    /// failure the length is the old one.
+    pub(crate) fn extend(&self, from: u64, to: u64) -> Result<u64> {
+        let before = self.len()?;
+        let unit = match self.filesystem()? {
+            (Filesystem::Hugetlbfs, huge_page) => huge_page,
+            _ => PAGE,
+        };
+        let too_long = || Error::BadLength { len: to, why: "longer than a file can be" };
+        let to = to.checked_next_multiple_of(unit).ok_or_else(too_long)?;
+        system::allocate(&self.file, from, to - from).map_err(|source| {
+            // A full disk can stop an allocation half way. The bytes added until then are nobody's.
+            let _ = self.file.set_len(before);
+            Error::io("extend", &self.path)(source)
+        })?;
+        Ok(to)
+    }
+
+    /// Undoes an [`extend`](Self::extend) that nobody has seen.
+    pub(crate) fn take_back(&self, len: u64) {
+        let _ = self.file.set_len(len);
+    }
+
+    /// Content, length and everything else about the file is durable on return.
+    pub(crate) fn sync_all(&self) -> Result<()> {
+        self.file.sync_all().map_err(Error::io("sync", &self.path))
+    }
+
+    /// Content is durable on return, and the length where it matters for that.
+    pub(crate) fn sync_data(&self) -> Result<()> {
+        self.file.sync_data().map_err(Error::io("write back", &self.path))
+    }
+
+    /// Its filesystem, and the size of that filesystem's blocks in bytes.
+    pub(crate) fn filesystem(&self) -> Result<(Filesystem, u64)> {
+        let (magic, block) = system::filesystem(&self.file).map_err(Error::io("inspect", &self.path))?;
+        Ok((Filesystem::from_magic(magic), block))
+    }
+
+    /// What makes a store to this file durable, and what a durable store survives.
+    pub(crate) fn judge(&self, emulate_pmem: bool) -> Result<Verdict> {
+        let (magic, _) = system::filesystem(&self.file).map_err(Error::io("inspect", &self.path))?;
+        let map_sync = grants_map_sync(&self.file);
+        let domain = if map_sync {
+            let device = self.file.metadata().map_err(Error::io("inspect", &self.path))?.dev();
+            let (major, minor) = system::device_numbers(device);
+            durability::persistence_domain(Path::new("/sys"), major, minor)
+        } else {
+            None
+        };
+        let facts = Facts { magic, map_sync, persistence_domain: domain.as_deref() };
+        Ok(if emulate_pmem { durability::emulated(facts) } else { durability::judge(facts) })
+    }
+}
+
+/// The directory that holds the name.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn sync_folder(path: &Path) -> Result<()> {
+    let folder = folder_of(path);
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", folder))
+}
+
+/// Whether the filesystem has no `O_TMPFILE`, or `/proc` is not there to name such a file. (A missing
+/// directory is reported by the other way of creating.)
+fn cannot_name_later(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL | libc::ENOENT))
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        let parent = std::env::var_os("PMEM_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        tempfile::tempdir_in(parent).unwrap()
+    }
+
+    #[test]
+    fn both_ways_of_creating_leave_a_whole_file_and_tell_what_they_did() {
+        let folder = folder();
+        for (name, create) in [
+            ("later", LockedFile::create_then_name as fn(&Path, u64) -> Result<Option<Created>>),
+            ("first", LockedFile::name_then_fill),
+        ] {
+            let path = folder.path().join(name);
+            let created = create(&path, 3 * PAGE).unwrap().unwrap();
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!(metadata.len(), 3 * PAGE);
+            assert!(metadata.blocks() * 512 >= 3 * PAGE, "no holes");
+            let position = |wanted: fn(&Event<'_>) -> bool| created.history.iter().position(wanted).unwrap();
+            let resized = position(|e| matches!(e, Event::Resize { from: 0, to: 12288 }));
+            let synced = position(|e| matches!(e, Event::FileSync));
+            let named = position(|e| matches!(e, Event::NameCreated));
+            let folder_synced = position(|e| matches!(e, Event::DirectorySync));
+            assert!(resized < synced && named < folder_synced && synced < folder_synced);
+            assert!(matches!(LockedFile::existing(&path, Lock::Exclusive), Err(Error::Locked { .. })));
+            assert!(create(&path, PAGE).unwrap().is_none(), "somebody was faster");
+            drop(created);
+            assert_eq!(
+                LockedFile::existing(&path, Lock::Exclusive).unwrap().unwrap().len().unwrap(),
+                3 * PAGE
+            );
+        }
+    }
+
+    #[test]
+    fn a_creation_that_finds_no_room_leaves_no_file() {
+        let folder = folder();
+        for create in [LockedFile::create_then_name, LockedFile::name_then_fill] {
+            let path = folder.path().join("too large");
+            assert!(matches!(create(&path, 1 << 60), Err(Error::Io { action: "extend", .. })));
+            assert!(!path.exists());
+        }
+    }
+
+    #[test]
+    fn an_extension_that_finds_no_room_leaves_the_length() {
+        let folder = folder();
+        let path = folder.path().join("file");
+        let file = LockedFile::create(&path, PAGE).unwrap().unwrap().file;
+        assert!(matches!(file.extend(PAGE, 1 << 60), Err(Error::Io { action: "extend", .. })));
+        assert_eq!(file.len().unwrap(), PAGE);
+    }
+}

@@ -1,0 +1,64 @@
+//! Who may use a file: one that writes, or any number that read.
+//!
+//! The lock is an open-file-description lock (`F_OFD_SETLK`, fcntl(2)) on the whole file: unlike the older
+//! kind it belongs to the descriptor, so that a second mapping in the *same* process is refused too, and
+//! closing an unrelated descriptor of the file does not drop it. The kernel drops it when the descriptor's
+//! last copy is closed, at the latest when the process ends, however it ends.
+//!
+//! `fork()` copies descriptors: a child that does not `exec` holds its parent's lock until it ends (the
+//! descriptor is close-on-exec). The lock is advisory: who does not ask is not stopped.
+
+#![forbid(unsafe_code)]
+
+use crate::{Error, Result, system};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+/// Which lock a mapping holds on its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lock {
+    /// No other mapping, here or in another process. The mapping reads and writes the file.
+    #[default]
+    Exclusive,
+    /// Others may share the file, nobody may write it. The file is opened read-only and mapped
+    /// copy-on-write: stores are seen by this mapping alone and end with it, the file stays as it is.
+    Shared,
+}
+
+/// Takes the lock, or says who holds it. Never waits.
+pub(crate) fn take(file: &File, lock: Lock, path: &Path) -> Result<()> {
+    match system::lock(file, lock == Lock::Exclusive) {
+        Ok(()) => Ok(()),
+        Err(busy) if matches!(busy.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
+            Err(Error::Locked { path: path.into(), pid: holder(file) })
+        }
+        Err(source) => Err(Error::io("lock", path)(source)),
+    }
+}
+
+/// The process that holds a lock on this file.
+///
+/// `F_OFD_GETLK` answers -1, and so does `/proc/locks`: such a lock belongs to no process. But
+/// `/proc/PID/fdinfo/N` lists the locks of descriptor N. Of several holders the first is named; of
+/// processes that may not be looked into, none.
+fn holder(file: &File) -> Option<u32> {
+    let wanted = file.metadata().ok()?;
+    let is_locked_here = |descriptor: &fs::DirEntry, process: &Path| {
+        let number = descriptor.file_name();
+        fs::read_to_string(descriptor.path()).is_ok_and(|info| info.contains("OFDLCK"))
+            && fs::metadata(process.join("fd").join(number))
+                .is_ok_and(|found| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino()))
+    };
+    let holds = |process: &Path| -> io::Result<bool> {
+        let mut descriptors = fs::read_dir(process.join("fdinfo"))?.flatten();
+        Ok(descriptors.any(|descriptor| is_locked_here(&descriptor, process)))
+    };
+    fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
+        let pid = process.file_name().to_str()?.parse().ok()?;
+        holds(&process.path()).unwrap_or(false).then_some(pid)
+    })
+}

@@ -1,0 +1,287 @@
+//! How a mapping is asked for.
+
+#![allow(unsafe_code)]
+
+use crate::{
+    Backing, Durability, Error, Event, FlushMethod, Granularity, Lock, Mapping, Medium, Observer, PAGE,
+    Region, Result,
+    address_space::{AddressSpace, HUGE_PAGE, Sharing, grants_map_sync},
+    backing::Lent,
+    durability::{Verdict, kept_by},
+    file::LockedFile,
+    fork::OwnedByProcess,
+    memory::Memory,
+    region::Parts,
+};
+use memmap2::MmapMut;
+use std::{path::Path, ptr::NonNull, sync::Arc};
+
+/// How a mapping is asked for: lengths, what to do with a file, who watches.
+///
+/// ```
+/// use pmem_map::MapOptions;
+/// # fn main() -> Result<(), pmem_map::Error> {
+/// let mapping = MapOptions::new().len(1 << 16).max_len(1 << 20).anonymous()?;
+/// let before = mapping.base();
+/// mapping.grow(1 << 20)?;
+/// assert_eq!((mapping.len(), mapping.base()), (1 << 20, before));
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Default)]
+pub struct MapOptions {
+    len: u64,
+    max_len: u64,
+    create: bool,
+    emulate_pmem: bool,
+    lock: Lock,
+    observer: Option<Arc<dyn Observer>>,
+    flush: Option<FlushMethod>,
+}
+
+impl std::fmt::Debug for MapOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MapOptions")
+            .field("len", &self.len)
+            .field("max_len", &self.max_len)
+            .field("create", &self.create)
+            .field("emulate_pmem", &self.emulate_pmem)
+            .field("lock", &self.lock)
+            .field("observed", &self.observer.is_some())
+            .field("flush", &self.flush)
+            .finish()
+    }
+}
+
+/// Longest mapping: what a slice may have, with room for alignment.
+const LONGEST: u64 = isize::MAX as u64 - HUGE_PAGE;
+
+impl MapOptions {
+    /// An existing file, exclusively, with what its medium needs.
+    pub fn new() -> MapOptions {
+        MapOptions::default()
+    }
+
+    /// Length in bytes of what is *made* (a new file, memory): rounded up to whole pages, at least one. A file
+    /// that exists has its own length.
+    pub fn len(mut self, bytes: u64) -> MapOptions {
+        self.len = bytes;
+        self
+    }
+
+    /// Length in bytes to which [`Region::grow`] can extend the mapping: addresses are reserved for it, which
+    /// cost next to nothing. As long as the mapping, if this is not set or less.
+    pub fn max_len(mut self, bytes: u64) -> MapOptions {
+        self.max_len = bytes;
+        self
+    }
+
+    /// Whether a missing file is made: with [`len`](Self::len) bytes, all with blocks behind them, itself and its
+    /// name durable before `open` returns.
+    pub fn create(mut self, create: bool) -> MapOptions {
+        self.create = create;
+        self
+    }
+
+    /// Treats any file as persistent memory: lines are flushed, pages are not written back. For tests and
+    /// benchmarks; [`Durability`] says `Process`.
+    pub fn emulate_pmem(mut self, emulate: bool) -> MapOptions {
+        self.emulate_pmem = emulate;
+        self
+    }
+
+    /// Whether the file is this mapping's alone (the default), or a view that others may share.
+    pub fn lock(mut self, lock: Lock) -> MapOptions {
+        self.lock = lock;
+        self
+    }
+
+    /// Who is told of every event, from the file's creation on. Those of opening are told when the mapping
+    /// exists, just before `open` returns it.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> MapOptions {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Flushes lines in this way instead of the best that the processor has: for tests and comparisons. Where
+    /// the method does not reach the persistence domain, [`Durability`] promises less.
+    pub fn flush_with(mut self, method: FlushMethod) -> MapOptions {
+        self.flush = Some(method);
+        self
+    }
+
+    /// Maps the file at `path`.
+    ///
+    /// A file that exists is neither shrunk nor extended nor written to. Whether it is persistent memory is
+    /// learned from the kernel (`MAP_SYNC`) and from sysfs; see [`Region::granularity`],
+    /// [`Region::durability`] and [`Region::medium`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] if another mapping holds the file; [`Error::BadLength`] if it is empty;
+    /// [`Error::Io`] for what the system refuses. A creation that fails leaves no file.
+    ///
+    /// # Safety
+    ///
+    /// As in `memmap2`: no other process, and nobody else in this one, may write or truncate the file while it
+    /// is mapped. The bytes of a mapping are lent out as `&[u8]`, and a change under such a reference is
+    /// undefined behaviour; a truncated file is worse still: touching a page that is gone is SIGBUS, which
+    /// ends the process. The exclusive lock helps to keep the promise among programs that use this crate, or
+    /// lock in the same way; it stops nobody else.
+    pub unsafe fn open(&self, path: impl AsRef<Path>) -> Result<Mapping> {
+        let path = path.as_ref();
+        if self.create && self.lock == Lock::Shared {
+            let refused = std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                "a shared lock is for a file that exists; create it first, with an exclusive one",
+            );
+            return Err(Error::io("create", path)(refused));
+        }
+        let (space, file, history) = loop {
+            if let Some(file) = LockedFile::existing(path, self.lock)? {
+                let len = file.len()?;
+                if len == 0 {
+                    let why = "the file is empty, perhaps since its creation was cut short; remove it first";
+                    return Err(Error::BadLength { len, why });
+                }
+                break (self.reserve(whole(len)?, path)?, file, None);
+            }
+            if !self.create {
+                return Err(Error::io("open", path)(std::io::ErrorKind::NotFound.into()));
+            }
+            let len = whole(self.len)?;
+            let space = self.reserve(len, path)?; // before there is a file to regret
+            if let Some(created) = LockedFile::create(path, len)? {
+                break (space, created.file, Some(created.history));
+            }
+            // Somebody else made it meanwhile.
+        };
+        let (sharing, verdict) = match self.lock {
+            // Stores to a private view end with it; `Process` is the least that there is a word for.
+            Lock::Shared => (Sharing::Private, memory_verdict(Medium::PrivateView(file.filesystem()?.0))),
+            Lock::Exclusive => {
+                let synchronous = grants_map_sync(file.file());
+                let sharing = if synchronous { Sharing::Synchronous } else { Sharing::Shared };
+                (sharing, file.judge(self.emulate_pmem)?)
+            }
+        };
+        self.map_file(space, file, sharing, verdict, history.as_ref().map_or(&[], |history| history))
+    }
+
+    /// Zeroed memory that ends with the process: for tests.
+    pub fn anonymous(&self) -> Result<Mapping> {
+        let len = whole(self.len)?;
+        let memory = anonymous_memory(len, self.max_len.max(len))?;
+        self.finish(memory, len, memory_verdict(Medium::Anonymous), &[])
+    }
+
+    /// A file in memory, without a name (`memfd_create`): as [`anonymous`](Self::anonymous), but through a file.
+    pub fn memfd(&self) -> Result<Mapping> {
+        let len = whole(self.len)?;
+        let space = self.reserve(len, Path::new("memfd"))?;
+        let file = LockedFile::memfd(len)?;
+        self.map_file(space, file, Sharing::Shared, memory_verdict(Medium::Memfd), &[])
+    }
+
+    /// Maps what `backing` lends. Its extents are checked; what cannot be checked it has promised by being a
+    /// [`Backing`].
+    pub fn from_backing(&self, backing: impl Backing) -> Result<Mapping> {
+        let (lent, len) = Lent::map(backing, self.max_len)?;
+        let verdict = Verdict {
+            granularity: lent.backing.granularity(),
+            durability: lent.backing.durability(),
+            medium: Medium::Lent(lent.backing.name()),
+        };
+        self.finish(Memory::Lent(lent), len, verdict, &[])
+    }
+
+    /// Takes over a plain `memmap2` mapping. What it maps is not known: pages are written back through it, and
+    /// what that is worth is [`Durability::Unknown`]. It has to begin at a page (no odd offset), and cannot grow.
+    pub fn from_mmap(&self, mut map: MmapMut) -> Result<Mapping> {
+        let len = map.len() as u64;
+        let base = NonNull::new(map.as_mut_ptr())
+            .filter(|base| len > 0 && (base.as_ptr() as u64).is_multiple_of(PAGE));
+        let base = base.ok_or(Error::BadLength {
+            len,
+            why: "a memmap2 mapping must begin at a page, and not be empty",
+        })?;
+        map.advise(memmap2::Advice::DontFork).map_err(Error::io("prepare", "a memmap2 mapping"))?;
+        let verdict = Verdict {
+            granularity: Granularity::Page,
+            durability: Durability::Unknown,
+            medium: Medium::Memmap,
+        };
+        self.finish(Memory::Memmap { base, map: OwnedByProcess::new(map) }, len, verdict, &[])
+    }
+
+    fn reserve(&self, len: u64, path: &Path) -> Result<AddressSpace> {
+        if self.max_len > LONGEST {
+            return Err(Error::BadLength { len: self.max_len, why: "longer than the address space" });
+        }
+        AddressSpace::reserve(self.max_len.max(len)).map_err(Error::io("reserve addresses for", path))
+    }
+
+    fn map_file(
+        &self,
+        space: AddressSpace,
+        file: LockedFile,
+        sharing: Sharing,
+        verdict: Verdict,
+        history: &[Event<'static>],
+    ) -> Result<Mapping> {
+        let len = file.len()?;
+        if len > space.len() {
+            return Err(Error::BadLength { len, why: "the file grew while it was opened" });
+        }
+        // SAFETY: a new reservation, to which nothing refers.
+        unsafe { space.place_file(0, len.next_multiple_of(PAGE), file.file(), 0, sharing) }
+            .map_err(Error::io("map", file.path()))?;
+        self.finish(Memory::File { space, file, sharing }, len, verdict, history)
+    }
+
+    fn finish(
+        &self,
+        memory: Memory,
+        len: u64,
+        verdict: Verdict,
+        history: &[Event<'static>],
+    ) -> Result<Mapping> {
+        let flush = match self.flush {
+            Some(method) if !method.is_available() => return Err(Error::NoInstruction(method)),
+            Some(method) => method,
+            None if verdict.granularity == Granularity::CacheLine => FlushMethod::detect(),
+            None => FlushMethod::None,
+        };
+        let verdict = Verdict { durability: kept_by(flush, verdict), ..verdict };
+        let region = Region::new(Parts { memory, len, verdict, flush }, self.observer.clone());
+        for event in history {
+            region.tell(|| *event);
+        }
+        Ok(Mapping::new(region))
+    }
+}
+
+/// `len` in whole pages, at least one.
+fn whole(len: u64) -> Result<u64> {
+    match len.max(1).checked_next_multiple_of(PAGE) {
+        Some(whole) if whole <= LONGEST => Ok(whole),
+        _ => Err(Error::BadLength { len, why: "longer than the address space" }),
+    }
+}
+
+fn memory_verdict(medium: Medium) -> Verdict {
+    Verdict { granularity: Granularity::CacheLine, durability: Durability::Process, medium }
+}
+
+#[cfg(not(miri))]
+fn anonymous_memory(len: u64, max_len: u64) -> Result<Memory> {
+    let space =
+        AddressSpace::reserve(max_len).map_err(Error::io("reserve addresses for", "anonymous memory"))?;
+    // SAFETY: a new reservation, to which nothing refers.
+    unsafe { space.place_zeroed(0, len) }.map_err(Error::io("map", "anonymous memory"))?;
+    Ok(Memory::Anonymous(space))
+}
+
+#[cfg(miri)]
+fn anonymous_memory(_len: u64, max_len: u64) -> Result<Memory> {
+    Ok(Memory::Heap(crate::memory::Heap::new(max_len.next_multiple_of(PAGE))?))
+}

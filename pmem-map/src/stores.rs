@@ -1,0 +1,142 @@
+//! Loads and stores of a region: the only way by which this crate changes mapped bytes.
+
+#![allow(unsafe_code)]
+
+use crate::{Event, Granularity, LINE, Region, cpu};
+use std::{
+    panic::Location,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+impl Region {
+    /// Copies `bytes` to `offset` by ordinary stores. Not durable until flushed and drained, and not atomic.
+    ///
+    /// # Safety
+    ///
+    /// No reference to these bytes is alive, and no other thread reads or stores them by plain accesses.
+    ///
+    /// # Panics
+    ///
+    /// Out of bounds.
+    #[inline]
+    #[track_caller]
+    pub unsafe fn store(&self, offset: u64, bytes: &[u8]) {
+        let to = self.at(offset, bytes.len() as u64);
+        // SAFETY: `to` is in bounds; the caller excludes other accesses, and with them an overlap.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        if let Some(observer) = self.observer.get() {
+            observer.event(self, Event::Store { offset, bytes, caller: Location::caller() });
+        }
+    }
+
+    /// Stores one word, atomically for other threads and for a crash.
+    ///
+    /// # Safety
+    ///
+    /// No reference to these bytes is alive, and other threads access them atomically, if at all.
+    ///
+    /// # Panics
+    ///
+    /// Out of bounds, or `offset` is no multiple of 8.
+    #[inline]
+    #[track_caller]
+    pub unsafe fn store_word(&self, offset: u64, word: u64) {
+        assert!(offset.is_multiple_of(8), "word at {offset}");
+        let to = self.at(offset, 8).cast::<u64>();
+        // SAFETY: in bounds and aligned (the base is page-aligned); the caller excludes plain accesses.
+        unsafe { AtomicU64::from_ptr(to) }.store(word.to_le(), Ordering::Release);
+        if let Some(observer) = self.observer.get() {
+            let bytes = &word.to_le_bytes();
+            observer.event(self, Event::Store { offset, bytes, caller: Location::caller() });
+        }
+    }
+
+    /// Copies `bytes` to `offset` past the caches: durable after this thread's next drain, with no flush.
+    /// Unaligned ends are stored and flushed.
+    ///
+    /// # Safety
+    ///
+    /// As for [`store`](Region::store).
+    ///
+    /// # Panics
+    ///
+    /// Out of bounds.
+    #[inline]
+    #[track_caller]
+    pub unsafe fn store_nontemporal(&self, offset: u64, bytes: &[u8]) {
+        let to = self.at(offset, bytes.len() as u64);
+        // SAFETY: as in `store`.
+        unsafe { cpu::copy_nontemporal(self.flush, bytes.as_ptr(), to, bytes.len()) };
+        self.went_past_the_caches(offset, bytes.len() as u64);
+        if let Some(observer) = self.observer.get() {
+            observer.event(self, Event::StoreNontemporal { offset, bytes, caller: Location::caller() });
+        }
+    }
+
+    /// Fills `len` bytes at `offset` past the caches: durable after this thread's next drain, with no flush.
+    ///
+    /// # Safety
+    ///
+    /// As for [`store`](Region::store).
+    ///
+    /// # Panics
+    ///
+    /// Out of bounds.
+    #[inline]
+    #[track_caller]
+    pub unsafe fn fill_nontemporal(&self, offset: u64, byte: u8, len: u64) {
+        let to = self.at(offset, len);
+        // SAFETY: `to` is in bounds; the caller excludes other accesses.
+        unsafe { cpu::fill_nontemporal(self.flush, to, byte, len as usize) };
+        self.went_past_the_caches(offset, len);
+        if let Some(observer) = self.observer.get() {
+            let bytes = &vec![byte; len as usize];
+            observer.event(self, Event::StoreNontemporal { offset, bytes, caller: Location::caller() });
+        }
+    }
+
+    #[inline]
+    fn went_past_the_caches(&self, offset: u64, len: u64) {
+        if len == 0 {
+            return;
+        }
+        let end = offset + len;
+        self.counters.nontemporal(end.div_ceil(LINE) - offset / LINE, len);
+        if self.granularity == Granularity::Page {
+            self.write_back.mark(offset..end);
+        }
+    }
+
+    /// Loads one word, atomically.
+    ///
+    /// # Safety
+    ///
+    /// No other thread stores these bytes by plain accesses.
+    ///
+    /// # Panics
+    ///
+    /// Out of bounds, or `offset` is no multiple of 8.
+    #[inline]
+    pub unsafe fn load_word(&self, offset: u64) -> u64 {
+        assert!(offset.is_multiple_of(8), "word at {offset}");
+        let from = self.at(offset, 8).cast::<u64>();
+        // SAFETY: in bounds and aligned; the caller excludes plain stores.
+        u64::from_le(unsafe { AtomicU64::from_ptr(from) }.load(Ordering::Acquire))
+    }
+
+    /// Copies bytes out.
+    ///
+    /// # Safety
+    ///
+    /// No other thread stores these bytes.
+    ///
+    /// # Panics
+    ///
+    /// Out of bounds.
+    #[inline]
+    pub unsafe fn load(&self, offset: u64, into: &mut [u8]) {
+        let from = self.at(offset, into.len() as u64);
+        // SAFETY: in bounds; `into` is exclusive, so it does not overlap the mapping, which lends no `&mut`.
+        unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
+    }
+}

@@ -1,0 +1,85 @@
+//! System calls on descriptors that the standard library does not have.
+
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::CString,
+    fs::File,
+    io,
+    mem::MaybeUninit,
+    os::{
+        fd::{AsRawFd, FromRawFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn signed(bytes: u64) -> io::Result<i64> {
+    i64::try_from(bytes).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))
+}
+
+/// Gives blocks to `len` bytes at `offset`, and extends the file over them.
+pub(crate) fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let (offset, len) = (signed(offset)?, signed(len)?);
+    loop {
+        // SAFETY: takes a descriptor and numbers.
+        match check(unsafe { libc::fallocate(file.as_raw_fd(), 0, offset, len) }) {
+            Err(interrupted) if interrupted.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// `f_type` and `f_bsize` of the file's filesystem.
+pub(crate) fn filesystem(file: &File) -> io::Result<(u64, u64)> {
+    let mut statfs = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: room for one `statfs`, which is read only if the call filled it.
+    let statfs = unsafe {
+        check(libc::fstatfs(file.as_raw_fd(), statfs.as_mut_ptr()))?;
+        statfs.assume_init()
+    };
+    // Some numbers have bit 31 set and are sign-extended on the way.
+    Ok((statfs.f_type as u64 & 0xffff_ffff, statfs.f_bsize as u64))
+}
+
+/// Major and minor number of a device.
+pub(crate) fn device_numbers(device: u64) -> (u32, u32) {
+    (libc::major(device), libc::minor(device))
+}
+
+/// A file in memory, without a name.
+pub(crate) fn memfd(name: &str) -> io::Result<File> {
+    let name = CString::new(name)?;
+    // SAFETY: a string that ends with a zero; the descriptor is new, so `File` is its only owner.
+    unsafe {
+        let descriptor = libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC);
+        if descriptor < 0 { Err(io::Error::last_os_error()) } else { Ok(File::from_raw_fd(descriptor)) }
+    }
+}
+
+/// Gives a file that was opened with `O_TMPFILE` its name. Fails if the name exists.
+pub(crate) fn name_file(file: &File, path: &Path) -> io::Result<()> {
+    let from = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    let to = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: two strings that end with a zero.
+    check(unsafe {
+        libc::linkat(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), libc::AT_SYMLINK_FOLLOW)
+    })
+}
+
+/// Takes an open-file-description lock on the whole file, or says who is in the way by `WouldBlock`.
+pub(crate) fn lock(file: &File, exclusive: bool) -> io::Result<()> {
+    let request = libc::flock {
+        l_type: if exclusive { libc::F_WRLCK } else { libc::F_RDLCK } as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    // SAFETY: the request lives through the call, which only reads it.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const request) })
+}

@@ -1,0 +1,16 @@
+//! Mappings as their users meet them: files, locks, growth, faults, forks.
+
+#![cfg(not(miri))]
+
+mod backings;
+mod children;
+mod counting;
+mod faults;
+mod files;
+mod folder;
+mod forks;
+mod growth;
+mod locks;
+mod pages;
+mod recorder;
+mod values;
