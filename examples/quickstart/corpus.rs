@@ -78,16 +78,21 @@ impl Text {
     }
 }
 
+/// What is remembered of a file's content.
+pub(crate) struct Seen {
+    pub(crate) hash: u64,
+    /// Distinct words.
+    pub(crate) words: u64,
+}
+
 /// The files of a tree, in a fixed order; a file's number is its position.
 pub(crate) struct Corpus {
     pub(crate) root: PathBuf,
     pub(crate) files: Vec<File>,
-    /// What each file contained when the tree was looked through: it must not change meanwhile.
-    pub(crate) hashes: Vec<u64>,
+    /// What each file contained when the tree was looked through; it must not change meanwhile.
+    pub(crate) seen: Vec<Seen>,
     /// Words of all files, each file's distinct ones.
     pub(crate) postings: u64,
-    /// Distinct words of the file with most.
-    pub(crate) most_words: u64,
     /// Files left out: no text, too large, not readable.
     pub(crate) skipped: usize,
 }
@@ -99,9 +104,8 @@ impl Corpus {
         let mut corpus = Corpus {
             root: root.to_path_buf(),
             files: Vec::new(),
-            hashes: Vec::new(),
+            seen: Vec::new(),
             postings: 0,
-            most_words: 0,
             skipped: 0,
         };
         list(root, Path::new(""), &mut names, &mut corpus.skipped).map_err(|error| {
@@ -115,8 +119,7 @@ impl Corpus {
             };
             let words = text.words.len() as u64;
             corpus.postings += words;
-            corpus.most_words = corpus.most_words.max(words);
-            corpus.hashes.push(text.hash);
+            corpus.seen.push(Seen { hash: text.hash, words });
             corpus.files.push(File { name });
         }
         if corpus.files.is_empty() {
@@ -128,7 +131,7 @@ impl Corpus {
     /// The words that the file contains now.
     pub(crate) fn recount(&self, id: usize) -> Result<Text> {
         let text = self.files[id].read(&self.root)?;
-        if text.hash != self.hashes[id] {
+        if text.hash != self.seen[id].hash {
             let name = self.root.join(&self.files[id].name);
             return Err(format!(
                 "{} changed meanwhile, so nothing can be compared; use a tree that stands still",

@@ -11,18 +11,20 @@
 //! be.
 //!
 //! In reading order: `index`, the objects in the pool and the transaction on them; `worker`; `messages`, what a
-//! worker says; `parent`, which kills; `verify`, which compares; `corpus`, the files and their words.
+//! worker says; `parent`, which kills; `verify`, which compares; `place`, where the pool is; `corpus`, the files and their words.
 
 mod corpus;
 mod index;
 mod messages;
 mod parent;
+mod place;
 mod progress;
 mod verify;
 mod worker;
 
 use corpus::Corpus;
-use parent::{PoolFile, Score};
+use parent::Score;
+use place::Place;
 use std::{
     error::Error,
     ffi::OsString,
@@ -134,28 +136,24 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         arguments.directory.canonicalize().unwrap_or(arguments.directory.clone()).display(),
         if corpus.skipped == 0 { String::new() } else { format!(" ({} left out)", corpus.skipped) },
     );
-    let kept = arguments.pool.as_ref().filter(|path| path.exists());
-    let (mut file, acknowledged) = match kept {
-        Some(path) => {
+    let (mut place, acknowledged) = match &arguments.pool {
+        Some(path) if path.exists() => {
             let acknowledged =
                 Acknowledged::kept(path, &corpus).map_err(|error| format!("{}: {error}", path.display()))?;
-            (PoolFile { path: path.clone(), keep: true }, acknowledged)
+            (Place::kept(path), acknowledged)
         }
-        None => {
-            (PoolFile::create(arguments, &corpus)?, Acknowledged::nothing(corpus.files.len()))
-        }
+        _ => (Place::create(arguments, &corpus)?, Acknowledged::nothing(corpus.files.len())),
     };
-    describe(&file.path)?;
+    describe(place.path())?;
     println!("seed {}", arguments.seed);
-    let (score, found) = parent::run(arguments, &corpus, &file.path, acknowledged)?;
+    let (score, found) = parent::run(arguments, &corpus, place.path(), acknowledged)?;
     let whole = found.differences.is_empty();
     if whole && let Some(word) = &arguments.query {
-        answer(&file.path, word)?;
+        answer(place.path(), word)?;
     }
-    file.keep |= !whole;
     summary(&score, &found, start);
-    if file.keep {
-        println!("pool kept: {}", file.path.display());
+    if arguments.keep || !whole {
+        place.keep();
     }
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

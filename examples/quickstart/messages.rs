@@ -18,6 +18,18 @@ pub(crate) enum Message {
     Closing,
 }
 
+impl Message {
+    /// The file it is about.
+    pub(crate) fn file(&self) -> Option<usize> {
+        match *self {
+            Message::Working { file, .. }
+            | Message::Committing { file, .. }
+            | Message::Committed { file, .. } => Some(file as usize),
+            Message::Closing => None,
+        }
+    }
+}
+
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -3,16 +3,14 @@
 use crate::{
     Arguments, Result,
     corpus::Corpus,
-    index,
     messages::Message,
     progress::Progress,
     verify::{Acknowledged, Found, verify},
 };
 use std::{
-    fs,
     io::{self, BufRead, BufReader},
     os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -40,8 +38,8 @@ pub(crate) struct Score {
     pub(crate) transactions: u64,
     pub(crate) lines: u64,
     pub(crate) drains: u64,
-    /// Time the last acknowledged commit took.
-    commit_nanoseconds: u64,
+    /// How long a commit takes for each word of its file, by the last one.
+    nanoseconds_a_word: f64,
 }
 
 impl Score {
@@ -49,12 +47,12 @@ impl Score {
         self.before + self.inside + self.after
     }
 
-    fn hear(&mut self, message: &Message) {
-        if let Message::Committed { lines, drains, nanoseconds, .. } = *message {
+    fn hear(&mut self, message: &Message, corpus: &Corpus) {
+        if let Message::Committed { file, lines, drains, nanoseconds, .. } = *message {
             self.transactions += 1;
             self.lines += lines;
             self.drains += drains;
-            self.commit_nanoseconds = nanoseconds;
+            self.nanoseconds_a_word = nanoseconds as f64 / corpus.seen[file as usize].words as f64;
         }
     }
 }
@@ -71,12 +69,11 @@ struct Moment {
 
 impl Moment {
     fn random(rng: &mut fastrand::Rng, files: usize, commit: bool) -> Moment {
-        let skip = rng.u32(0..files.clamp(4, 40) as u32 * 3);
-        // A commit is short, and it takes a while to hear that it begins.
+        let skip = rng.u32(0..files.clamp(4, 50) as u32);
         if commit {
-            Moment { commit, skip: skip / 3, delay: rng.f64() * 0.4 }
+            Moment { commit, skip, delay: rng.f64() * 1.3 }
         } else {
-            Moment { commit, skip, delay: rng.f64() * 3.0 }
+            Moment { commit, skip: skip * 3, delay: rng.f64() * 5.0 } // three messages a transaction
         }
     }
 }
@@ -143,7 +140,8 @@ fn life(
             let counts = !moment.commit || matches!(message, Message::Committing { .. });
             match &mut to_skip {
                 Some(0) if counts => {
-                    wait(moment.delay * score.commit_nanoseconds as f64);
+                    let commit = score.nanoseconds_a_word * message.file().map_or(0, |id| corpus.seen[id].words) as f64;
+                    wait(moment.delay * commit);
                     worker.process.kill()?;
                     to_skip = None; // what it said before is still to be read
                 }
@@ -152,7 +150,7 @@ fn life(
             }
         }
         acknowledged.hear(&message);
-        score.hear(&message);
+        score.hear(&message, corpus);
         committed |= matches!(message, Message::Committed { .. });
         last = Some(message);
     }
@@ -207,44 +205,5 @@ impl Drop for Worker {
         // Only after an error: otherwise it has ended, and both do nothing.
         _ = self.process.kill();
         _ = self.process.wait();
-    }
-}
-
-/// The pool's file, removed in the end unless it is to be kept.
-pub(crate) struct PoolFile {
-    pub(crate) path: PathBuf,
-    pub(crate) keep: bool,
-}
-
-impl PoolFile {
-    /// Makes the pool where the arguments say, else in shared memory, else in the temporary folder.
-    pub(crate) fn create(arguments: &Arguments, corpus: &Corpus) -> Result<PoolFile> {
-        let size = arguments.size.unwrap_or_else(|| {
-            // Both trees, half full; and a log (1/64) of which the largest transaction needs a third.
-            (corpus.postings * 400 + (8 << 20)).max(corpus.most_words * 64 * 3 * 500).next_multiple_of(1 << 20)
-        });
-        if let Some(path) = &arguments.pool {
-            index::create(path, size)?;
-            return Ok(PoolFile { path: path.clone(), keep: arguments.keep });
-        }
-        let name = format!("quickstart-{}.pool", std::process::id());
-        let folders = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
-        let mut failures = Vec::new();
-        for path in folders.map(|folder| folder.join(&name)) {
-            let file = PoolFile { path, keep: arguments.keep };
-            match index::create(&file.path, size) {
-                Ok(_) => return Ok(file),
-                Err(error) => failures.push(format!("{}: {error}", file.path.display())),
-            }
-        }
-        Err(format!("no place for a pool: {}; give one with --pool", failures.join("; ")).into())
-    }
-}
-
-impl Drop for PoolFile {
-    fn drop(&mut self) {
-        if !self.keep {
-            _ = fs::remove_file(&self.path);
-        }
     }
 }
