@@ -101,13 +101,8 @@ impl Corpus {
     /// Looks through the tree. Hidden entries, folders named `target`, and links are left out.
     pub(crate) fn find(root: &Path) -> Result<Corpus> {
         let mut names = Vec::new();
-        let mut corpus = Corpus {
-            root: root.to_path_buf(),
-            files: Vec::new(),
-            seen: Vec::new(),
-            postings: 0,
-            skipped: 0,
-        };
+        let mut corpus =
+            Corpus { root: root.to_path_buf(), files: Vec::new(), seen: Vec::new(), postings: 0, skipped: 0 };
         list(root, Path::new(""), &mut names, &mut corpus.skipped).map_err(|error| {
             format!("cannot list {}: {error}; give a folder of text files that you may read", root.display())
         })?;

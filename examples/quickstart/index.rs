@@ -136,7 +136,8 @@ pub(crate) fn put(tx: &WriteTx<'_>, id: u32, file: &File, text: &Text, round: u3
     let mut totals = tx.open(TOTALS)?;
 
     let (first, last) = (Occurrence { file: id, word: Word::MIN }, Occurrence { file: id, word: Word::MAX });
-    let old = contents.range(first..=last)?.map(|item| item.map(|(key, _)| *key)).collect::<Result<Vec<_>>>()?;
+    let old =
+        contents.range(first..=last)?.map(|item| item.map(|(key, _)| *key)).collect::<Result<Vec<_>>>()?;
     for occurrence in &old {
         contents.remove(occurrence)?;
         postings.remove(Posting { word: occurrence.word, file: id })?;

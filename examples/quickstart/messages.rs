@@ -54,13 +54,9 @@ impl FromStr for Message {
             ("committing", &[file, round]) => {
                 Ok(Message::Committing { file: file as u32, round: round as u32 })
             }
-            ("committed", &[file, round, lines, drains, nanoseconds]) => Ok(Message::Committed {
-                file: file as u32,
-                round: round as u32,
-                lines,
-                drains,
-                nanoseconds,
-            }),
+            ("committed", &[file, round, lines, drains, nanoseconds]) => {
+                Ok(Message::Committed { file: file as u32, round: round as u32, lines, drains, nanoseconds })
+            }
             ("closing", []) => Ok(Message::Closing),
             _ => Err(unknown()),
         }

@@ -140,7 +140,8 @@ fn life(
             let counts = !moment.commit || matches!(message, Message::Committing { .. });
             match &mut to_skip {
                 Some(0) if counts => {
-                    let commit = score.nanoseconds_a_word * message.file().map_or(0, |id| corpus.seen[id].words) as f64;
+                    let commit = score.nanoseconds_a_word
+                        * message.file().map_or(0, |id| corpus.seen[id].words) as f64;
                     wait(moment.delay * commit);
                     worker.process.kill()?;
                     to_skip = None; // what it said before is still to be read

@@ -14,7 +14,8 @@ impl Progress {
     pub(crate) fn new(kills: u32) -> Progress {
         let terminal = stdout().is_terminal() && stderr().is_terminal();
         let style = ProgressStyle::with_template("{bar:30} {pos} of {len} kills survived; {msg}");
-        let bar = style.ok().filter(|_| terminal).map(|style| ProgressBar::new(kills.into()).with_style(style));
+        let bar =
+            style.ok().filter(|_| terminal).map(|style| ProgressBar::new(kills.into()).with_style(style));
         Progress { kills, bar }
     }
 
