@@ -273,8 +273,8 @@ fn a_damaged_old_value_does_not_stop_an_overwrite_or_a_removal() -> Result<()> {
         tx.open::<PBTreeMap<u64, bool>>("map")?.extend([(1, true), (2, true)])
     })?;
     let [leaf] = blocks(&pool, b"PBTl")?[..] else { panic!("one leaf") };
-    // Keys from byte 80 on, 64 of them, then the values.
-    forge(&pool, leaf + 80 + 64 * 8, &[7, 7])?;
+    // Keys from byte 64 on, 48 of them, then the values.
+    forge(&pool, leaf + 64 + 48 * 8, &[7, 7])?;
     let corrupt = |error: Error| assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{error}");
     pool.write(|tx| {
         let mut map = tx.open::<PBTreeMap<u64, bool>>("map")?;
