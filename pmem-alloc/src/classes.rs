@@ -71,7 +71,7 @@ pub(crate) fn slots(class: u8, pages: u32) -> u32 {
 #[inline]
 pub(crate) fn slot_of(class: u8, inside: u64) -> u32 {
     debug_assert!(inside < 1 << 21);
-    (inside * RECIPROCALS[class as usize] >> SHIFT) as u32
+    ((inside * RECIPROCALS[class as usize]) >> SHIFT) as u32
 }
 
 /// Pages of a new run: 16 for blocks of up to 8 KiB and 64 above, where the pool has plenty; less in a small pool, so
@@ -95,10 +95,7 @@ mod tests {
         for len in 0..=LARGEST {
             let class = for_len(len).unwrap();
             let size = size(class);
-            assert!(
-                size >= len && (class == 0 || SIZES[class as usize - 1] as u64 <= len.max(1) - 1),
-                "{len}"
-            );
+            assert!(size >= len && (class == 0 || len > SIZES[class as usize - 1] as u64), "{len}");
             assert!((size - len) * 8 <= size || size - len < 9, "{len} in {size}");
         }
         assert_eq!(for_len(LARGEST + 1), None);

@@ -1,6 +1,6 @@
 //! One error for everything that happens over a pool.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 /// Result of pool, transaction and container operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -24,6 +24,12 @@ pub enum ErrorKind {
     NotAPool {
         /// What was found instead.
         why: &'static str,
+    },
+    /// There is something at the path where a new pool was to be made.
+    #[error("{path} exists already; open it, or remove it first")]
+    AlreadyExists {
+        /// Where.
+        path: PathBuf,
     },
     /// Both copies of the header are damaged. The bytes were left as they are.
     #[error(

@@ -14,6 +14,8 @@ pub(crate) const VERSION: u32 = 1;
 pub(crate) const COPIES: [u64; 2] = [0, PAGE];
 /// The smallest pool.
 pub(crate) const MIN_SIZE: u64 = 128 << 10;
+/// The largest pool: 16 TiB, so that page numbers take 32 bits.
+pub(crate) const MAX_SIZE: u64 = 1 << 44;
 /// The longest layout name, in bytes.
 pub(crate) const MAX_LAYOUT: usize = 112;
 
@@ -82,8 +84,11 @@ impl Geometry {
         if size < MIN_SIZE {
             return Err(ErrorKind::TooSmall { size, minimum: MIN_SIZE }.into());
         }
+        if size > MAX_SIZE {
+            return Err(ErrorKind::TooLarge { what: "pool", size, maximum: MAX_SIZE }.into());
+        }
         let log_start = 2 * PAGE;
-        let log_len = (size / 64 & !(PAGE - 1)).clamp(MIN_LOG, MAX_LOG);
+        let log_len = ((size / 64) & !(PAGE - 1)).clamp(MIN_LOG, MAX_LOG);
         let state_start = log_start + log_len;
         let table_start = state_start + PAGE;
         let rest = size - table_start;
@@ -93,10 +98,6 @@ impl Geometry {
         };
         while tables(data_pages).0 + tables(data_pages).1 + data_pages * PAGE > rest {
             data_pages -= 1;
-        }
-        let maximum = u32::MAX as u64 - 1;
-        if data_pages > maximum {
-            return Err(ErrorKind::TooLarge { what: "pool", size, maximum: maximum * PAGE }.into());
         }
         let (table, bitmaps) = tables(data_pages);
         Ok(Geometry {
@@ -207,6 +208,9 @@ impl Header {
         }
         if self.max_size < self.size {
             return Err(("max_size", format!("{} is less than the size {}", self.max_size, self.size)));
+        }
+        if self.max_size > MAX_SIZE {
+            return Err(("max_size", format!("{} is more than {MAX_SIZE}", self.max_size)));
         }
         follows("log_start", self.log_start, Some(2 * PAGE))?;
         page_aligned("log_len", self.log_len)?;
@@ -337,6 +341,30 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Found> {
             Err(ErrorKind::NotAPool { why }.into())
         }
     }
+}
+
+/// Whether these bytes, which [`read`] refused with `error`, are a pool whose creation was cut short (or that is about
+/// to be created: zeros): nobody's data can be in them. Creation writes the headers without magic before all else.
+pub(crate) fn is_unfinished(bytes: &[u8], error: &Error) -> bool {
+    if !matches!(error.kind(), ErrorKind::NotAPool { .. }) || bytes.len() as u64 <= 2 * PAGE {
+        return false;
+    }
+    let is_zero = |range: Range<u64>| bytes[range.start as usize..range.end as usize].iter().all(|&b| b == 0);
+    let [a, b] = COPIES;
+    let header_len = HEADER_LEN as u64;
+    if !is_zero(a..a + 8)
+        || !is_zero(b..b + 8)
+        || !is_zero(header_len..b)
+        || !is_zero(b + header_len..2 * PAGE)
+    {
+        return false;
+    }
+    let complete_but_magic = COPIES.iter().any(|&copy| {
+        let body = &bytes[copy as usize + 8..copy as usize + HEADER_LEN];
+        let (checksum, covered) = body.split_at(CHECKED_FROM - 8);
+        u64::from_le_bytes(checksum.try_into().expect("8 bytes")) == xxh3_64(covered)
+    });
+    complete_but_magic || is_zero(2 * PAGE..bytes.len() as u64)
 }
 
 /// What the descriptor of a span's first page says.

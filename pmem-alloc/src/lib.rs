@@ -22,7 +22,8 @@
 //! and [`Ptr`] (for authors of containers). Inside: `format` and FORMAT.md, `heap` with `classes`, `spans`, `runs` and
 //! `scan`, `directory`, `gate`, `transaction`, and `body`, which has the soundness argument.
 //!
-//! All `unsafe` of this crate is in `body.rs` and `media.rs`; mapping a file by path is `unsafe` for its caller.
+//! All `unsafe` of this crate is in `body.rs` and `media.rs`, and in `path.rs`, where mapping a file by its path is
+//! `unsafe` for the caller.
 
 #![deny(unsafe_code)]
 
@@ -36,6 +37,7 @@ mod gate;
 mod heap;
 mod media;
 mod object;
+mod path;
 mod pool;
 mod reservation;
 mod runs;

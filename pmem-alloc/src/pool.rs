@@ -11,10 +11,11 @@ use crate::{
     transaction::Writer,
 };
 use parking_lot::Mutex;
-use pmem_map::{Mapping, PAGE, Region};
+use pmem_map::{MapOptions, Mapping, PAGE, Region};
 use pmem_tx::{Subscriber, engine::Log};
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -26,12 +27,13 @@ use std::{
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
     pub(crate) size: u64,
-    pub(crate) layout: String,
+    layout: String,
+    pub(crate) mapping: MapOptions,
 }
 
 impl Default for PoolOptions {
     fn default() -> Self {
-        PoolOptions { size: 4 << 20, layout: String::new() }
+        PoolOptions { size: 4 << 20, layout: String::new(), mapping: MapOptions::new() }
     }
 }
 
@@ -62,24 +64,17 @@ impl PoolOptions {
     /// # Errors
     ///
     /// [`ErrorKind::TooSmall`], [`ErrorKind::TooLarge`] (then the mapping is as it was); errors of draining.
-    pub fn create_on(&self, mapping: Mapping) -> Result<Pool> {
-        self.create(mapping, false)
-    }
-
-    /// `zeroed`: the mapping is known to be zeros, durably.
-    pub(crate) fn create(&self, mut mapping: Mapping, zeroed: bool) -> Result<Pool> {
+    pub fn create_on(&self, mut mapping: Mapping) -> Result<Pool> {
         let geometry = Geometry::for_size(mapping.len())?;
         let identity = random_identity();
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let header = Header::new(&geometry, identity, created, &self.layout)?;
-        if !zeroed {
-            for copy in COPIES {
-                mapping.write(copy, &[0; 8])?;
-                mapping.flush(copy..copy + 8)?;
-            }
-            mapping.drain()?; // no old pool any more, before any part of it is overwritten
-            zero(&mut mapping, geometry.metadata().start, geometry.metadata().end)?;
+        for copy in COPIES {
+            mapping.write(copy, &[0; 8])?;
+            mapping.flush(copy..copy + 8)?;
         }
+        mapping.drain()?; // no old pool any more, before any part of it is overwritten
+        zero(&mut mapping, geometry.metadata())?;
         for copy in COPIES {
             mapping.write(copy, bytemuck::bytes_of(&header))?;
             mapping.flush(copy..copy + size_of::<Header>() as u64)?;
@@ -130,9 +125,9 @@ impl PoolOptions {
     }
 }
 
-/// Zeroes `from..to`, and flushes it: what is zero already may not be durable.
-fn zero(mapping: &mut Mapping, from: u64, to: u64) -> Result<()> {
-    for at in (from..to).step_by(PAGE as usize) {
+/// Zeroes whole pages, and flushes them: what is zero already may not be durable.
+fn zero(mapping: &mut Mapping, range: Range<u64>) -> Result<()> {
+    for at in range.step_by(PAGE as usize) {
         if mapping.as_slice()[at as usize..(at + PAGE) as usize].iter().any(|&byte| byte != 0) {
             mapping.write(at, &[0; PAGE as usize])?;
         }
@@ -186,6 +181,7 @@ impl Inner {
     /// Waits for the turn to write.
     #[inline]
     pub(crate) fn take_writer(&self, wanted: &'static str) -> Result<Box<Writer>> {
+        self.media.region().check_process()?;
         let mut writer = self.turn.take(&self.gate, wanted)?;
         if self.any_cancelled.load(Relaxed) {
             let mut cancelled = self.cancelled.lock();
@@ -206,7 +202,10 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(writer) = self.turn.get_mut() {
+        // A forked child has a copy of this value, but no mapping.
+        if self.media.region().check_process().is_ok()
+            && let Some(writer) = self.turn.get_mut()
+        {
             // Nobody is left to tell; what a checkpoint spares is the next opening's replay.
             _ = writer.log.checkpoint();
         }

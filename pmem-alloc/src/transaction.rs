@@ -36,6 +36,7 @@ pub struct ReadCore {
 
 impl<'p> ReadTx<'p> {
     pub(crate) fn new(inner: &'p Arc<Inner>) -> Result<ReadTx<'p>> {
+        inner.media.region().check_process()?;
         let gate = inner.gate.read();
         Ok(ReadTx { core: ReadCore { inner: inner.clone() }, _gate: gate })
     }

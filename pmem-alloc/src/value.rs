@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn plain_values_are_their_bytes() {
         let mut out = Vec::new();
-        u64::encode((&7u64).arg(), &mut out).unwrap();
+        u64::encode(7u64.arg(), &mut out).unwrap();
         assert_eq!(out, 7u64.to_le_bytes());
         assert_eq!(u8::decode(&[9]), Ok(&9));
         assert!(u64::decode(&out[..7]).is_err());

@@ -17,7 +17,7 @@ fn pool() -> Pool {
 thread_local! {
     /// Comparisons until one panics.
     static FUSE: Cell<u64> = const { Cell::new(u64::MAX) };
-    static LIAR: RefCell<Rng> = RefCell::new(Rng::with_seed(0));
+    static LIAR: RefCell<Rng> = const { RefCell::new(Rng::with_seed(0)) };
 }
 
 macro_rules! key {

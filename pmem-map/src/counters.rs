@@ -22,7 +22,8 @@ pub struct Counters {
     pub bytes_nontemporal: u64,
     /// Drains.
     pub drains: u64,
-    /// Write-backs of files: `msync`, `fdatasync`, `fsync`. Zero unless the granularity is `Page`.
+    /// Write-backs of files: `msync`, `fdatasync`, `fsync`, or an owner's `sync`. Zero unless the granularity is
+    /// `Page`, or [`Region::sync`](crate::Region::sync) asked the owner.
     pub syncs: u64,
 }
 
@@ -73,19 +74,39 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        NUMBER.set(SHARED as u8); // for destructors that run after this one
         if self.0 != SHARED {
             TAKEN.fetch_and(!(1 << self.0), AcqRel);
         }
     }
 }
 
+/// No slot was taken yet.
+const NONE: u8 = u8::MAX;
+
 thread_local! {
+    /// Owns the thread's slot. Has a destructor, so it is dear to reach.
     static SLOT: Slot = Slot::take();
+    /// The slot's number once more, cheap to reach: it is looked up several times in each transaction.
+    static NUMBER: std::cell::Cell<u8> = const { std::cell::Cell::new(NONE) };
+}
+
+#[inline]
+fn slot() -> usize {
+    let number = NUMBER.get();
+    if number == NONE { first_slot() } else { usize::from(number) }
+}
+
+#[cold]
+fn first_slot() -> usize {
+    let slot = SLOT.try_with(|slot| slot.0).unwrap_or(SHARED); // a thread that is ending
+    NUMBER.set(slot as u8);
+    slot
 }
 
 #[derive(Default)]
 #[repr(align(64))]
-struct Cell {
+struct Shard {
     lines_flushed: AtomicU64,
     lines_nontemporal: AtomicU64,
     bytes_nontemporal: AtomicU64,
@@ -94,16 +115,16 @@ struct Cell {
 }
 
 /// The counters of one region.
-pub(crate) struct Sharded(Box<[Cell]>);
+pub(crate) struct Sharded(Box<[Shard; SLOTS + 1]>);
 
 impl Sharded {
     pub(crate) fn new() -> Sharded {
-        Sharded((0..=SLOTS).map(|_| Cell::default()).collect())
+        Sharded(Box::new(std::array::from_fn(|_| Shard::default())))
     }
 
     #[inline]
-    fn add(&self, count: impl Fn(&Cell) -> &AtomicU64, n: u64) {
-        let slot = SLOT.try_with(|slot| slot.0).unwrap_or(SHARED); // a thread that is ending
+    fn add(&self, count: impl Fn(&Shard) -> &AtomicU64, n: u64) {
+        let slot = slot();
         let counter = count(&self.0[slot]);
         if slot == SHARED {
             counter.fetch_add(n, Relaxed);
@@ -134,7 +155,7 @@ impl Sharded {
 
     pub(crate) fn sum(&self) -> Counters {
         let mut sum = Counters::default();
-        for cell in &self.0 {
+        for cell in self.0.iter() {
             sum.lines_flushed += cell.lines_flushed.load(Relaxed);
             sum.lines_nontemporal += cell.lines_nontemporal.load(Relaxed);
             sum.bytes_nontemporal += cell.bytes_nontemporal.load(Relaxed);

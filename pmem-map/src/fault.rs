@@ -454,3 +454,65 @@ fn futex_wake(word: &AtomicU32) {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, i32::MAX);
     }
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+    use std::sync::{atomic::AtomicBool, mpsc};
+
+    /// Runs until somebody is about to unregister it, and then looks whether that is over.
+    struct Slow {
+        began: mpsc::Sender<()>,
+        leaving: Mutex<mpsc::Receiver<()>>,
+        left: Arc<AtomicBool>,
+    }
+
+    impl Serve for Slow {
+        fn fault(&self, _: usize, _: Fault) -> bool {
+            self.began.send(()).unwrap();
+            self.leaving.lock().unwrap().recv().unwrap();
+            for _ in 0..10_000 {
+                std::thread::yield_now();
+            }
+            !self.left.load(Relaxed)
+        }
+    }
+
+    #[test]
+    fn an_owner_that_leaves_waits_until_it_is_not_asked_any_more() {
+        const ADDRESS: usize = 4096; // nothing is there; nothing touches it
+        let (began, has_begun) = mpsc::channel();
+        let (leave, leaving) = mpsc::channel();
+        let left = Arc::new(AtomicBool::new(false));
+        let slow = Slow { began, leaving: Mutex::new(leaving), left: left.clone() };
+        let registration = register(ADDRESS..2 * ADDRESS, Arc::new(slow)).unwrap();
+        let dispatcher = registration.dispatcher;
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| dispatcher.ask(ADDRESS, Fault::Write));
+            has_begun.recv().unwrap();
+            leave.send(()).unwrap();
+            drop(registration);
+            left.store(true, Relaxed);
+            assert!(asked.join().unwrap(), "it left while it was asked");
+        });
+        assert!(!dispatcher.may_own(ADDRESS));
+        assert!(!dispatcher.ask(ADDRESS, Fault::Write), "nobody's");
+    }
+
+    struct Panics;
+
+    impl Serve for Panics {
+        fn fault(&self, _: usize, _: Fault) -> bool {
+            panic!("an owner's mistake")
+        }
+    }
+
+    #[test]
+    fn an_owner_that_panics_has_refused_and_the_others_are_served_on() {
+        const ADDRESS: usize = 3 * 4096;
+        let registration = register(ADDRESS..ADDRESS + 1, Arc::new(Panics)).unwrap();
+        for _ in 0..3 {
+            assert!(!registration.dispatcher.ask(ADDRESS, Fault::Write));
+        }
+    }
+}

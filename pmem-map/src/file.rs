@@ -6,7 +6,9 @@ use crate::{
     Error, Event, Filesystem, Lock, PAGE, Result,
     address_space::grants_map_sync,
     durability::{self, Facts, Verdict},
-    lock, system,
+    fork::Generation,
+    lock,
+    system::{self, FilesystemFacts},
 };
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,11 +17,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A locked file. Closing it, by dropping, unlocks it.
+/// A locked file; unlocked when dropped, except by a forked child, whose lock it is not.
 #[derive(Debug)]
 pub(crate) struct LockedFile {
     file: File,
     path: PathBuf,
+    made_in: Generation,
+}
+
+impl Drop for LockedFile {
+    fn drop(&mut self) {
+        if self.made_in.is_current() {
+            // Closing is not enough: a child that another thread is starting has a copy of the descriptor
+            // until it calls `exec`, and the next open would fail as if by chance.
+            let _ = system::unlock(&self.file);
+        }
+    }
 }
 
 /// A file and how it came to be, in the order in which it was done.
@@ -29,6 +42,10 @@ pub(crate) struct Created {
 }
 
 impl LockedFile {
+    fn new(file: File, path: &Path) -> LockedFile {
+        LockedFile { file, path: path.into(), made_in: Generation::current() }
+    }
+
     /// The file at `path`, locked; `None` if there is none.
     pub(crate) fn existing(path: &Path, lock: Lock) -> Result<Option<LockedFile>> {
         let opened = OpenOptions::new()
@@ -50,7 +67,7 @@ impl LockedFile {
             return Err(Error::io("map", path)(not_a_file));
         }
         lock::take(&file, lock, path)?;
-        Ok(Some(LockedFile { file, path: path.into() }))
+        Ok(Some(LockedFile::new(file, path)))
     }
 
     /// A new file of `len` bytes, all with blocks behind them, itself and its name durable; `None` if
@@ -73,7 +90,7 @@ impl LockedFile {
             .custom_flags(libc::O_TMPFILE)
             .open(folder_of(path))
             .map_err(Error::io("create", path))?;
-        let file = LockedFile { file: nameless, path: path.into() };
+        let file = LockedFile::new(nameless, path);
         lock::take(&file.file, Lock::Exclusive, path)?;
         let to = file.extend(0, len)?;
         file.sync_all()?;
@@ -90,7 +107,7 @@ impl LockedFile {
 
     fn name_then_fill(path: &Path, len: u64) -> Result<Option<Created>> {
         let file = match OpenOptions::new().read(true).write(true).create_new(true).open(path) {
-            Ok(file) => LockedFile { file, path: path.into() },
+            Ok(file) => LockedFile::new(file, path),
             Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             Err(source) => return Err(Error::io("create", path)(source)),
         };
@@ -116,7 +133,7 @@ impl LockedFile {
     /// A file in memory, of `len` bytes.
     pub(crate) fn memfd(len: u64) -> Result<LockedFile> {
         let file = system::memfd("pmem-map").map_err(Error::io("create", "memfd"))?;
-        let file = LockedFile { file, path: "memfd".into() };
+        let file = LockedFile::new(file, Path::new("memfd"));
         file.extend(0, len)?;
         Ok(file)
     }
@@ -139,12 +156,16 @@ impl LockedFile {
     /// failure the length is the old one.
     pub(crate) fn extend(&self, from: u64, to: u64) -> Result<u64> {
         let before = self.len()?;
-        let unit = match self.filesystem()? {
-            (Filesystem::Hugetlbfs, huge_page) => huge_page,
-            _ => PAGE,
-        };
+        let filesystem = self.filesystem()?;
+        let huge = Filesystem::from_magic(filesystem.magic) == Filesystem::Hugetlbfs;
+        let unit = if huge { filesystem.block } else { PAGE };
         let too_long = || Error::BadLength { len: to, why: "longer than a file can be" };
         let to = to.checked_next_multiple_of(unit).ok_or_else(too_long)?;
+        if filesystem.free.is_some_and(|free| free < to - from) {
+            // Some filesystems take all that is free before they find that it is not enough, and for that
+            // while the disk is full for everybody.
+            return Err(Error::io("extend", &self.path)(io::Error::from_raw_os_error(libc::ENOSPC)));
+        }
         system::allocate(&self.file, from, to - from).map_err(|source| {
             // A full disk can stop an allocation half way. The bytes added until then are nobody's.
             let _ = self.file.set_len(before);
@@ -168,15 +189,14 @@ impl LockedFile {
         self.file.sync_data().map_err(Error::io("write back", &self.path))
     }
 
-    /// Its filesystem, and the size of that filesystem's blocks in bytes.
-    pub(crate) fn filesystem(&self) -> Result<(Filesystem, u64)> {
-        let (magic, block) = system::filesystem(&self.file).map_err(Error::io("inspect", &self.path))?;
-        Ok((Filesystem::from_magic(magic), block))
+    /// What is known about its filesystem.
+    pub(crate) fn filesystem(&self) -> Result<FilesystemFacts> {
+        system::filesystem(&self.file).map_err(Error::io("inspect", &self.path))
     }
 
     /// What makes a store to this file durable, and what a durable store survives.
     pub(crate) fn judge(&self, emulate_pmem: bool) -> Result<Verdict> {
-        let (magic, _) = system::filesystem(&self.file).map_err(Error::io("inspect", &self.path))?;
+        let magic = self.filesystem()?.magic;
         let map_sync = grants_map_sync(&self.file);
         let domain = if map_sync {
             let device = self.file.metadata().map_err(Error::io("inspect", &self.path))?.dev();

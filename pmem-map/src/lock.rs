@@ -2,11 +2,12 @@
 //!
 //! The lock is an open-file-description lock (`F_OFD_SETLK`, fcntl(2)) on the whole file: unlike the older
 //! kind it belongs to the descriptor, so that a second mapping in the *same* process is refused too, and
-//! closing an unrelated descriptor of the file does not drop it. The kernel drops it when the descriptor's
-//! last copy is closed, at the latest when the process ends, however it ends.
+//! closing an unrelated descriptor of the file does not drop it. It is dropped with the mapping; if the process
+//! ends otherwise, the kernel drops it with the descriptor's last copy.
 //!
-//! `fork()` copies descriptors: a child that does not `exec` holds its parent's lock until it ends (the
-//! descriptor is close-on-exec). The lock is advisory: who does not ask is not stopped.
+//! `fork()` copies descriptors. When a process dies without dropping its mapping, a child that it forked, and
+//! that did not `exec` (the descriptor is close-on-exec), keeps the lock until it ends too. The lock is
+//! advisory: who does not ask is not stopped.
 
 #![forbid(unsafe_code)]
 

@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 use crate::{
-    Backing, Durability, Error, Event, FlushMethod, Granularity, Lock, Mapping, Medium, Observer, PAGE,
-    Region, Result,
+    Backing, Durability, Error, Event, Filesystem, FlushMethod, Granularity, Lock, Mapping, Medium, Observer,
+    PAGE, Region, Result,
     address_space::{AddressSpace, HUGE_PAGE, Sharing, grants_map_sync},
     backing::Lent,
     durability::{Verdict, kept_by},
@@ -157,7 +157,10 @@ impl MapOptions {
         };
         let (sharing, verdict) = match self.lock {
             // Stores to a private view end with it; `Process` is the least that there is a word for.
-            Lock::Shared => (Sharing::Private, memory_verdict(Medium::PrivateView(file.filesystem()?.0))),
+            Lock::Shared => (
+                Sharing::Private,
+                memory_verdict(Medium::PrivateView(Filesystem::from_magic(file.filesystem()?.magic))),
+            ),
             Lock::Exclusive => {
                 let synchronous = grants_map_sync(file.file());
                 let sharing = if synchronous { Sharing::Synchronous } else { Sharing::Shared };

@@ -34,16 +34,30 @@ pub(crate) fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
     }
 }
 
-/// `f_type` and `f_bsize` of the file's filesystem.
-pub(crate) fn filesystem(file: &File) -> io::Result<(u64, u64)> {
+/// What `statfs` says about the filesystem of a file.
+pub(crate) struct FilesystemFacts {
+    /// `f_type`.
+    pub(crate) magic: u64,
+    /// Bytes of a block.
+    pub(crate) block: u64,
+    /// Free bytes, where there is a limit.
+    pub(crate) free: Option<u64>,
+}
+
+/// Asks `statfs`.
+pub(crate) fn filesystem(file: &File) -> io::Result<FilesystemFacts> {
     let mut statfs = MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: room for one `statfs`, which is read only if the call filled it.
     let statfs = unsafe {
         check(libc::fstatfs(file.as_raw_fd(), statfs.as_mut_ptr()))?;
         statfs.assume_init()
     };
-    // Some numbers have bit 31 set and are sign-extended on the way.
-    Ok((statfs.f_type as u64 & 0xffff_ffff, statfs.f_bsize as u64))
+    let block = statfs.f_bsize as u64;
+    Ok(FilesystemFacts {
+        magic: statfs.f_type as u64 & 0xffff_ffff, // some have bit 31 set and are sign-extended on the way
+        block,
+        free: (statfs.f_blocks > 0).then(|| statfs.f_bfree.saturating_mul(block)),
+    })
 }
 
 /// Major and minor number of a device.
@@ -71,10 +85,19 @@ pub(crate) fn name_file(file: &File, path: &Path) -> io::Result<()> {
     })
 }
 
-/// Takes an open-file-description lock on the whole file, or says who is in the way by `WouldBlock`.
+/// Takes an open-file-description lock on the whole file, or fails with `EAGAIN`.
 pub(crate) fn lock(file: &File, exclusive: bool) -> io::Result<()> {
+    set_lock(file, if exclusive { libc::F_WRLCK } else { libc::F_RDLCK })
+}
+
+/// Drops the lock, also for those who inherited the descriptor.
+pub(crate) fn unlock(file: &File) -> io::Result<()> {
+    set_lock(file, libc::F_UNLCK)
+}
+
+fn set_lock(file: &File, kind: i32) -> io::Result<()> {
     let request = libc::flock {
-        l_type: if exclusive { libc::F_WRLCK } else { libc::F_RDLCK } as libc::c_short,
+        l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: 0,
         l_len: 0,

@@ -178,6 +178,7 @@ impl Journal {
     }
 
     fn take(&self) -> Result<Box<Writer>> {
+        self.region.check_process()?;
         let mut slot = self.slot.lock();
         loop {
             if let Some(writer) = slot.writer.take() {

@@ -72,9 +72,9 @@ impl<K: TreeKey, V: TreeValue> Object for PBTreeMap<K, V> {
 /// transaction ends. Every operation can fail, because what is in the pool is checked as it is read; the crate's
 /// page says what to do then.
 ///
-/// No operation drains: the transaction's commit does, once. Lines written by an insert or a remove of an entry of two `u64`, beside
-/// the transaction's own: 4 (slot, fingerprint and bitmap in one or two, the header's length), more when a
-/// leaf is split or merged, which happens once in 20 to 60 operations.
+/// No operation drains: the transaction's commit does, once. What an operation on entries of two `u64` changes: an
+/// insert 3 lines (the slot; fingerprint and bitmap; the header's length), a remove 2; splits and merges
+/// included, on average 3.6 and 2.4 while 100,000 random keys go in and out again.
 pub struct MapGuard<'t, K, V, M: Mode = Read> {
     tree: Tree<'t, K, V, M>,
 }

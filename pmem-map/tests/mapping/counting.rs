@@ -2,16 +2,22 @@
 
 use crate::recorder::Recorder;
 use pmem_map::{Counters, LINE, MapOptions, Mapping, PAGE};
+use std::sync::Barrier;
 
 #[test]
 fn counts_of_a_hundred_threads_are_exact() {
     const THREADS: u64 = 100;
-    const ROUNDS: u64 = 1000;
+    const ROUNDS: u64 = 3000;
+    let all_at_once = Barrier::new(THREADS as usize);
     let region = Mapping::anonymous(THREADS * PAGE).unwrap().into_region();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
-            let region = &region;
+            let (region, all_at_once) = (&region, &all_at_once);
             scope.spawn(move || {
+                // Whoever comes late has no slot of its own, and shares one.
+                region.flush(thread * PAGE..thread * PAGE).unwrap();
+                region.drain().unwrap();
+                all_at_once.wait();
                 for _ in 0..ROUNDS {
                     let at = thread * PAGE + 60;
                     // SAFETY: this page is this thread's alone.
@@ -26,7 +32,7 @@ fn counts_of_a_hundred_threads_are_exact() {
         lines_flushed: 3 * times,
         lines_nontemporal: 2 * times,
         bytes_nontemporal: 8 * times,
-        drains: times,
+        drains: times + THREADS,
         syncs: 0,
     };
     assert_eq!(region.counters(), expected);

@@ -32,6 +32,48 @@ fn a_forked_child_has_nothing_at_the_addresses() {
     assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGSEGV, "{status:#x}");
 }
 
+#[test]
+fn the_lock_is_the_parents_whatever_its_child_does() {
+    let folder = crate::folder::folder();
+    let path = folder.path().join("file");
+    // SAFETY: a file of this test's own folder.
+    let open = || unsafe { Mapping::open(&path, PAGE) };
+    let mut mapping = Some(open().unwrap());
+    let status = fork(|| {
+        drop(mapping.take());
+        0
+    });
+    assert_eq!(status, EXITED_WITH_0);
+    assert!(matches!(open(), Err(Error::Locked { .. })), "the child's drop does not unlock");
+
+    // A child that holds a copy of the descriptor, and waits until its parent has opened the file again.
+    let (reader, writer) = pipe(0);
+    // SAFETY: the child only reads and ends.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            let mut byte = [0u8];
+            libc::close(writer.as_raw_fd());
+            libc::read(reader.as_raw_fd(), byte.as_mut_ptr().cast(), 1);
+            libc::_exit(0);
+        }
+        drop(mapping.take());
+        let again = open();
+        drop(writer);
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+        again.unwrap();
+    }
+}
+
+fn pipe(flags: i32) -> (File, File) {
+    let mut ends = [0; 2];
+    // SAFETY: room for two descriptors, each then owned by one file.
+    unsafe {
+        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | flags), 0);
+        (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1]))
+    }
+}
+
 /// Notes its end in a pipe.
 struct Noted {
     file: Arc<File>,
@@ -60,12 +102,7 @@ impl Drop for Noted {
 
 #[test]
 fn a_child_that_drops_its_parents_mapping_neither_unmaps_nor_ends_the_lease() {
-    let mut ends = [0; 2];
-    // SAFETY: room for two descriptors, each then owned by one file.
-    let (mut reader, pipe) = unsafe {
-        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK), 0);
-        (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1]))
-    };
+    let (mut reader, pipe) = pipe(libc::O_NONBLOCK);
     // SAFETY: a new descriptor, owned by one file.
     let file = unsafe { File::from_raw_fd(libc::memfd_create(c"noted".as_ptr(), libc::MFD_CLOEXEC)) };
     file.set_len(PAGE).unwrap();

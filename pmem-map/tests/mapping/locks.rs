@@ -37,6 +37,24 @@ fn a_second_process_is_told_who_holds_the_file() {
 }
 
 #[test]
+fn the_holder_of_this_file_is_named_and_not_that_of_another() {
+    const NAME: &str = "locks::the_holder_of_this_file_is_named_and_not_that_of_another";
+    let folder = folder();
+    let path = folder.path().join("file");
+    let _mapping = create(&path);
+    if part().is_none() {
+        // The child has a lock of its own, beside ours.
+        let child = play(NAME, "child");
+        assert!(child.status.success(), "{child:?}");
+        return;
+    }
+    match open(&path, Lock::Exclusive) {
+        Err(Error::Locked { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn the_lock_of_a_process_that_ends_without_a_word_is_gone() {
     if let Some(path) = part() {
         let _mapping = open(Path::new(&path), Lock::Exclusive).unwrap();

@@ -1,0 +1,168 @@
+//! Lines and drains per operation, exact, averaged over 1,000 operations with the closing checkpoint included; and how
+//! much of a pool its objects can have. Not timings: the same on every machine.
+#![allow(missing_docs)]
+
+mod budget {
+    use pmem_alloc::*;
+
+    const OPERATIONS: u64 = 1000;
+
+    /// One line of references, in which objects are published.
+    #[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+    #[repr(C)]
+    struct Slots([u64; 8]);
+
+    impl Plain for Slots {
+        const NAME: &'static str = "budget.Slots";
+    }
+
+    type Objects = PHeap<Slots>;
+
+    fn pool(size: u64) -> Pool {
+        let pool = Pool::anonymous(size).unwrap();
+        pool.write(|tx| tx.open::<Objects>("objects").map(drop)).unwrap();
+        pool
+    }
+
+    struct Cost {
+        lines: f64,
+        drains: f64,
+    }
+
+    /// What each of 1,000 runs of `operation`, and the checkpoint after them, costs on average. `own_lines`: of these,
+    /// lines that are the object's own, which the printed figure leaves out.
+    fn measure(
+        pool: &Pool,
+        name: &str,
+        own_lines: f64,
+        mut operation: impl FnMut(usize) -> Result<()>,
+    ) -> Cost {
+        pool.checkpoint().unwrap();
+        let before = pool.region().counters();
+        for i in 0..OPERATIONS as usize {
+            operation(i).unwrap();
+        }
+        pool.checkpoint().unwrap();
+        let used = pool.region().counters() - before;
+        let per = |n: u64| n as f64 / OPERATIONS as f64;
+        let cost = Cost { lines: per(used.lines()) - own_lines, drains: per(used.drains) };
+        println!("| {name:<66} | {:>6.3} | {:>6.3} |", cost.lines, cost.drains);
+        cost
+    }
+
+    /// At most `lines` lines and `drains` drains each, not counting the closing checkpoint's: two drains, and a line for
+    /// its horizon.
+    fn assert_within(cost: &Cost, lines: f64, drains: f64) {
+        let closing = 1.0 / OPERATIONS as f64;
+        assert!(cost.lines <= lines + 2.0 * closing, "{} lines, {lines} allowed", cost.lines);
+        assert!(cost.drains <= drains + 2.0 * closing, "{} drains, {drains} allowed", cost.drains);
+    }
+
+    #[test]
+    fn allocate_publish_and_free_stay_within_their_lines_and_drains() {
+        let pool = pool(8 << 20);
+        let mut objects = Vec::new();
+        let name = "allocate 64 B and publish, the object's own line not counted";
+        let cost = measure(&pool, name, 1.0, |i| {
+            pool.write(|tx| {
+                let mut heap = tx.open::<Objects>("objects")?;
+                let at = heap.alloc_aligned(64, 8)?;
+                heap.root_mut()?.0[i % 8] = at.offset();
+                objects.push(at);
+                Ok(())
+            })
+        });
+        assert_within(&cost, 4.0, 1.0);
+        let cost = measure(&pool, "clear the reference and free 64 B", 0.0, |i| {
+            pool.write(|tx| {
+                let mut heap = tx.open::<Objects>("objects")?;
+                heap.root_mut()?.0[i % 8] = 1 + i as u64; // never what it was
+                heap.free(objects[i])
+            })
+        });
+        assert_within(&cost, 4.0, 1.0);
+        let cost = measure(&pool, "allocate 64 B with 64 B of contents and publish, all lines", 0.0, |i| {
+            pool.write(|tx| {
+                let mut heap = tx.open::<Objects>("objects")?;
+                let at = heap.alloc([1 + i as u64; 8])?;
+                heap.root_mut()?.0[i % 8] = at.offset();
+                Ok(())
+            })
+        });
+        assert_within(&cost, 6.0, 1.0);
+    }
+
+    #[test]
+    fn allocation_adds_no_drain_to_its_transaction() {
+        let pool = pool(8 << 20);
+        let with = |objects: usize| {
+            let name = format!("transaction with {objects} allocations of 64 B");
+            measure(&pool, &name, 0.0, |i| {
+                pool.write(|tx| {
+                    let mut heap = tx.open::<Objects>("objects")?;
+                    heap.root_mut()?.0[0] += 1;
+                    for _ in 0..objects {
+                        let at = heap.alloc([1 + i as u64; 8])?;
+                        heap.root_mut()?.0[i % 7 + 1] = at.offset();
+                    }
+                    Ok(())
+                })
+            })
+        };
+        let (none, eight) = (with(0), with(8));
+        assert_eq!(none.drains, eight.drains);
+        assert_within(&eight, 40.0, 1.0);
+    }
+
+    #[test]
+    fn reserve_fill_and_publish_take_one_drain_and_cancelling_takes_none() {
+        let pool = pool(8 << 20);
+        let name = "reserve, fill, publish 64 B, all lines";
+        let cost = measure(&pool, name, 0.0, |i| {
+            let mut reservation = pool.reserve(64, 8)?;
+            reservation.fill((i % 255) as u8 + 1);
+            pool.write(|tx| {
+                let mut heap = tx.open::<Objects>("objects")?;
+                let at = heap.publish(reservation)?;
+                heap.root_mut()?.0[i % 8] = at.offset();
+                Ok(())
+            })
+        });
+        assert_within(&cost, 6.0, 1.001); // one drain more to set up the run of pages
+        let cost = measure(&pool, "reserve 64 B and cancel", 0.0, |_| pool.reserve(64, 8).map(drop));
+        assert_eq!((cost.lines, cost.drains), (0.0, 0.0));
+    }
+
+    #[test]
+    fn reads_and_empty_transactions_take_no_drain() {
+        let pool = pool(1 << 20);
+        let cost = measure(&pool, "read transaction, and write transaction without a change", 0.0, |_| {
+            pool.read()?.open::<Objects>("objects")?;
+            pool.write(|tx| tx.open::<Objects>("objects").map(drop))
+        });
+        assert_eq!((cost.lines, cost.drains), (0.0, 0.0));
+    }
+
+    #[test]
+    fn objects_of_64_bytes_fill_95_percent_of_a_pool_of_64_mib() {
+        let pool = pool(64 << 20);
+        let mut objects = 0u64;
+        loop {
+            let result = pool.write(|tx| {
+                let mut heap = tx.open::<Objects>("objects")?;
+                for _ in 0..1000 {
+                    heap.alloc([7u64; 8])?;
+                }
+                Ok(())
+            });
+            match result {
+                Ok(()) => objects += 1000,
+                Err(e) if matches!(e.kind(), ErrorKind::NoSpace { .. }) => break,
+                Err(e) => panic!("{e}"),
+            }
+        }
+        let payload = (objects * 64) as f64 / (64 << 20) as f64;
+        println!("| {:<66} | {:>5.2} % payload  |", "64 B objects in 64 MiB", payload * 100.0);
+        assert!(payload >= 0.95, "{payload}");
+    }
+}
