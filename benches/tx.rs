@@ -26,7 +26,7 @@ const ROUNDS: usize = 9;
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    let measuring = has("--bench") && !has("--test") && !has("--list");
+    let measuring = has("--bench") && !["--test", "--list", "--profile-time"].iter().any(|other| has(other));
     let cpu = cpu_time::pin();
     let mut criterion = Criterion::default()
         .with_measurement(CpuTime)

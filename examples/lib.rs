@@ -1,1 +1,1 @@
-//! To come.
+#![doc = include_str!("../README.md")]

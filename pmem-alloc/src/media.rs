@@ -70,11 +70,11 @@ impl Media {
     }
 
     /// Formats the log.
-    pub(crate) fn create_log(&self, area: Range<u64>, identity: u64) -> Result<Log> {
+    pub(crate) fn create_log(&self, area: Range<u64>, identity: u64, options: LogOptions) -> Result<Log> {
         // SAFETY: the pool governs its mapping: the log and its write sets are used through the pool's one writer,
         // commits apply behind the gate, and references into shadows and mapping are those of `body`, whose invariants
         // are that module's essay.
-        Ok(unsafe { Log::create(self.region.clone(), area, identity, LogOptions::default()) }?)
+        Ok(unsafe { Log::create(self.region.clone(), area, identity, options) }?)
     }
 
     /// Opens the log and replays it. Entries outside `home` are refused.
@@ -83,8 +83,9 @@ impl Media {
         area: Range<u64>,
         identity: u64,
         home: Range<u64>,
+        options: LogOptions,
     ) -> Result<(Log, Recovery)> {
-        let (region, options) = (self.region.clone(), LogOptions::default());
+        let region = self.region.clone();
         // SAFETY: as in `create_log`.
         Ok(unsafe { Log::open(region, area, Some(identity), home, options) }?)
     }

@@ -12,7 +12,10 @@ use crate::{
 };
 use parking_lot::Mutex;
 use pmem_map::{MapOptions, Mapping, PAGE, Region};
-use pmem_tx::{Subscriber, engine::Log};
+use pmem_tx::{
+    Subscriber,
+    engine::{Log, LogOptions, Shortcuts},
+};
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     ops::Range,
@@ -29,11 +32,17 @@ pub struct PoolOptions {
     pub(crate) size: u64,
     layout: String,
     pub(crate) mapping: MapOptions,
+    log: LogOptions,
 }
 
 impl Default for PoolOptions {
     fn default() -> Self {
-        PoolOptions { size: 4 << 20, layout: String::new(), mapping: MapOptions::new() }
+        PoolOptions {
+            size: 4 << 20,
+            layout: String::new(),
+            mapping: MapOptions::new(),
+            log: LogOptions::default(),
+        }
     }
 }
 
@@ -53,6 +62,20 @@ impl PoolOptions {
     /// A name for what the pool holds, at most 112 bytes. Opening under another is an error; opening without one is not.
     pub fn layout(mut self, name: &str) -> Self {
         self.layout = name.into();
+        self
+    }
+
+    /// Flush the lines of committed changes with every `commits`-th commit, each line once: cheaper where the same lines
+    /// change again and again (counters, bitmaps), at the price of a longer replay after a crash. From 1, which is the
+    /// default, to 65,536. Nothing of it is on media.
+    pub fn flush_interval(mut self, commits: u32) -> Self {
+        self.log.flush_interval = commits.clamp(1, 1 << 16);
+        self
+    }
+
+    #[doc(hidden)]
+    pub fn shortcuts(mut self, shortcuts: Shortcuts) -> Self {
+        self.log.shortcuts = shortcuts;
         self
     }
 
@@ -81,7 +104,7 @@ impl PoolOptions {
         }
         mapping.drain()?;
         let media = Media::new(mapping);
-        let log = media.create_log(geometry.log(), identity)?;
+        let log = media.create_log(geometry.log(), identity, self.log.clone())?;
         for copy in COPIES {
             media.store_word(copy, MAGIC);
             media.region().flush(copy..copy + 8)?;
@@ -107,7 +130,8 @@ impl PoolOptions {
             return Err(ErrorKind::WrongLayout { expected, found }.into());
         }
         let media = Media::new(mapping);
-        let (log, recovery) = media.open_log(geometry.log(), header.identity, geometry.home())?;
+        let (log, recovery) =
+            media.open_log(geometry.log(), header.identity, geometry.home(), self.log.clone())?;
         let heap = Heap::rebuild(&geometry, |at| media.word(at))?;
         let (objects, names) = Objects::read(&heap, &media)?;
         let mut opening = Opening {

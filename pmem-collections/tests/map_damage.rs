@@ -56,7 +56,7 @@ fn blocks(pool: &Pool, magic: &[u8]) -> Result<Vec<u64>> {
             .zip(magic)
             .all(|(at, byte)| vandal.get::<u8>(Ptr::from_offset(at)).is_ok_and(|found| found == byte))
     };
-    Ok((0..POOL).step_by(64).filter(begins).collect())
+    Ok((0..8 * POOL).step_by(64).filter(begins).collect())
 }
 
 /// Counts what was `Corrupt`; any other error is a failure.
@@ -287,4 +287,35 @@ fn a_damaged_old_value_does_not_stop_an_overwrite_or_a_removal() -> Result<()> {
         assert_eq!(map.check()?.entries, 1);
         Ok(())
     })
+}
+
+#[test]
+fn every_block_of_a_map_is_one_of_its_nodes_so_that_none_leaks() -> Result<()> {
+    let seed = 3;
+    println!("seed {seed}");
+    let mut random = Rng::with_seed(seed);
+    let pool = PoolOptions::new().create_on(Mapping::anonymous(8 * POOL)?)?;
+    pool.write(|tx| tx.open::<PHeap<u64>>("vandal").map(drop))?;
+    for round in 0..40 {
+        let summary = pool.write(|tx| {
+            let mut map = tx.open::<Map>("map")?;
+            for _ in 0..random.u64(..400) {
+                let key = key(random.u64(..600));
+                if random.u64(..40) < round {
+                    map.remove(key)?;
+                } else {
+                    map.insert(key, true)?;
+                }
+            }
+            match round {
+                20 => map.retain(|key, _| key[0] % 50 == 0)?,
+                30 => map.clear()?,
+                _ => {}
+            }
+            map.check()
+        })?;
+        assert_eq!(blocks(&pool, b"PBTl")?.len() as u64, summary.leaves);
+        assert_eq!(blocks(&pool, b"PBTi")?.len() as u64, summary.inner_nodes);
+    }
+    Ok(())
 }

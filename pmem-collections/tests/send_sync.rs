@@ -71,12 +71,12 @@ fn calls_need_no_annotations() -> Result<()> {
             entries: tx.open::<PCell<u64>>("entries")?,
         };
         ledger.accounts.insert(1, 10)?;
-        let (key, value) = (2, 20);
-        ledger.accounts.insert(&key, &value)?;
+        let (key, value) = (&2, &20);
+        ledger.accounts.insert(key, value)?;
         *ledger.entries.get_mut()? += 2;
-        assert_eq!(ledger.accounts.get(&key)?, Some(&20));
+        assert_eq!(ledger.accounts.get(key)?, Some(value));
         assert_eq!(ledger.accounts.range(..)?.count(), 2);
-        assert_eq!(ledger.accounts.range(&key..)?.count(), 1);
+        assert_eq!(ledger.accounts.range(key..)?.count(), 1);
         for entry in &ledger.accounts {
             let (key, value) = entry?;
             assert_eq!(10 * *key as i64, *value);
