@@ -14,13 +14,16 @@ use std::{
 pub struct Latency(Histogram<u64>);
 
 impl Latency {
-    /// Times each of `operations` operations.
+    /// Times each of `operations` operations, from one look at the clock to the next: the CPU may read the clock
+    /// while a drain still holds the stores back, and the wait would fall between the operations.
     pub fn of(operations: u64, mut operation: impl FnMut(u64)) -> Latency {
         let mut latency = Latency(Histogram::new(3).expect("3 digits are valid"));
+        let mut before = Instant::now();
         for i in 0..operations {
-            let before = Instant::now();
             operation(i);
-            latency.record(before.elapsed());
+            let now = Instant::now();
+            latency.0.saturating_record((now - before).as_nanos() as u64);
+            before = now;
         }
         latency
     }
@@ -35,10 +38,6 @@ impl Latency {
                 black_box(());
             }
         })
-    }
-
-    fn record(&mut self, time: Duration) {
-        self.0.saturating_record(time.as_nanos() as u64);
     }
 
     /// The time that this share of the operations, from 0 to 1, did not exceed.

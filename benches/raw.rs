@@ -22,7 +22,7 @@ use crate::{
 };
 use memmap2::MmapMut;
 use pmem_map::{FlushMethod, LINE};
-use std::{hint::black_box, io, ptr::NonNull};
+use std::{io, ptr::NonNull};
 use xxhash_rust::xxh3::xxh3_64;
 
 #[derive(Clone, Copy)]
@@ -181,18 +181,20 @@ impl Raw {
         instruction::drain();
     }
 
+    /// What a bare row stores: an update what it has loaded, so that its store waits for the load, as an update's does.
     #[inline(always)]
-    fn load(&mut self, number: u64, update: Update) {
-        if update == Update::ReadModifyWrite {
-            black_box(*self.line(number));
+    fn unchanged(&mut self, number: u64, update: Update) -> Object {
+        match update {
+            Update::Blind => [1; 8],
+            Update::ReadModifyWrite => self.line(number).0,
         }
     }
 
     /// Loads, stores, flushes and drains of [`two_drains`](Raw::two_drains).
     #[inline(always)]
     pub fn bare_two_drains(&mut self, object: u64, update: Update) {
-        self.load(BEFORE + object, update);
-        self.store(BEFORE + object, [1; 8]);
+        let words = self.unchanged(BEFORE + object, update);
+        self.store(BEFORE + object, words);
         instruction::drain();
         self.line(FLAG).0[0] = 1;
         self.flush(FLAG);
@@ -202,8 +204,8 @@ impl Raw {
     /// Loads, stores and drains of [`two_drains_nontemporal`](Raw::two_drains_nontemporal).
     #[inline(always)]
     pub fn bare_two_drains_nontemporal(&mut self, object: u64, update: Update) {
-        self.load(BEFORE + object, update);
-        self.store_nontemporal(BEFORE + object, [1; 8]);
+        let words = self.unchanged(BEFORE + object, update);
+        self.store_nontemporal(BEFORE + object, words);
         instruction::drain();
         self.store_nontemporal(FLAG, [1; 8]);
         instruction::drain();
@@ -213,8 +215,8 @@ impl Raw {
     #[inline(always)]
     pub fn bare_slot(&mut self, object: u64, number: u64, update: Update) {
         let (from, to) = (BEFORE + object * 4 + number % 2 * 2, BEFORE + object * 4 + 2 - number % 2 * 2);
-        self.load(from, update);
-        self.store(to, [1; 8]);
+        let words = self.unchanged(from, update);
+        self.store(to, words);
         self.store(to + 1, [1; 8]);
         instruction::drain();
     }
@@ -223,8 +225,8 @@ impl Raw {
     #[inline(always)]
     pub fn bare_slot_nontemporal(&mut self, object: u64, number: u64, update: Update) {
         let (from, to) = (BEFORE + object * 4 + number % 2 * 2, BEFORE + object * 4 + 2 - number % 2 * 2);
-        self.load(from, update);
-        self.store_nontemporal(to, [1; 8]);
+        let words = self.unchanged(from, update);
+        self.store_nontemporal(to, words);
         self.store_nontemporal(to + 1, [1; 8]);
         instruction::drain();
     }
@@ -233,8 +235,8 @@ impl Raw {
     #[inline(always)]
     pub fn bare_nine_drains(&mut self, objects: [u64; 8], update: Update) {
         for object in objects {
-            self.load(BEFORE + object, update);
-            self.store(BEFORE + object, [1; 8]);
+            let words = self.unchanged(BEFORE + object, update);
+            self.store(BEFORE + object, words);
             instruction::drain();
         }
         self.line(FLAG).0[0] = 1;
@@ -246,8 +248,8 @@ impl Raw {
     #[inline(always)]
     pub fn bare_eight_then_flag(&mut self, objects: [u64; 8], update: Update) {
         for object in objects {
-            self.load(BEFORE + object, update);
-            self.store(BEFORE + object, [1; 8]);
+            let words = self.unchanged(BEFORE + object, update);
+            self.store(BEFORE + object, words);
         }
         instruction::drain();
         self.line(FLAG).0[0] = 1;
@@ -258,8 +260,8 @@ impl Raw {
     /// The store, the flush and the drain of [`word`](Raw::word); a load if it has one.
     #[inline(always)]
     pub fn bare_word(&mut self, object: u64, update: Update) {
-        self.load(BEFORE + object, update);
-        self.line(BEFORE + object).0[0] = 1;
+        let words = self.unchanged(BEFORE + object, update);
+        self.line(BEFORE + object).0[0] = words[0];
         self.flush(BEFORE + object);
         instruction::drain();
     }

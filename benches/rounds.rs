@@ -68,7 +68,8 @@ impl Measured {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle one of the values, of which there is at least one.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
