@@ -6,6 +6,7 @@ use crate::{
     stream::{OBJECT, Stream, Update, WorkingSet},
 };
 use pmem_map::Counters;
+use std::sync::Mutex;
 
 /// A hand-written baseline, and the bare cost of its stores and drains.
 pub struct Baseline {
@@ -19,6 +20,8 @@ pub struct Baseline {
 pub const TWO_DRAINS: &str = "raw: two drains, blind";
 /// The same, reading what it changes.
 pub const TWO_DRAINS_UPDATE: &str = "raw: two drains, update";
+/// The same, under a lock.
+pub const TWO_DRAINS_LOCKED: &str = "raw: two drains, update, in a mutex";
 /// Eight objects, drained one by one, and a flag.
 pub const NINE_DRAINS: &str = "raw: nine drains, blind";
 /// The same, reading what it changes.
@@ -85,9 +88,23 @@ pub fn all(set: WorkingSet) -> Vec<Baseline> {
             move |raw, stream, _| raw.bare_nine_drains(eight(stream), update),
         )
     };
+    // What a transaction has, and the other baselines have not: others are kept out.
+    static LOCK: Mutex<()> = Mutex::new(());
+    let locked = baseline(
+        (TWO_DRAINS_LOCKED, set, one, update),
+        move |raw, stream, value| {
+            let _guard = LOCK.lock();
+            raw.two_drains(stream.object(0), value, update);
+        },
+        move |raw, stream, _| {
+            let _guard = LOCK.lock();
+            raw.bare_two_drains(stream.object(0), update);
+        },
+    );
     vec![
         two_drains(TWO_DRAINS, blind),
         two_drains(TWO_DRAINS_UPDATE, update),
+        locked,
         two_drains_nontemporal("raw: two drains, past the caches, blind", blind),
         two_drains_nontemporal("raw: two drains, past the caches, update", update),
         slot_flushed("raw: slot, blind", blind),
@@ -109,6 +126,20 @@ pub fn all(set: WorkingSet) -> Vec<Baseline> {
     ]
 }
 
+/// The bare cost of a redo transaction on one object, and of one on eight: see [`Raw::bare_redo`].
+pub fn bare_redo(set: WorkingSet, objects: u64) -> Row {
+    let shape = Shape { lines: 3, drains: 1, object: OBJECT, group: 1, nontemporal: false };
+    let eight_objects = Shape { lines: 18, group: 8, ..shape };
+    match objects {
+        1 => bare_row(BARE_REDO, set, shape, |raw, stream, _| raw.bare_redo([stream.object(0)], 2)),
+        8 => bare_row(BARE_REDO_EIGHT, set, eight_objects, |raw, stream, _| raw.bare_redo(eight(stream), 10)),
+        _ => unreachable!("one or eight"),
+    }
+}
+
+const BARE_REDO: &str = "bare redo: one object";
+const BARE_REDO_EIGHT: &str = "bare redo: eight objects";
+
 #[inline(always)]
 fn eight(stream: &mut Stream) -> [u64; 8] {
     std::array::from_fn(|i| stream.object(i as u64))
@@ -119,20 +150,28 @@ fn baseline(
     step: impl Fn(&mut Raw, &mut Stream, u64) + Copy + 'static,
     bare: impl Fn(&mut Raw, &mut Stream, u64) + Copy + 'static,
 ) -> Baseline {
-    let make = move || {
-        let raw = Raw::new(set.bytes).expect("a mapping for the baselines");
-        let stream = Stream::new(set.bytes, set.bytes / shape.object, shape.group);
-        (raw, stream)
-    };
     let row = Row::new(name, set, move || {
-        let (raw, stream) = make();
+        let (raw, stream) = place(set, shape);
         Box::new(RawWork { raw, stream, shape, update: Some(update), step })
     });
-    let bare = Row::new(&format!("bare {name}"), set, move || {
-        let (raw, stream) = make();
-        Box::new(RawWork { raw, stream, shape, update: None, step: bare })
-    });
-    Baseline { row, bare }
+    Baseline { row, bare: bare_row(&format!("bare {name}"), set, shape, bare) }
+}
+
+fn bare_row(
+    name: &str,
+    set: WorkingSet,
+    shape: Shape,
+    step: impl Fn(&mut Raw, &mut Stream, u64) + Copy + 'static,
+) -> Row {
+    Row::new(name, set, move || {
+        let (raw, stream) = place(set, shape);
+        Box::new(RawWork { raw, stream, shape, update: None, step })
+    })
+}
+
+fn place(set: WorkingSet, shape: Shape) -> (Raw, Stream) {
+    let raw = Raw::new(set.bytes).expect("a mapping for the baselines");
+    (raw, Stream::new(set.bytes, set.bytes / shape.object, shape.group))
 }
 
 struct RawWork<F> {

@@ -10,6 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// A minute: longer times count as this.
+const LONGEST: u64 = 60_000_000_000;
+
 /// Times of single operations, in nanoseconds.
 pub struct Latency(Histogram<u64>);
 
@@ -17,7 +20,7 @@ impl Latency {
     /// Times each of `operations` operations, from one look at the clock to the next: the CPU may read the clock
     /// while a drain still holds the stores back, and the wait would fall between the operations.
     pub fn of(operations: u64, mut operation: impl FnMut(u64)) -> Latency {
-        let mut latency = Latency(Histogram::new(3).expect("3 digits are valid"));
+        let mut latency = Latency(Histogram::new_with_max(LONGEST, 3).expect("a range of 3 digits"));
         let mut before = Instant::now();
         for i in 0..operations {
             operation(i);

@@ -5,8 +5,8 @@
 
 use benches::{
     baselines::{
-        self, Baseline, NINE_DRAINS, NINE_DRAINS_UPDATE, SLOT_UPDATE, TWO_DRAINS, TWO_DRAINS_UPDATE,
-        WORD_UPDATE,
+        self, Baseline, NINE_DRAINS, NINE_DRAINS_UPDATE, SLOT_UPDATE, TWO_DRAINS, TWO_DRAINS_LOCKED,
+        TWO_DRAINS_UPDATE, WORD_UPDATE,
     },
     cpu_time::{self, CpuTime},
     latency::Latency,
@@ -54,12 +54,14 @@ runs on another 2-vCPU EPYC guest: pmemobj_tx_add_range of 64 B 948 ns (5 lines,
 /// What a row is held against.
 #[derive(Default)]
 struct Held {
-    /// Nanoseconds that PMDK takes, see [`PMDK`], and how many times as fast the row is to be.
-    pmdk: Option<(f64, f64)>,
+    /// Nanoseconds that PMDK takes, see [`PMDK`], and how many times as fast the row is to be, if that is a goal.
+    pmdk: Option<(f64, Option<f64>)>,
     /// Baselines of the same working set: the row is to be as many times as fast as the fastest of them.
     raw: Option<(&'static [&'static str], f64)>,
-    /// The baseline that does the same work, for the ratio.
-    like: Option<&'static str>,
+    /// The baselines that do the same work, for the ratios: by flag, under a lock, by slot.
+    like: [Option<&'static str>; 3],
+    /// Objects, if the row has the bare cost of a redo transaction beside it.
+    redo: Option<u64>,
 }
 
 struct Line {
@@ -90,44 +92,46 @@ fn table() -> Vec<Line> {
 const BASELINES: [&str; 4] = [TWO_DRAINS, TWO_DRAINS_UPDATE, NINE_DRAINS, NINE_DRAINS_UPDATE];
 
 /// Transactions that change random objects of a working set.
-fn random_objects(set: WorkingSet) -> [Line; 6] {
+fn random_objects(set: WorkingSet) -> [Line; 5] {
     let one = || Held {
-        pmdk: Some((948.0, 4.0)),
+        pmdk: Some((948.0, Some(4.0))),
         raw: Some((&[TWO_DRAINS, TWO_DRAINS_UPDATE], 1.0)),
-        like: Some(TWO_DRAINS_UPDATE),
+        like: [Some(TWO_DRAINS_UPDATE), Some(TWO_DRAINS_LOCKED), Some(SLOT_UPDATE)],
+        redo: Some(1),
     };
     let eight = || Held {
-        pmdk: Some((4186.0, 6.0)),
+        pmdk: Some((4186.0, Some(6.0))),
         raw: Some((&[NINE_DRAINS, NINE_DRAINS_UPDATE], 2.0)),
-        like: Some(NINE_DRAINS_UPDATE),
+        like: [Some(NINE_DRAINS_UPDATE), None, None],
+        redo: Some(8),
     };
-    let word = Held { pmdk: Some((960.0, 4.0)), raw: None, like: Some(WORD_UPDATE) };
+    let word =
+        Held { pmdk: Some((960.0, None)), raw: None, like: [Some(WORD_UPDATE), None, None], redo: None };
     [
         journal_line("redo: one object", set, (1, 1, true), one(), |tx, stream, value| {
             add(tx, stream.object(0), value)
         }),
         journal_line(
-            "redo: one object, like the slot",
-            set,
-            (1, 1, true),
-            Held { like: Some(SLOT_UPDATE), ..Held::default() },
-            |tx, stream, value| add(tx, stream.object(0), value),
-        ),
-        journal_line(
             "redo: one object, flushed every 64 commits",
             set,
             (1, 64, true),
-            one(),
+            Held { redo: None, ..one() },
             |tx, stream, value| add(tx, stream.object(0), value),
         ),
         journal_line("redo: eight objects", set, (8, 1, true), eight(), |tx, stream, value| {
             (0..8).try_for_each(|i| add(tx, stream.object(i), value))
         }),
-        journal_line("redo: eight objects, prefetched", set, (8, 1, true), eight(), |tx, stream, value| {
-            let objects: [u64; 8] = std::array::from_fn(|i| stream.object(i as u64));
-            objects.iter().for_each(|object| tx.prefetch(LOG + object * OBJECT, OBJECT));
-            objects.iter().try_for_each(|&object| add(tx, object, value))
-        }),
+        journal_line(
+            "redo: eight objects, prefetched",
+            set,
+            (8, 1, true),
+            Held { redo: None, ..eight() },
+            |tx, stream, value| {
+                let objects: [u64; 8] = std::array::from_fn(|i| stream.object(i as u64));
+                objects.iter().for_each(|object| tx.prefetch(LOG + object * OBJECT, OBJECT));
+                objects.iter().try_for_each(|&object| add(tx, object, value))
+            },
+        ),
         journal_line("redo: one word", set, (1, 1, false), word, |tx, stream, value| {
             tx.update(LOG + stream.object(0) * OBJECT, |word: &mut u64| *word += value)
         }),
@@ -137,7 +141,7 @@ fn random_objects(set: WorkingSet) -> [Line; 6] {
 /// Transactions that change one place, or none.
 fn one_place() -> [Line; 4] {
     const LINE: WorkingSet = WorkingSet { name: "one line", bytes: OBJECT, milliseconds: 10 };
-    let empty = || Held { pmdk: Some((183.0, 4.0)), ..Held::default() };
+    let empty = || Held { pmdk: Some((183.0, None)), ..Held::default() };
     let count = |tx: &mut Tx<'_>, stream: &mut Stream, value| {
         tx.update(LOG + stream.object(0) * OBJECT, |word: &mut u64| *word += value)
     };
@@ -187,7 +191,8 @@ fn journal_line(
             body,
         })
     });
-    Line { row, bare: None, held }
+    let bare = held.redo.map(|objects| baselines::bare_redo(set, objects));
+    Line { row, bare, held }
 }
 
 struct JournalWork<F> {
@@ -235,34 +240,46 @@ fn measure(lines: &[Line]) {
     let find = |what: &str, set: &str| measured.iter().find(|row| row.what == what && row.set == set);
     println!(
         "\nInterleaved, {ROUNDS} rounds: median CPU time per operation; ratios are medians of the rounds' ratios.\n\
-        \"of raw\": time over that of the baseline which does the same work. \"of bare\": over its own loads, stores and\n\
-        drains in a tight loop; above 1.10 the baseline is at fault.\n{PMDK}\n"
+        bare: the row's own loads, stores, flushes and drains in a tight loop; a raw row above 1.10 is at fault.\n\
+        of flag, of lock, of slot: over the raw row that does the same work by a flag, so under a lock, by a slot.\n\
+        {PMDK}\n"
     );
     println!(
-        "{:<43} {:<8} {:>8} {:>6} {:>6} {:>7} {:>7} {:>8}  goals",
-        "what", "set", "ns", "lines", "drains", "of raw", "of bare", "of PMDK"
+        "{:<43} {:<8} {:>8} {:>6} {:>6} {:>8} {:>7} {:>7} {:>7} {:>7} {:>7}  goals",
+        "what",
+        "set",
+        "ns",
+        "lines",
+        "drains",
+        "bare ns",
+        "of bare",
+        "of flag",
+        "of lock",
+        "of slot",
+        "of PMDK"
     );
     for line in lines {
         let Some(own) = find(&line.row.what, line.row.set.name) else { continue };
-        let ratio =
-            |other: Option<&Measured>| other.map_or(String::new(), |other| format!("{:.2}", own.over(other)));
-        let like = line.held.like.and_then(|what| find(what, own.set));
         let bare = line.bare.as_ref().and_then(|bare| find(&bare.what, own.set));
-        let pmdk =
-            line.held.pmdk.map_or(String::new(), |(pmdk, _)| format!("{:.2}", own.nanoseconds() / pmdk));
+        let ratio = |other: Option<&Measured>| show(other.map(|other| own.over(other)), 2);
+        let [flag, lock, slot] = line.held.like.map(|what| ratio(what.and_then(|what| find(what, own.set))));
         println!(
-            "{:<43} {:<8} {:>8.1} {:>6.2} {:>6.2} {:>7} {:>7} {:>8}  {}",
+            "{:<43} {:<8} {:>8.1} {:>6.2} {:>6.2} {:>8} {:>7} {flag:>7} {lock:>7} {slot:>7} {:>7}  {}",
             own.what,
             own.set,
             own.nanoseconds(),
             own.lines,
             own.drains,
-            ratio(like),
+            show(bare.map(Measured::nanoseconds), 1),
             ratio(bare),
-            pmdk,
-            goals(own, &line.held, bare, |what| find(what, own.set))
+            show(line.held.pmdk.map(|(pmdk, _)| own.nanoseconds() / pmdk), 2),
+            goals(own, &line.held, bare, |what| find(what, own.set)).join("; ")
         );
     }
+}
+
+fn show(number: Option<f64>, digits: usize) -> String {
+    number.map_or(String::new(), |number| format!("{number:.digits$}"))
 }
 
 /// Each goal of a row, and whether it is met.
@@ -271,13 +288,11 @@ fn goals<'m>(
     held: &Held,
     bare: Option<&Measured>,
     find: impl Fn(&str) -> Option<&'m Measured>,
-) -> String {
+) -> Vec<String> {
     let verdict = |met| if met { "met" } else { "NOT MET" };
     let mut goals = Vec::new();
-    if let Some(bare) = bare
-        && own.over(bare) > 1.1
-    {
-        goals.push(format!("baseline at fault: {:.1} ns bare", bare.nanoseconds()));
+    if own.what.starts_with("raw") && bare.is_some_and(|bare| own.over(bare) > 1.1) {
+        goals.push("a baseline at fault".to_owned());
     }
     if let Some((names, times)) = held.raw {
         let ratios = names.iter().filter_map(|what| find(what)).map(|raw| raw.over(own));
@@ -286,17 +301,17 @@ fn goals<'m>(
             goals.push(format!("{times}x the speed of raw: {least:.2}x, {met}"));
         }
     }
-    if let Some((pmdk, times)) = held.pmdk {
+    if let Some((pmdk, Some(times))) = held.pmdk {
         let (reached, most) = (pmdk / own.nanoseconds(), pmdk / times);
         goals.push(format!("{times}x PMDK ({most:.0} ns): {reached:.1}x, {}", verdict(reached >= times)));
     }
-    goals.join("; ")
+    goals
 }
 
 /// Latencies of single operations beside the machine's own.
 fn latencies() {
     const OPERATIONS: u64 = 200_000;
-    println!("\nSingle operations, wall-clock ns, {OPERATIONS} each, two looks at the clock included");
+    println!("\nSingle operations, wall-clock ns, {OPERATIONS} each, from one look at the clock to the next");
     println!("{:<43} {:<8} {}", "what", "set", Latency::heads());
     let mut typical = 0;
     for set in [WorkingSet::HOT, WorkingSet::COLD] {
