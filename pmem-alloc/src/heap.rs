@@ -429,3 +429,104 @@ impl Heap {
         self.runs.live_words(page, words)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    /// Metadata words in DRAM: those committed, and those of the open transaction.
+    #[derive(Default)]
+    struct Metadata {
+        committed: HashMap<u64, u64>,
+        changed: HashMap<u64, u64>,
+    }
+
+    impl Words for Metadata {
+        fn set_word(&mut self, at: u64, value: u64) {
+            self.changed.insert(at, value);
+        }
+    }
+
+    impl Metadata {
+        fn word(&self, at: u64) -> u64 {
+            self.committed.get(&at).copied().unwrap_or(0)
+        }
+    }
+
+    /// All that can be seen of a heap's state, in order.
+    fn state(heap: &Heap) -> String {
+        let spans: Vec<_> = heap.each_span().filter(|&(_, _, _, taken)| taken > 0).collect();
+        format!("{spans:?}")
+    }
+
+    #[test]
+    fn an_abort_takes_back_all_and_a_rebuild_finds_all() {
+        for seed in 0..if cfg!(miri) { 2 } else { 200 } {
+            println!("seed {seed}");
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let geometry = Geometry::for_size(1 << 20).unwrap();
+            let mut metadata = Metadata::default();
+            let mut heap = Heap::rebuild(&geometry, |_| 0).unwrap();
+            let mut blocks: Vec<Block> = Vec::new();
+            for _ in 0..30 {
+                let (before, mut next) = (state(&heap), blocks.clone());
+                for _ in 0..rng.u32(1..30) {
+                    if next.is_empty() || rng.u32(0..5) > 1 {
+                        let len = [rng.u64(1..100), rng.u64(1..10_000), rng.u64(1..200_000)][rng.usize(0..3)];
+                        if let Ok(block) = heap.allocate(len, 1 << rng.u32(3..14), &mut metadata) {
+                            assert!(block.len >= len);
+                            let apart = |other: &Block| {
+                                block.range().end <= other.start || other.range().end <= block.start
+                            };
+                            assert!(blocks.iter().chain(&next).all(apart), "{block:?} was given twice");
+                            next.push(block);
+                        }
+                    } else {
+                        let block = next.swap_remove(rng.usize(0..next.len()));
+                        assert_eq!(heap.free(block.start + 1, &mut metadata), None);
+                        assert_eq!(heap.free(block.start, &mut metadata), Some(block));
+                        assert_eq!(heap.free(block.start, &mut metadata), None, "freed twice");
+                        assert_eq!(heap.locate(block.start, 1), None);
+                    }
+                }
+                if rng.bool() {
+                    heap.abort();
+                    metadata.changed.clear();
+                    assert_eq!(state(&heap), before);
+                } else {
+                    heap.commit();
+                    metadata.committed.extend(metadata.changed.drain());
+                    blocks = next;
+                }
+                for block in &blocks {
+                    assert_eq!(heap.locate(block.start + block.len - 1, 1), Some(*block));
+                    assert_eq!(heap.locate(block.start, block.len + 1), None);
+                    let word = |at| metadata.word(at);
+                    let committed = locate_committed(&geometry, &heap.starts, word, block.start, block.len);
+                    assert_eq!(committed, Some(*block));
+                }
+                let rebuilt = Heap::rebuild(&geometry, |at| metadata.word(at)).unwrap();
+                assert_eq!(state(&rebuilt), state(&heap));
+                assert_eq!(rebuilt.free_spans().pages(), heap.free_spans().pages());
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_transaction_freed_it_cannot_have_again() {
+        let geometry = Geometry::for_size(1 << 20).unwrap();
+        let mut metadata = Metadata::default();
+        let mut heap = Heap::rebuild(&geometry, |_| 0).unwrap();
+        for len in [64, 100_000] {
+            let first = heap.allocate(len, 8, &mut metadata).unwrap();
+            heap.commit();
+            heap.free(first.start, &mut metadata).unwrap();
+            let second = heap.allocate(len, 8, &mut metadata).unwrap();
+            assert_ne!(first.start, second.start);
+            heap.commit();
+            assert_eq!(heap.allocate(len, 8, &mut metadata).unwrap().start, first.start);
+            heap.abort();
+        }
+    }
+}

@@ -165,3 +165,29 @@ impl Sharded {
         sum
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+
+    /// More threads than slots, all alive: those without a slot of their own lose nothing to each other.
+    #[test]
+    fn threads_that_share_a_slot_count_exactly() {
+        const THREADS: usize = SLOTS + 40;
+        let rounds: u64 = if cfg!(miri) { 10 } else { 300_000 };
+        let (counters, all_at_once) = (Sharded::new(), Barrier::new(THREADS));
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    counters.flushed(0); // takes a slot, if there is one
+                    all_at_once.wait();
+                    for _ in 0..rounds {
+                        counters.flushed(1);
+                    }
+                });
+            }
+        });
+        assert_eq!(counters.sum().lines_flushed, THREADS as u64 * rounds);
+    }
+}

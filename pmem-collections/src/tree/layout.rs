@@ -12,7 +12,8 @@ pub(crate) const MAX_NODE: usize = 16 * 1024;
 
 const LEAF_UNIT: usize = 1024;
 const MIN_SLOTS: usize = 4;
-const MAX_SLOTS: usize = 64;
+/// So that head, bitmap and fingerprints are one cache line: an insert changes that and its slot's.
+const MAX_SLOTS: usize = 48;
 const INNER_UNIT: usize = 512;
 const MIN_KEYS: usize = 8;
 
@@ -81,7 +82,7 @@ impl LeafLayout {
             while slots >= MIN_SLOTS {
                 let (layout, end) = LeafLayout::with(slots, size, key, value);
                 if end <= size {
-                    return layout;
+                    return LeafLayout { size: round_up(end, LINE), ..layout };
                 }
                 slots -= 1;
             }
@@ -128,7 +129,7 @@ impl LeafLayout {
 
     /// A bitmap with every slot occupied.
     pub(crate) const fn full(&self) -> u64 {
-        if self.slots == 0 { 0 } else { u64::MAX >> (MAX_SLOTS - self.slots) }
+        if self.slots == 0 { 0 } else { u64::MAX >> (64 - self.slots) }
     }
 
     pub(crate) const fn key(&self, slot: usize) -> usize {
@@ -217,11 +218,11 @@ mod tests {
             let l = LeafLayout::of(Shape::of::<K>(), Shape::of::<V>());
             (l.size, l.slots, l.keys, l.key_stride, l.value_stride, l.is_interleaved())
         }
-        assert_eq!(leaf::<u64, u64>(), (1024, 59, 80, 16, 16, true));
-        assert_eq!(leaf::<u64, u8>(), (1024, 64, 80, 8, 1, false));
-        assert_eq!(leaf::<u8, u128>(), (1024, 56, 72, 1, 16, false));
+        assert_eq!(leaf::<u64, u64>(), (832, 48, 64, 16, 16, true));
+        assert_eq!(leaf::<u64, u8>(), (512, 48, 64, 8, 1, false));
+        assert_eq!(leaf::<u8, u128>(), (896, 48, 64, 1, 16, false));
         assert_eq!(leaf::<u64, [u64; 5]>(), (1024, 20, 40, 48, 48, true));
-        assert_eq!(leaf::<[u8; 3], u8>(), (1024, 64, 80, 4, 4, true));
+        assert_eq!(leaf::<[u8; 3], u8>(), (256, 48, 64, 4, 4, true));
         assert_eq!(leaf::<u64, [u8; 1000]>(), (4096, 4, 24, 1008, 1008, true));
         let inner = InnerLayout::of(Shape::of::<u64>());
         assert_eq!((inner.size, inner.capacity, inner.keys, inner.children), (512, 31, 8, 256));

@@ -1,7 +1,7 @@
 //! Descents: to the leaf of a key, and from a leaf to its neighbours.
 
 use super::{Leaf, Place, SlotAt, Tree, layout::MAX_HEIGHT};
-use pmem_alloc::{Mode, Plain, Result};
+use pmem_alloc::{Mode, Plain, Ptr, Result};
 use std::cmp::Ordering;
 
 /// An inner node that a descent went through, and the child it took.
@@ -65,6 +65,8 @@ impl<K: Plain + Ord, V: Plain, M: Mode> Tree<'_, K, V, M> {
             let inner = self.inner(at, level)?;
             at = inner.children[inner.child_for(key)];
         }
+        // All its lines at once: its head says which slot is needed, and should not be waited for.
+        self.body.prefetch(Ptr::from_offset(at), Leaf::<K, V>::LAYOUT.size as u64);
         self.leaf(at).map(Some)
     }
 
