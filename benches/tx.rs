@@ -33,7 +33,7 @@ fn main() {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(50))
         .measurement_time(Duration::from_millis(200))
-        .nresamples(1000)
+        .nresamples(2000)
         .configure_from_args();
     let mut lines = table();
     lines.retain(|line| rounds::bench(&mut criterion, &line.row));
@@ -45,10 +45,10 @@ fn main() {
     }
 }
 
-/// What the published numbers were measured by, and on what.
+/// How PMDK's numbers were measured, and on what.
 const PMDK: &str = "\
 PMDK: libpmemobj 1.12.1 (Debian 12), PMEM_IS_PMEM_FORCE=1 on tmpfs, 8 MiB of random objects, best CPU time of several
-runs on another 2-vCPU EPYC guest: pmemobj_tx_add_range of 64 B 948 ns (5 lines, 5 drains), eight of them 4186 ns
+runs on a 2-vCPU AMD EPYC guest of another kind: pmemobj_tx_add_range of 64 B 948 ns (5 lines, 5 drains), eight of them 4186 ns
 (33, 19), of 8 B 960 ns (4, 5), an empty transaction 183 ns (0, 2). Other hardware, other day: an anchor, no contest.";
 
 /// What a row is held against.
