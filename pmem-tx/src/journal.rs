@@ -119,11 +119,13 @@ impl Journal {
 
     /// Begins a transaction; waits while another one is open. [`Error::WouldDeadlock`] if it was this thread that
     /// began it.
+    #[inline]
     pub fn begin(&self) -> Result<Tx<'_>> {
         Ok(Tx::new(self, self.take()?))
     }
 
     /// Runs `body` in a transaction: commits on `Ok`, rolls back on `Err` and on panic. One drain.
+    #[inline]
     pub fn write<R>(&self, body: impl FnOnce(&mut Tx<'_>) -> Result<R>) -> Result<R> {
         let mut tx = self.begin()?;
         let result = body(&mut tx)?;
@@ -161,6 +163,7 @@ impl Journal {
     }
 
     /// The bytes below: length, granularity, durability, counters.
+    #[inline]
     pub fn region(&self) -> &Region {
         &self.region
     }
@@ -177,6 +180,7 @@ impl Journal {
         Ok(unsafe { Mapping::from_region(region) })
     }
 
+    #[inline]
     fn take(&self) -> Result<Box<Writer>> {
         self.region.check_process()?;
         let mut slot = self.slot.lock();
@@ -192,6 +196,7 @@ impl Journal {
         }
     }
 
+    #[inline]
     pub(crate) fn put_back(&self, writer: Box<Writer>) {
         let mut slot = self.slot.lock();
         slot.writer = Some(writer);
@@ -203,6 +208,7 @@ impl Journal {
 
 /// A number that no other living thread has; never 0. (`thread::current()` counts references by a locked
 /// instruction.)
+#[inline]
 fn this_thread() -> usize {
     thread_local!(static MARK: u8 = const { 0 });
     MARK.with(|mark| std::ptr::from_ref(mark).addr())

@@ -26,26 +26,29 @@ pub struct Tx<'j> {
 const OWNER: u32 = 1;
 
 impl<'j> Tx<'j> {
+    #[inline]
     pub(crate) fn new(journal: &'j Journal, writer: Box<Writer>) -> Tx<'j> {
         Tx { journal, writer: Some(writer), scratch: Mutex::new(Vec::new()) }
     }
 
+    #[inline]
     fn writer(&self) -> &Writer {
         self.writer.as_deref().expect("there until commit")
     }
 
+    #[inline]
     fn set_mut(&mut self) -> &mut WriteSet {
         &mut self.writer.as_deref_mut().expect("there until commit").set
     }
 
+    #[inline]
     fn check(&self, at: u64, len: u64, expected: &'static str) -> Result<()> {
-        let invalid = |why| Err(Error::Invalid { offset: at, expected, why });
-        if self.journal.region().check(at, len).is_err() {
-            return invalid("past the end of the mapping");
-        }
         let log = self.writer().log.area();
+        if !self.journal.region().contains(at, len) {
+            return invalid(at, expected, "past the end of the mapping");
+        }
         if at < log.end && at + len > log.start {
-            return invalid("inside the log");
+            return invalid(at, expected, "inside the log");
         }
         Ok(())
     }
@@ -57,18 +60,19 @@ impl<'j> Tx<'j> {
     }
 
     /// The value at offset `at`, with this transaction's changes. Checked: bounds, alignment, bits.
+    #[inline]
     pub fn read<T: Bytes>(&self, at: u64) -> Result<&T> {
         let expected = type_name::<T>();
         self.check(at, size_of::<T>() as u64, expected)?;
         let bytes = self.located(at, size_of::<T>() as u64, align_of::<T>() as u64)?;
-        bytemuck::checked::try_from_bytes(bytes).map_err(|_| Error::Invalid {
-            offset: at,
-            expected,
-            why: "misaligned, or not a value of the type",
-        })
+        match bytemuck::checked::try_from_bytes(bytes) {
+            Ok(value) => Ok(value),
+            Err(_) => invalid(at, expected, "misaligned, or not a value of the type"),
+        }
     }
 
     /// Bytes of a checked range, in one piece.
+    #[inline]
     fn located(&self, at: u64, len: u64, align: u64) -> Result<&[u8]> {
         let set = &self.writer().set;
         let one = |page: u64, at, len| set.read(page, at, len, OWNER).expect("one owner");
@@ -127,8 +131,16 @@ impl<'j> Tx<'j> {
     }
 
     /// Replaces the bytes at offset `at`.
+    #[inline]
     pub fn write_bytes(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
         self.check(at, bytes.len() as u64, "bytes")?;
+        self.put(at, bytes);
+        Ok(())
+    }
+
+    /// Replaces the bytes of a checked range.
+    #[inline]
+    fn put(&mut self, at: u64, bytes: &[u8]) {
         self.scratch.get_mut().clear();
         let end = self.journal.region().len();
         let set = self.set_mut();
@@ -136,29 +148,30 @@ impl<'j> Tx<'j> {
         for (page, piece) in pieces(at, bytes.len() as u64) {
             let (now, later) = rest.split_at((piece.end - piece.start) as usize);
             rest = later;
-            let to = set
-                .write(page..(page + PAGE).min(end), piece.start, now.len() as u64, OWNER)
-                .expect("one owner");
+            let block = page..(page + PAGE).min(end);
+            let to = set.write(block, piece.start, now.len() as u64, OWNER).expect("one owner");
             // SAFETY: a shadow of at least that many bytes; `&mut self`: no reference into it is alive.
             unsafe { to.copy_from_nonoverlapping(std::ptr::NonNull::from(now).cast(), now.len()) };
         }
-        Ok(())
     }
 
     /// Replaces the value at offset `at`.
+    #[inline]
     pub fn write<T: Bytes>(&mut self, at: u64, value: &T) -> Result<()> {
         if at % align_of::<T>() as u64 != 0 {
-            return Err(Error::Invalid { offset: at, expected: type_name::<T>(), why: "misaligned" });
+            return invalid(at, type_name::<T>(), "misaligned");
         }
         self.check(at, size_of::<T>() as u64, type_name::<T>())?;
-        self.write_bytes(at, bytemuck::bytes_of(value))
+        self.put(at, bytemuck::bytes_of(value));
+        Ok(())
     }
 
     /// Changes the value at offset `at`: `change` gets a copy, which is then written.
+    #[inline]
     pub fn update<T: Bytes, R>(&mut self, at: u64, change: impl FnOnce(&mut T) -> R) -> Result<R> {
         let mut value = *self.read::<T>(at)?;
         let result = change(&mut value);
-        self.write(at, &value)?;
+        self.put(at, bytemuck::bytes_of(&value)); // `read` checked the range
         Ok(result)
     }
 
@@ -179,6 +192,7 @@ impl<'j> Tx<'j> {
     ///
     /// [`Error::LogFull`]: the changes are too many for the log, and nothing was changed. A failing write-back
     /// poisons the journal.
+    #[inline]
     pub fn commit(mut self) -> Result<()> {
         let writer = self.writer.as_deref_mut().expect("there until commit");
         writer.log.commit(&mut writer.set, || ()).map(drop)
@@ -189,6 +203,7 @@ impl<'j> Tx<'j> {
 }
 
 impl Drop for Tx<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(mut writer) = self.writer.take() {
             writer.set.clear();
@@ -197,7 +212,14 @@ impl Drop for Tx<'_> {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn invalid<T>(offset: u64, expected: &'static str, why: &'static str) -> Result<T> {
+    Err(Error::Invalid { offset, expected, why })
+}
+
 /// The parts of a range, page by page: page's offset, part.
+#[inline]
 fn pieces(at: u64, len: u64) -> impl Iterator<Item = (u64, Range<u64>)> {
     let end = at + len;
     let mut from = at;

@@ -192,6 +192,7 @@ impl Log {
     }
 
     /// The log's bytes.
+    #[inline]
     pub fn area(&self) -> Range<u64> {
         self.area.clone()
     }
@@ -405,6 +406,7 @@ impl Log {
         self.dirty.flush(&self.region)
     }
 
+    #[inline]
     fn apply_record(&mut self) {
         for (line, change) in self.record.entries() {
             apply(&self.region, &mut self.dirty, line, change);

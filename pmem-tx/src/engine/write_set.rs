@@ -141,6 +141,7 @@ fn set(bits: &mut [u64], line: usize) {
 }
 
 /// The ones of a word, from the lowest.
+#[inline]
 fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let one = bits.trailing_zeros() as usize;
@@ -184,6 +185,7 @@ impl WriteSet {
     }
 
     /// Whether nothing was changed, allocated or freed.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.shadows.is_empty()
     }
@@ -194,6 +196,7 @@ impl WriteSet {
     }
 
     /// Forgets everything. References into shadows must be gone: `&mut self` is how users prove it.
+    #[inline]
     pub fn clear(&mut self) {
         if self.shadows.is_empty() {
             return;
@@ -230,6 +233,7 @@ impl WriteSet {
         }
     }
 
+    #[inline]
     fn enter(&mut self, block: u64, index: usize) {
         let mask = self.table.len() - 1;
         let hash = hash(block);
@@ -241,6 +245,7 @@ impl WriteSet {
         self.filter |= 1 << (hash >> 58);
     }
 
+    #[inline]
     fn add(&mut self, block: Range<u64>, owner: u32, state: State) -> usize {
         if self.shadows.len() * 2 >= self.table.len() {
             self.table = vec![(0, 0); self.table.len() * 2].into();
@@ -383,6 +388,7 @@ impl WriteSet {
         Ok(shadow.address(at))
     }
 
+    #[inline]
     fn check_block(&self, block: &Range<u64>) {
         assert!(
             block.start % 8 == 0
@@ -500,6 +506,7 @@ impl WriteSet {
         }
     }
 
+    #[inline]
     fn encode_changed(&self, shadow: &Shadow, record: &mut Builder) {
         let marked = match self.wide.get(shadow.wide as usize) {
             Some(wide) => &wide.marked,
