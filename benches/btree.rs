@@ -27,7 +27,7 @@ fn main() {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(50))
         .measurement_time(Duration::from_millis(200))
-        .nresamples(1000)
+        .nresamples(2000)
         .configure_from_args();
     let mut ran = false;
     for (entries, _) in SIZES {
@@ -145,10 +145,10 @@ fn fill_and_empty<M: Map>(entries: u64) -> Round {
     Round { insert, get, scan, remove, space }
 }
 
-/// What the published numbers were measured by, and on what.
+/// How PMDK's numbers were measured, and on what.
 const PMDK: &str = "\
 PMDK: example btree_map of libpmemobj 1.12.1 (Debian 12), random u64 keys, one transaction each, PMEM_IS_PMEM_FORCE=1
-on tmpfs, best CPU time of several runs on another 2-vCPU EPYC guest. Other hardware, other day: an anchor, no contest.";
+on tmpfs, best CPU time of several runs on a 2-vCPU AMD EPYC guest of another kind. Other hardware, other day: an anchor, no contest.";
 
 /// An operation of the closing table.
 struct Operation {

@@ -194,19 +194,20 @@ impl Raw {
         instruction::drain();
     }
 
-    /// What a bare row stores: an update what it has loaded, so that its store waits for the load, as an update's does.
+    /// What a bare row stores: an update the opposite of what it has loaded, so that its store waits for the load, as an
+    /// update's does, and is not left out as superfluous.
     #[inline(always)]
-    fn unchanged(&mut self, number: u64, update: Update) -> Object {
+    fn inverted(&mut self, number: u64, update: Update) -> Object {
         match update {
             Update::Blind => [1; 8],
-            Update::ReadModifyWrite => self.line(number).0,
+            Update::ReadModifyWrite => self.line(number).0.map(|word| !word),
         }
     }
 
     /// Loads, stores, flushes and drains of [`two_drains`](Raw::two_drains).
     #[inline(always)]
     pub fn bare_two_drains(&mut self, object: u64, update: Update) {
-        let words = self.unchanged(BEFORE + object, update);
+        let words = self.inverted(BEFORE + object, update);
         self.store(BEFORE + object, words);
         instruction::drain();
         self.line(FLAG).0[0] = 1;
@@ -217,7 +218,7 @@ impl Raw {
     /// Loads, stores and drains of [`two_drains_nontemporal`](Raw::two_drains_nontemporal).
     #[inline(always)]
     pub fn bare_two_drains_nontemporal(&mut self, object: u64, update: Update) {
-        let words = self.unchanged(BEFORE + object, update);
+        let words = self.inverted(BEFORE + object, update);
         self.store_nontemporal(BEFORE + object, words);
         instruction::drain();
         self.store_nontemporal(FLAG, [1; 8]);
@@ -228,7 +229,7 @@ impl Raw {
     #[inline(always)]
     pub fn bare_slot(&mut self, object: u64, number: u64, update: Update) {
         let (from, to) = (BEFORE + object * 4 + number % 2 * 2, BEFORE + object * 4 + 2 - number % 2 * 2);
-        let words = self.unchanged(from, update);
+        let words = self.inverted(from, update);
         self.store(to, words);
         self.store(to + 1, [1; 8]);
         instruction::drain();
@@ -238,7 +239,7 @@ impl Raw {
     #[inline(always)]
     pub fn bare_slot_nontemporal(&mut self, object: u64, number: u64, update: Update) {
         let (from, to) = (BEFORE + object * 4 + number % 2 * 2, BEFORE + object * 4 + 2 - number % 2 * 2);
-        let words = self.unchanged(from, update);
+        let words = self.inverted(from, update);
         self.store_nontemporal(to, words);
         self.store_nontemporal(to + 1, [1; 8]);
         instruction::drain();
@@ -248,7 +249,7 @@ impl Raw {
     #[inline(always)]
     pub fn bare_nine_drains(&mut self, objects: [u64; 8], update: Update) {
         for object in objects {
-            let words = self.unchanged(BEFORE + object, update);
+            let words = self.inverted(BEFORE + object, update);
             self.store(BEFORE + object, words);
             instruction::drain();
         }
@@ -261,7 +262,7 @@ impl Raw {
     #[inline(always)]
     pub fn bare_eight_then_flag(&mut self, objects: [u64; 8], update: Update) {
         for object in objects {
-            let words = self.unchanged(BEFORE + object, update);
+            let words = self.inverted(BEFORE + object, update);
             self.store(BEFORE + object, words);
         }
         instruction::drain();
@@ -273,7 +274,7 @@ impl Raw {
     /// The store, the flush and the drain of [`word`](Raw::word); a load if it has one.
     #[inline(always)]
     pub fn bare_word(&mut self, object: u64, update: Update) {
-        let words = self.unchanged(BEFORE + object, update);
+        let words = self.inverted(BEFORE + object, update);
         self.line(BEFORE + object).0[0] = words[0];
         self.flush(BEFORE + object);
         instruction::drain();

@@ -469,7 +469,7 @@ impl WriteSet {
     }
 
     /// Fresh blocks that are whole lines and at least this long may be written in place instead of logged.
-    const PLACEABLE: u64 = 1024;
+    const PLACEABLE: u64 = 256;
 
     /// The fresh blocks to write in place before the record.
     pub(super) fn placeable(&self) -> impl Iterator<Item = (u64, &[u8])> {
