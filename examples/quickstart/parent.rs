@@ -68,17 +68,21 @@ struct Moment {
 }
 
 impl Moment {
+    /// `commit`: in a commit, if it is possible at all; else anywhere.
     fn random(rng: &mut fastrand::Rng, files: usize, commit: bool) -> Moment {
         let skip = rng.u32(0..files.clamp(4, 50) as u32);
         if commit {
-            Moment { commit, skip, delay: rng.f64() * 1.3 }
+            Moment { commit, skip, delay: rng.f64() * 0.3 } // it takes a while to hear that a commit begins
+        } else if rng.bool() {
+            Moment { commit: true, skip, delay: rng.f64() * 1.3 }
         } else {
             Moment { commit, skip: skip * 3, delay: rng.f64() * 5.0 } // three messages a transaction
         }
     }
 }
 
-/// Runs workers until enough of them were killed, then one to the end. Returns the last look at the pool.
+/// Runs workers until enough of them were killed, a quarter inside a commit, then one to the end. Returns the last look
+/// at the pool.
 pub(crate) fn run(
     arguments: &Arguments,
     corpus: &Corpus,
@@ -88,16 +92,14 @@ pub(crate) fn run(
     let mut rng = fastrand::Rng::with_seed(arguments.seed);
     let mut score = Score::default();
     let progress = Progress::new(arguments.kills);
-    let inside = arguments.kills.div_ceil(4);
     let mut lives = 0;
-    while score.kills() < arguments.kills || score.inside < inside {
+    while score.kills() < arguments.kills || score.inside * 4 < score.kills() {
         lives += 1;
         if lives > 20 + 10 * arguments.kills {
             return Err(format!("{lives} workers, and only {} kills inside a commit", score.inside).into());
         }
-        let left = arguments.kills.saturating_sub(score.kills());
-        let commit = left <= inside.saturating_sub(score.inside) || rng.bool();
-        let moment = Moment::random(&mut rng, corpus.files.len(), commit);
+        // A quarter must land inside a commit: whoever is behind aims there.
+        let moment = Moment::random(&mut rng, corpus.files.len(), score.inside * 4 <= score.kills());
         let before = score.transactions;
         let phase = life(path, corpus, Some(moment), &mut acknowledged, &mut score)?
             .ok_or("a worker ended by itself, although it was told to go on for ever")?;

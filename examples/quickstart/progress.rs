@@ -6,7 +6,6 @@ use std::io::{IsTerminal, stderr, stdout};
 
 /// How far the killing has come.
 pub(crate) struct Progress {
-    kills: u32,
     bar: Option<ProgressBar>,
 }
 
@@ -16,7 +15,7 @@ impl Progress {
         let style = ProgressStyle::with_template("{bar:30} {pos} of {len} kills survived; {msg}");
         let bar =
             style.ok().filter(|_| terminal).map(|style| ProgressBar::new(kills.into()).with_style(style));
-        Progress { kills, bar }
+        Progress { bar }
     }
 
     /// A kill has landed, and the pool was looked at.
@@ -38,7 +37,7 @@ impl Progress {
                 bar.set_message(line);
                 bar.set_position(number.into());
             }
-            None => println!("kill {number:>2} of {}: {line}", self.kills),
+            None => println!("kill {number:>2}: {line}"),
         }
     }
 
