@@ -147,19 +147,25 @@ impl Region {
         }
     }
 
-    /// Whether `len` bytes at `offset` are inside.
+    /// [`Error::OutOfBounds`] unless `len` bytes at `offset` are inside.
     #[inline]
     pub fn check(&self, offset: u64, len: u64) -> Result<()> {
-        let all = self.len();
-        if len <= all && offset <= all - len {
+        if self.contains(offset, len) {
             return Ok(());
         }
-        Err(Error::OutOfBounds { start: offset, end: offset.saturating_add(len), len: all })
+        Err(Error::OutOfBounds { start: offset, end: offset.saturating_add(len), len: self.len() })
+    }
+
+    /// Whether `len` bytes at `offset` are inside: [`check`](Region::check) for those who do not report it.
+    #[inline]
+    pub fn contains(&self, offset: u64, len: u64) -> bool {
+        let all = self.len();
+        len <= all && offset <= all - len
     }
 
     #[inline(always)]
     pub(crate) fn at(&self, offset: u64, len: u64) -> *mut u8 {
-        assert!(self.check(offset, len).is_ok(), "{len} bytes at {offset} of {}", self.len());
+        assert!(self.contains(offset, len), "{len} bytes at {offset} of {}", self.len());
         // SAFETY: in bounds, just checked.
         unsafe { self.base.as_ptr().add(offset as usize) }
     }
@@ -167,7 +173,7 @@ impl Region {
     /// Asks the CPU to bring the lines of `range` into its caches. A hint: out of bounds does nothing.
     #[inline]
     pub fn prefetch(&self, range: Range<u64>) {
-        if range.start < range.end && self.check(range.start, range.end - range.start).is_ok() {
+        if range.start < range.end && self.contains(range.start, range.end - range.start) {
             let mut line = range.start & !(LINE - 1);
             while line < range.end {
                 // SAFETY: in bounds, just checked.
