@@ -34,7 +34,8 @@
 use crate::{
     Error, Object, Reservation, Result,
     directory::DIRECTORY,
-    heap::{self, Block},
+    heap::Block,
+    pool::Inner,
     transaction::{ReadCore, WriteCore, Writer},
 };
 use pmem_map::{Bytes, Ptr};
@@ -84,11 +85,9 @@ impl Mode for Read {
     type Shared = Read;
     #[inline]
     fn locate(tx: &ReadCore, _: u32, at: u64, len: u64) -> Result<NonNull<u8>> {
-        let inner = &tx.inner;
-        let found =
-            heap::locate_committed(&inner.geometry, &inner.starts, |at| inner.media.word(at), at, len);
-        match found {
-            Some(_) => inner.media.address(at, len),
+        let Inner { media, geometry, pages, .. } = &*tx.inner;
+        match pages.locate_committed(geometry, |at| media.word(at), at, len) {
+            Some(_) => media.address(at, len),
             None => Err(unallocated(at, len)),
         }
     }

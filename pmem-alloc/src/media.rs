@@ -64,9 +64,7 @@ impl Media {
     /// Brings bytes closer, if they are inside the mapping.
     #[inline]
     pub(crate) fn prefetch(&self, at: u64, len: u64) {
-        if self.region.check(at, len).is_ok() {
-            self.region.prefetch(at..at + len);
-        }
+        self.region.prefetch(at..at.saturating_add(len));
     }
 
     /// Formats the log.
