@@ -34,11 +34,12 @@
 use crate::{
     Error, Object, Reservation, Result,
     directory::DIRECTORY,
-    heap::{self, Block},
+    heap::Block,
+    pool::Inner,
     transaction::{ReadCore, WriteCore, Writer},
 };
 use pmem_map::{Bytes, Ptr};
-use pmem_tx::engine::{Conflict, Found};
+use pmem_tx::engine::{Conflict, Found, WriteSet};
 use std::{ptr::NonNull, sync::Arc};
 
 /// What a guard may do: [`Read`] or [`Write`]. Sealed. Functions that take guards of either kind are
@@ -84,14 +85,12 @@ impl Mode for Read {
     type Shared = Read;
     #[inline]
     fn locate(tx: &ReadCore, _: u32, at: u64, len: u64) -> Result<NonNull<u8>> {
-        let inner = &tx.inner;
         if len == 0 {
-            return inner.media.address(at, 0); // no bytes: any place will do, the end of a block too
+            return tx.inner.media.address(at, 0); // no bytes: any place will do, the end of a block too
         }
-        let found =
-            heap::locate_committed(&inner.geometry, &inner.starts, |at| inner.media.word(at), at, len);
-        match found {
-            Some(_) => inner.media.address(at, len),
+        let Inner { media, geometry, pages, .. } = &*tx.inner;
+        match pages.locate_committed(geometry, |at| media.word(at), at, len) {
+            Some(_) => media.address(at, len),
             None => Err(unallocated(at, len)),
         }
     }
@@ -164,17 +163,23 @@ fn locate(tx: &WriteCore, owner: u32, at: u64, len: u64) -> Result<NonNull<u8>> 
     }
     tx.with(|writer| {
         let Writer { heap, set, .. } = writer;
-        let block = heap.locate(at, len).ok_or_else(|| unallocated(at, len))?;
+        let Some(block) = heap.locate(at, len) else { return Err(unallocated(at, len)) };
         match set.read(block.start, at, len, owner) {
             Ok(Found::Mapping) => tx.inner.media.address(at, len),
             Ok(Found::Shadow(address)) => Ok(address),
-            Ok(Found::Mixed) => match set.fill(block.start, at, len, owner) {
-                Ok(address) => Ok(address.expect("a shadow was found")),
-                Err(Conflict) => Err(conflict(at)),
-            },
+            Ok(Found::Mixed) => fill(set, block, at, len, owner),
             Err(Conflict) => Err(conflict(at)),
         }
     })
+}
+
+/// Brings lines that are changed and lines that are not together.
+#[inline(never)]
+fn fill(set: &mut WriteSet, block: Block, at: u64, len: u64, owner: u32) -> Result<NonNull<u8>> {
+    match set.fill(block.start, at, len, owner) {
+        Ok(address) => Ok(address.expect("a shadow was found")),
+        Err(Conflict) => Err(conflict(at)),
+    }
 }
 
 /// Address of a range that `owner` may change.
@@ -185,7 +190,7 @@ fn locate_mut(tx: &WriteCore, owner: u32, at: u64, len: u64) -> Result<NonNull<u
     }
     tx.with(|writer| {
         let Writer { heap, set, .. } = writer;
-        let block = heap.locate(at, len).ok_or_else(|| unallocated(at, len))?;
+        let Some(block) = heap.locate(at, len) else { return Err(unallocated(at, len)) };
         set.write(block.range(), at, len, owner).map_err(|Conflict| conflict(at))
     })
 }

@@ -11,33 +11,46 @@ pub(crate) const COUNT: usize = 80;
 /// The largest small block. Larger ones take whole pages, of which rounding wastes less than an eighth.
 pub(crate) const LARGEST: u64 = 32 << 10;
 
-const SIZES: [u32; COUNT] = {
-    let mut sizes = [0; COUNT];
+/// A size of blocks, and how to divide by it.
+pub(crate) struct Class {
+    /// Bytes of a block.
+    pub(crate) size: u64,
+    /// `n / size` is `n * reciprocal >> SHIFT` for all `n` below 2^21.
+    reciprocal: u64,
+}
+const SHIFT: u32 = 40;
+
+static TABLE: [Class; COUNT] = {
+    let mut classes = [const { Class { size: 0, reciprocal: 0 } }; COUNT];
     let mut class = 0;
     while class < COUNT {
-        sizes[class] = if class < 8 {
-            8 * (class as u32 + 1)
+        let size = if class < 8 {
+            8 * (class as u64 + 1)
         } else {
-            let doubling = (class as u32 - 8) / 8;
-            let step = (class as u32 - 8) % 8 + 1;
+            let doubling = (class as u64 - 8) / 8;
+            let step = (class as u64 - 8) % 8 + 1;
             (64 << doubling) + step * (8 << doubling)
         };
+        classes[class] = Class { size, reciprocal: (1u64 << SHIFT).div_ceil(size) };
         class += 1;
     }
-    sizes
+    classes
 };
 
-/// Division by multiplication: `n / size` is `n * RECIPROCALS[class] >> SHIFT` for all `n` below 2^21.
-const SHIFT: u32 = 40;
-const RECIPROCALS: [u64; COUNT] = {
-    let mut reciprocals = [0; COUNT];
-    let mut class = 0;
-    while class < COUNT {
-        reciprocals[class] = (1u64 << SHIFT).div_ceil(SIZES[class] as u64);
-        class += 1;
+impl Class {
+    /// The block in which byte `inside` of a run is. `inside` must be below 2^21.
+    #[inline]
+    pub(crate) fn slot_of(&self, inside: u64) -> u32 {
+        debug_assert!(inside < 1 << 21);
+        ((inside * self.reciprocal) >> SHIFT) as u32
     }
-    reciprocals
-};
+}
+
+/// The class of a number; `None` from [`COUNT`] on.
+#[inline]
+pub(crate) fn get(class: u8) -> Option<&'static Class> {
+    TABLE.get(class as usize)
+}
 
 /// Pages of the longest run.
 pub(crate) const MAX_RUN_PAGES: u32 = 64;
@@ -58,20 +71,13 @@ pub(crate) fn for_len(len: u64) -> Option<u8> {
 /// Bytes of a block. `class` must be below [`COUNT`].
 #[inline]
 pub(crate) fn size(class: u8) -> u64 {
-    SIZES[class as usize] as u64
+    TABLE[class as usize].size
 }
 
 /// Blocks in a run of `pages` pages.
 #[inline]
 pub(crate) fn slots(class: u8, pages: u32) -> u32 {
-    (pages as u64 * PAGE) as u32 / SIZES[class as usize]
-}
-
-/// The block in which byte `inside` of a run is. `inside` must be below 2^21.
-#[inline]
-pub(crate) fn slot_of(class: u8, inside: u64) -> u32 {
-    debug_assert!(inside < 1 << 21);
-    ((inside * RECIPROCALS[class as usize]) >> SHIFT) as u32
+    (pages as u64 * PAGE) as u32 / size(class) as u32
 }
 
 /// Pages of a new run: 16 for blocks of up to 8 KiB and 64 above, where the pool has plenty; less in a small pool, so
@@ -95,7 +101,7 @@ mod tests {
         for len in 0..=LARGEST {
             let class = for_len(len).unwrap();
             let size = size(class);
-            assert!(size >= len && (class == 0 || len > SIZES[class as usize - 1] as u64), "{len}");
+            assert!(size >= len && (class == 0 || len > TABLE[class as usize - 1].size), "{len}");
             assert!((size - len) * 8 <= size || size - len < 9, "{len} in {size}");
         }
         assert_eq!(for_len(LARGEST + 1), None);
@@ -108,7 +114,7 @@ mod tests {
         for class in 0..COUNT as u8 {
             for inside in 0..MAX_RUN_PAGES as u64 * PAGE {
                 assert_eq!(
-                    slot_of(class, inside) as u64,
+                    TABLE[class as usize].slot_of(inside) as u64,
                     inside / size(class),
                     "{inside} by {}",
                     size(class)

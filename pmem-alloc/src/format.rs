@@ -151,13 +151,6 @@ impl Geometry {
     pub(crate) fn page_at(&self, page: u32) -> u64 {
         self.data_start + page as u64 * PAGE
     }
-
-    /// The data page that byte `at` is in.
-    #[inline]
-    pub(crate) fn page_of(&self, at: u64) -> Option<u32> {
-        let page = at.checked_sub(self.data_start)? / PAGE;
-        (page < self.data_pages as u64).then_some(page as u32)
-    }
 }
 
 impl Header {

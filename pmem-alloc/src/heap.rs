@@ -11,18 +11,13 @@
 use crate::{
     Error, ErrorKind, Result, classes,
     format::{Geometry, Span},
+    pages::PageMap,
     runs::Runs,
     scan::{Stretch, scan},
     spans::FreeSpans,
 };
 use pmem_map::PAGE;
-use std::{
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
-};
+use std::ops::Range;
 
 /// The largest alignment of a block, counted from the start of the mapping.
 pub(crate) const MAX_ALIGN: u64 = 2 << 20;
@@ -46,50 +41,6 @@ impl Block {
     }
 }
 
-/// First page of each data page's span, plus 1; 0: none. Shared with readers, to whom it is a hint only: they check the
-/// descriptor and the bitmap that are committed.
-pub(crate) type Starts = Arc<[AtomicU32]>;
-
-/// The block in which `at..at + len` is, if the span at `page` is `span`; and its number in a run. Says nothing about
-/// whether it is allocated.
-#[inline]
-pub(crate) fn place(geometry: &Geometry, page: u32, span: Span, at: u64, len: u64) -> Option<(u32, Block)> {
-    let first = geometry.page_at(page);
-    let span_len = span.pages() as u64 * PAGE;
-    let inside = at.checked_sub(first).filter(|&inside| inside < span_len)?;
-    let (slot, block) = match span {
-        Span::Large { .. } => (0, Block { start: first, len: span_len }),
-        Span::Run { class, .. } => {
-            let (slot, size) = (classes::slot_of(class, inside), classes::size(class));
-            if (slot as u64 + 1) * size > span_len {
-                return None;
-            }
-            (slot, Block { start: first + slot as u64 * size, len: size })
-        }
-    };
-    (len <= block.start + block.len - at).then_some((slot, block))
-}
-
-/// As [`Heap::locate`], of what is committed. `word` reads the mapping.
-#[inline]
-pub(crate) fn locate_committed(
-    geometry: &Geometry,
-    starts: &[AtomicU32],
-    word: impl Fn(u64) -> u64,
-    at: u64,
-    len: u64,
-) -> Option<Block> {
-    let hint = starts[geometry.page_of(at)? as usize].load(Relaxed);
-    let page = hint.checked_sub(1)?;
-    let span = Span::decode(word(geometry.descriptor_at(page)))?;
-    let (slot, block) = place(geometry, page, span, at, len)?;
-    let allocated = match span {
-        Span::Large { .. } => true,
-        Span::Run { .. } => word(geometry.bitmap_word_at(page, slot as usize / 64)) >> (slot % 64) & 1 == 1,
-    };
-    allocated.then_some(block)
-}
-
 /// What the open transaction did to the volatile state.
 enum Step {
     /// A block of a run became live.
@@ -111,10 +62,10 @@ enum Step {
 /// The heap as its one writer sees it.
 pub(crate) struct Heap {
     geometry: Geometry,
-    starts: Starts,
-    /// For each page the descriptor it will have after this transaction. That of a large block which was freed, or is
-    /// only reserved, is here too: its `live` bit tells.
-    descriptors: Vec<u64>,
+    pages: PageMap,
+    /// For each page the span that starts there after this transaction. A large block which was freed, or is only
+    /// reserved, is here too: its `live` bit tells.
+    starts: Vec<Option<Span>>,
     spans: FreeSpans,
     runs: Runs,
     steps: Vec<Step>,
@@ -123,11 +74,10 @@ pub(crate) struct Heap {
 impl Heap {
     /// From what is on media; checks all of it. `word` reads the mapping.
     pub(crate) fn rebuild(geometry: &Geometry, word: impl Fn(u64) -> u64) -> Result<Heap> {
-        let pages = geometry.data_pages as usize;
         let mut heap = Heap {
             geometry: *geometry,
-            starts: (0..pages).map(|_| AtomicU32::new(0)).collect(),
-            descriptors: vec![0; pages],
+            pages: PageMap::new(geometry),
+            starts: vec![None; geometry.data_pages as usize],
             spans: FreeSpans::default(),
             runs: Runs::new(geometry.data_pages),
             steps: Vec::with_capacity(64),
@@ -150,8 +100,8 @@ impl Heap {
         Ok(heap)
     }
 
-    pub(crate) fn starts(&self) -> Starts {
-        self.starts.clone()
+    pub(crate) fn page_map(&self) -> PageMap {
+        self.pages.clone()
     }
 
     pub(crate) fn geometry(&self) -> &Geometry {
@@ -160,23 +110,19 @@ impl Heap {
 
     /// Pages `page..` are `span` from now on.
     fn enter(&mut self, page: u32, span: Span) {
-        self.descriptors[page as usize] = span.encode();
-        for inner in &self.starts[page as usize..(page + span.pages()) as usize] {
-            inner.store(page + 1, Relaxed);
-        }
+        self.starts[page as usize] = Some(span);
+        self.pages.enter(page, span);
     }
 
     /// Pages of a span are free from now on.
     fn leave(&mut self, page: u32, pages: u32) {
-        self.descriptors[page as usize] = 0;
-        for inner in &self.starts[page as usize..(page + pages) as usize] {
-            inner.store(0, Relaxed);
-        }
+        self.starts[page as usize] = None;
+        self.pages.leave(page, pages);
         self.spans.give(page, pages);
     }
 
     fn span_at(&self, page: u32) -> Option<Span> {
-        Span::decode(self.descriptors[page as usize])
+        self.starts[page as usize]
     }
 
     fn run_at(&self, page: u32) -> (u8, u32) {
@@ -186,21 +132,12 @@ impl Heap {
         }
     }
 
-    /// Page of the span, number in it, and the block of `at..at + len`, if it is allocated as this transaction
-    /// sees it.
-    #[inline]
-    fn find(&self, at: u64, len: u64) -> Option<(u32, Span, u32, Block)> {
-        let hint = self.starts[self.geometry.page_of(at)? as usize].load(Relaxed);
-        let page = hint.checked_sub(1)?;
-        let span = self.span_at(page)?;
-        let (slot, block) = place(&self.geometry, page, span, at, len)?;
-        self.runs.is_live(page, slot).then_some((page, span, slot, block))
-    }
-
     /// The allocated block in which all of `at..at + len` is, with this transaction's changes.
     #[inline]
     pub(crate) fn locate(&self, at: u64, len: u64) -> Option<Block> {
-        self.find(at, len).map(|(_, _, _, block)| block)
+        let is_live = |page, slot| self.runs.is_live(page, slot);
+        let large = |page| self.span_at(page).filter(|_| is_live(page, 0)).map(Span::pages);
+        self.pages.locate(at, len, is_live, large)
     }
 
     /// Free pages, taken: of empty runs too if need be.
@@ -266,12 +203,14 @@ impl Heap {
 
     /// The place of a block that was taken: first page of its span, its span, its number.
     fn place_of(&self, block: Block) -> (u32, Span, u32) {
-        let page = self.geometry.page_of(block.start).expect("a block is in the data pages");
-        let page =
-            self.starts[page as usize].load(Relaxed).checked_sub(1).expect("a taken block is in a span");
+        let page = self.pages.first_page(block.start).expect("a taken block is in a span");
         let span = self.span_at(page).expect("a taken block is in a span");
-        let (slot, found) = place(&self.geometry, page, span, block.start, block.len).expect("a taken block");
-        debug_assert_eq!(found, block);
+        let inside = block.start - self.geometry.page_at(page);
+        let slot = match span {
+            Span::Run { .. } => (inside / block.len) as u32,
+            Span::Large { .. } => 0,
+        };
+        debug_assert_eq!(inside, slot as u64 * block.len);
         (page, span, slot)
     }
 
@@ -300,10 +239,8 @@ impl Heap {
 
     /// Frees the block that starts at `at`. `None` if there is none.
     pub(crate) fn free(&mut self, at: u64, words: &mut impl Words) -> Option<Block> {
-        let (page, span, slot, block) = self.find(at, 0)?;
-        if block.start != at {
-            return None;
-        }
+        let block = self.locate(at, 0).filter(|block| block.start == at)?;
+        let (page, span, slot) = self.place_of(block);
         let (word, bits) = self.runs.set_live(page, slot, false);
         match span {
             Span::Run { .. } => {
@@ -460,6 +397,21 @@ mod tests {
         format!("{spans:?}")
     }
 
+    /// Whatever an open transaction has done, readers find the committed `blocks`, and nothing else anywhere.
+    fn assert_readers_see(blocks: &[Block], heap: &Heap, metadata: &Metadata, rng: &mut fastrand::Rng) {
+        let geometry = heap.geometry();
+        let seen = |at, len| heap.page_map().locate_committed(geometry, |word| metadata.word(word), at, len);
+        for block in blocks {
+            assert_eq!(seen(block.start, block.len), Some(*block));
+            assert_eq!(seen(block.start, block.len + 1), None);
+        }
+        for _ in 0..64 {
+            let at = rng.u64(geometry.data_start - 8..geometry.data_end() + 8);
+            let expected = blocks.iter().find(|block| block.range().contains(&at)).copied();
+            assert_eq!(seen(at, 1), expected, "at {at}");
+        }
+    }
+
     #[test]
     fn an_abort_takes_back_all_and_a_rebuild_finds_all() {
         for seed in 0..if cfg!(miri) { 2 } else { 200 } {
@@ -490,6 +442,7 @@ mod tests {
                         assert_eq!(heap.locate(block.start, 1), None);
                     }
                 }
+                assert_readers_see(&blocks, &heap, &metadata, &mut rng);
                 if rng.bool() {
                     heap.abort();
                     metadata.changed.clear();
@@ -499,12 +452,10 @@ mod tests {
                     metadata.committed.extend(metadata.changed.drain());
                     blocks = next;
                 }
+                assert_readers_see(&blocks, &heap, &metadata, &mut rng);
                 for block in &blocks {
                     assert_eq!(heap.locate(block.start + block.len - 1, 1), Some(*block));
                     assert_eq!(heap.locate(block.start, block.len + 1), None);
-                    let word = |at| metadata.word(at);
-                    let committed = locate_committed(&geometry, &heap.starts, word, block.start, block.len);
-                    assert_eq!(committed, Some(*block));
                 }
                 let rebuilt = Heap::rebuild(&geometry, |at| metadata.word(at)).unwrap();
                 assert_eq!(state(&rebuilt), state(&heap));

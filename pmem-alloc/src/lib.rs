@@ -37,6 +37,7 @@ mod gate;
 mod heap;
 mod media;
 mod object;
+mod pages;
 mod path;
 mod pool;
 mod reservation;

@@ -6,7 +6,7 @@
 //! the gate shared, sees bytes that stand still. Every caller in this crate is one of the two, or creates or opens.
 #![expect(unsafe_code, reason = "one of two modules; see each SAFETY comment")]
 
-use crate::Result;
+use crate::{Error, Result};
 use pmem_map::Region;
 use pmem_tx::engine::{Log, LogOptions, Recovery};
 use std::{ops::Range, ptr::NonNull, sync::Arc};
@@ -44,9 +44,16 @@ impl Media {
     /// Address of `at`, of which `len` bytes are inside the mapping.
     #[inline]
     pub(crate) fn address(&self, at: u64, len: u64) -> Result<NonNull<u8>> {
-        self.region.check(at, len)?;
+        if !self.region.contains(at, len) {
+            return Err(self.outside(at, len));
+        }
         // SAFETY: in bounds, just checked.
         Ok(unsafe { self.region.base().add(at as usize) })
+    }
+
+    #[cold]
+    fn outside(&self, at: u64, len: u64) -> Error {
+        pmem_map::Error::OutOfBounds { start: at, end: at.saturating_add(len), len: self.region.len() }.into()
     }
 
     /// The last stores of creation: the words that make a pool of the bytes. Not flushed.
@@ -64,9 +71,7 @@ impl Media {
     /// Brings bytes closer, if they are inside the mapping.
     #[inline]
     pub(crate) fn prefetch(&self, at: u64, len: u64) {
-        if self.region.check(at, len).is_ok() {
-            self.region.prefetch(at..at + len);
-        }
+        self.region.prefetch(at..at.saturating_add(len));
     }
 
     /// Formats the log.

@@ -5,8 +5,9 @@ use crate::{
     directory::{Names, Objects},
     format::{self, COPIES, Geometry, Header, MAGIC},
     gate::{Gate, Turn},
-    heap::{Block, Heap, Starts},
+    heap::{Block, Heap},
     media::Media,
+    pages::PageMap,
     stats,
     transaction::Writer,
 };
@@ -204,7 +205,7 @@ pub struct Pool {
 pub(crate) struct Inner {
     pub(crate) media: Media,
     pub(crate) geometry: Geometry,
-    pub(crate) starts: Starts,
+    pub(crate) pages: PageMap,
     pub(crate) names: Names,
     pub(crate) gate: Gate,
     pub(crate) turn: Turn<Writer>,
@@ -259,11 +260,11 @@ impl Pool {
         names: Names,
         opening: Opening,
     ) -> Pool {
-        let starts = heap.starts();
+        let pages = heap.page_map();
         let set = log.write_set();
         let turn = Turn::new(Box::new(Writer { log, set, heap, objects }));
         let (gate, cancelled, any_cancelled) = (Gate::new(), Mutex::default(), AtomicBool::new(false));
-        let inner = Inner { media, geometry, starts, names, gate, turn, cancelled, any_cancelled, opening };
+        let inner = Inner { media, geometry, pages, names, gate, turn, cancelled, any_cancelled, opening };
         Pool { inner: Arc::new(inner) }
     }
 

@@ -147,7 +147,7 @@ impl Region {
         }
     }
 
-    /// Whether `len` bytes at `offset` are inside.
+    /// [`Error::OutOfBounds`] unless `len` bytes at `offset` are inside.
     #[inline]
     pub fn check(&self, offset: u64, len: u64) -> Result<()> {
         if self.contains(offset, len) { Ok(()) } else { self.out_of_bounds(offset, len) }

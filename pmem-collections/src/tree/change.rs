@@ -46,18 +46,34 @@ impl<K: Plain, V: Plain> Tree<'_, K, V, Write> {
 
     // ---- leaves ----
 
+    /// Makes an entry part of the tree, in a free slot.
+    pub(super) fn fill_slot(&mut self, at: SlotAt, key: &[u8], value: &[u8]) -> Result<()> {
+        self.write_entry(at, key, value)?;
+        // Bitmap and fingerprints are asked for together: they are in one line.
+        let fingerprints = Leaf::<K, V>::LAYOUT.fingerprint_bytes();
+        let head = self.bytes_mut(at.leaf + OCCUPIED as u64, FINGERPRINTS - OCCUPIED + fingerprints)?;
+        let (occupied, fingerprints) = head.split_at_mut(FINGERPRINTS - OCCUPIED);
+        fingerprints[at.slot] = fingerprint(key);
+        occupied[at.slot / 8] |= 1 << (at.slot % 8);
+        Ok(())
+    }
+
     /// Writes an entry and its fingerprint to a free slot; the bitmap decides whether it is there.
     pub(super) fn write_slot(&mut self, at: SlotAt, key: &[u8], value: &[u8]) -> Result<()> {
-        let layout = Leaf::<K, V>::LAYOUT;
-        if layout.is_interleaved() {
-            let slot = self.bytes_mut(at.leaf + layout.key(at.slot) as u64, layout.key_stride)?;
-            slot[..key.len()].copy_from_slice(key);
-            slot[key.len()..].copy_from_slice(value);
-        } else {
-            self.bytes_mut(at.leaf + layout.key(at.slot) as u64, key.len())?.copy_from_slice(key);
-            self.write_value(at, value)?;
-        }
+        self.write_entry(at, key, value)?;
         self.bytes_mut(at.leaf + (FINGERPRINTS + at.slot) as u64, 1)?[0] = fingerprint(key);
+        Ok(())
+    }
+
+    fn write_entry(&mut self, at: SlotAt, key: &[u8], value: &[u8]) -> Result<()> {
+        let layout = Leaf::<K, V>::LAYOUT;
+        if !layout.is_interleaved() {
+            self.bytes_mut(at.leaf + layout.key(at.slot) as u64, key.len())?.copy_from_slice(key);
+            return self.write_value(at, value);
+        }
+        let slot = self.bytes_mut(at.leaf + layout.key(at.slot) as u64, layout.key_stride)?;
+        slot[..key.len()].copy_from_slice(key);
+        slot[key.len()..].copy_from_slice(value);
         Ok(())
     }
 
@@ -75,12 +91,6 @@ impl<K: Plain, V: Plain> Tree<'_, K, V, Write> {
     /// The value of an entry, to change.
     pub(crate) fn value_mut(&mut self, at: SlotAt) -> Result<&mut V> {
         self.body.get_mut(Ptr::from_offset(at.leaf + Leaf::<K, V>::LAYOUT.value(at.slot) as u64))
-    }
-
-    /// Makes a slot's entry part of the tree.
-    pub(super) fn occupy(&mut self, at: SlotAt) -> Result<()> {
-        *self.body.get_mut::<u64>(Ptr::from_offset(at.leaf + OCCUPIED as u64))? |= 1 << at.slot;
-        Ok(())
     }
 
     pub(super) fn set_occupied(&mut self, leaf: u64, occupied: u64) -> Result<()> {
@@ -118,6 +128,26 @@ impl<K: Plain, V: Plain> Tree<'_, K, V, Write> {
         self.write_children(node, 0, children)
     }
 
+    /// Puts a child into an inner node that has room, right of the child `left`, with the separator between the two.
+    pub(super) fn insert_child(
+        &mut self,
+        node: u64,
+        count: usize,
+        left: usize,
+        separator: K,
+        child: u64,
+    ) -> Result<()> {
+        let (layout, separator) = (Inner::<K>::LAYOUT, bytemuck::bytes_of(&separator));
+        let start = layout.keys + left * size_of::<K>();
+        insert_bytes(self.bytes_mut(node + start as u64, (count + 1 - left) * size_of::<K>())?, separator);
+        let start = layout.children + 8 * (left + 1);
+        insert_bytes(
+            self.bytes_mut(node + start as u64, 8 * (count + 1 - left))?,
+            bytemuck::bytes_of(&child),
+        );
+        self.set_count(node, count + 1)
+    }
+
     /// Takes a child out of an inner node, together with the separator number `key`. It must have one.
     pub(super) fn remove_child(&mut self, node: u64, level: u32, key: usize, child: usize) -> Result<()> {
         let inner = self.inner(node, level)?;
@@ -128,4 +158,10 @@ impl<K: Plain, V: Plain> Tree<'_, K, V, Write> {
         self.write_children(node, child, &children)?;
         self.set_count(node, count - 1)
     }
+}
+
+/// Puts `first` at the start of `bytes`, and what was there behind it.
+fn insert_bytes(bytes: &mut [u8], first: &[u8]) {
+    bytes.copy_within(..bytes.len() - first.len(), first.len());
+    bytes[..first.len()].copy_from_slice(first);
 }

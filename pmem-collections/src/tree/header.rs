@@ -61,9 +61,8 @@ pub struct EntryTooLarge {
 impl Header {
     /// The header of an empty tree; [`EntryTooLarge`], as the reason of an abort, if there is no layout.
     pub(crate) fn new<K: Plain, V: Plain>() -> Result<Header> {
-        let (key, value) = (Shape::of::<K>(), Shape::of::<V>());
-        let (leaf, inner): (LeafLayout, InnerLayout) = (Leaf::<K, V>::LAYOUT, Inner::<K>::LAYOUT);
-        if leaf.slots == 0 || inner.capacity == 0 {
+        if !Self::has_layout::<K, V>() {
+            let (key, value) = (Shape::of::<K>(), Shape::of::<V>());
             return Err(Error::abort(EntryTooLarge {
                 key_size: key.size,
                 key_align: key.align,
@@ -71,8 +70,19 @@ impl Header {
                 value_align: value.align,
             }));
         }
+        Ok(Self::empty::<K, V>())
+    }
+
+    const fn has_layout<K: Plain, V: Plain>() -> bool {
+        Leaf::<K, V>::LAYOUT.slots > 0 && Inner::<K>::LAYOUT.capacity > 0
+    }
+
+    /// The header of an empty tree, if there is a layout.
+    const fn empty<K: Plain, V: Plain>() -> Header {
+        let (key, value) = (Shape::of::<K>(), Shape::of::<V>());
+        let (leaf, inner): (LeafLayout, InnerLayout) = (Leaf::<K, V>::LAYOUT, Inner::<K>::LAYOUT);
         // All of these are small: nodes have at most 16 KiB.
-        Ok(Header {
+        Header {
             magic: MAGIC,
             version: VERSION,
             flags: 0,
@@ -88,38 +98,55 @@ impl Header {
             leaf_slots: leaf.slots as u16,
             inner_keys: inner.capacity as u16,
             reserved: 0,
-        })
+        }
     }
 
     /// Checks a header that was read at `at`.
+    #[inline]
     pub(crate) fn check<K: Plain, V: Plain>(&self, at: u64) -> Result<()> {
-        let expected = Header::new::<K, V>()?;
+        let Header { height, root, len, .. } = *self;
+        let expected = Header { height, root, len, ..const { Self::empty::<K, V>() } };
+        if const { Self::has_layout::<K, V>() }
+            && bytemuck::bytes_of(self) == bytemuck::bytes_of(&expected)
+            && self.is_plausible()
+        {
+            return Ok(());
+        }
+        Err(self.fault::<K, V>(at))
+    }
+
+    /// Whether height, root and length can belong together.
+    fn is_plausible(&self) -> bool {
+        self.height <= MAX_HEIGHT
+            && (self.height == 0) == (self.root == 0)
+            && (self.height > 0 || self.len == 0)
+    }
+
+    /// What is wrong with it.
+    #[cold]
+    fn fault<K: Plain, V: Plain>(&self, at: u64) -> Error {
+        let expected = match Header::new::<K, V>() {
+            Ok(expected) => expected,
+            Err(no_layout) => return no_layout,
+        };
         if self.magic != MAGIC {
-            return Err(corrupt(at, "the header of a PBTreeMap", format!("magic {:#x}", self.magic)));
+            return corrupt(at, "the header of a PBTreeMap", format!("magic {:#x}", self.magic));
         }
         if (self.version, self.flags) != (VERSION, 0) {
-            let found = format!("version {}, flags {:#x}", self.version, self.flags);
-            return Err(corrupt(
+            return corrupt(
                 at,
                 format!("format version {VERSION} without flags (a newer program wrote this?)"),
-                found,
-            ));
+                format!("version {}, flags {:#x}", self.version, self.flags),
+            );
         }
         let Header { height, root, len, .. } = *self;
-        if *self != (Header { height, root, len, ..expected }) {
-            return Err(corrupt(
-                at,
-                format!("{expected:?} but for height, root and len"),
-                format!("{self:?}"),
-            ));
-        }
-        if height > MAX_HEIGHT || (height == 0) != (root == 0) || (height == 0 && len != 0) {
-            return Err(corrupt(
+        if !self.is_plausible() {
+            return corrupt(
                 at,
                 format!("a height of at most {MAX_HEIGHT}, and a root if and only if it is not 0"),
                 format!("height {height}, root {root:#x}, {len} entries"),
-            ));
+            );
         }
-        Ok(())
+        corrupt(at, format!("{expected:?} but for height, root and len"), format!("{self:?}"))
     }
 }

@@ -19,8 +19,7 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
                 return Ok(at);
             }
             Place::Free(at) => {
-                self.write_slot(at, bytemuck::bytes_of(key), bytemuck::bytes_of(value))?;
-                self.occupy(at)?;
+                self.fill_slot(at, bytemuck::bytes_of(key), bytemuck::bytes_of(value))?;
                 at
             }
             Place::Full => match self.path(Aim::Key(key))? {
@@ -46,12 +45,15 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
         let layout = Leaf::<K, V>::LAYOUT;
         let leaf = self.leaf(path.leaf)?;
         let mut entries = Vec::with_capacity(layout.slots);
-        leaf.sort_into(&mut entries, |_| true)?;
+        leaf.list_into(&mut entries, |_| true)?;
         // Keys that only grow fill the last leaf, and leave it full.
-        let beyond_all =
-            path.rightmost && entries.last().is_some_and(|(last, _)| last.cmp(key) == Ordering::Less);
+        let beyond_all = path.rightmost && entries.iter().all(|(other, _)| other.cmp(key) == Ordering::Less);
         let cut = if beyond_all { entries.len() } else { entries.len() / 2 };
-        let separator = entries.get(cut).map_or(*key, |(first_right, _)| *first_right);
+        let separator = if cut < entries.len() {
+            entries.select_nth_unstable_by_key(cut, |(key, _)| *key).1.0 // the halves need no order
+        } else {
+            *key
+        };
         let goes_right = cut == entries.len() || separator.cmp(key) != Ordering::Greater;
 
         let mut image = LeafImage::<K, V>::new();
@@ -117,15 +119,14 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
         for (depth, &Step { node, child }) in path.steps().iter().enumerate().rev() {
             let level = self.level(depth);
             let inner = self.inner(node, level)?;
+            if !inner.is_full() {
+                let count = inner.keys.len();
+                return self.insert_child(node, count, child, separator, right);
+            }
             let mut keys = inner.keys.to_vec();
             let mut children = inner.children.to_vec();
             keys.insert(child, separator);
             children.insert(child + 1, right);
-            if !inner.is_full() {
-                self.write_keys(node, child, &keys[child..])?;
-                self.write_children(node, child + 1, &children[child + 1..])?;
-                return self.set_count(node, keys.len());
-            }
             // At the right edge the old node stays nearly full, as leaves do.
             let cut = if path.rightmost { keys.len() - 2 } else { keys.len() / 2 };
             let new = spare.next().ok_or_else(|| self.wrong("a node to spare", "none"))?;

@@ -3,8 +3,8 @@
 use super::layout::{FINGERPRINTS, InnerLayout, LINE, LeafLayout, OCCUPIED, Shape};
 use crate::damage::corrupt;
 use bytemuck::{Pod, Zeroable, checked};
-use pmem_alloc::{Body, Mode, Plain, Ptr, Result};
-use std::{cmp::Ordering, marker::PhantomData};
+use pmem_alloc::{Body, Error, Mode, Plain, Ptr, Result};
+use std::{cmp::Ordering, fmt::Display, marker::PhantomData};
 
 /// What every node begins with.
 #[derive(Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -28,30 +28,66 @@ impl NodeHead {
     pub(crate) const fn inner(level: u32, count: usize) -> NodeHead {
         NodeHead { magic: INNER_MAGIC, level: level as u16, count: count as u16 }
     }
-}
 
-/// The bytes of the node at `at`, and its head, which must have this magic and level.
+    /// All of it in one word: the magic lowest, the count highest.
+    const fn word(self) -> u64 {
+        self.magic as u64 | (self.level as u64) << 32 | (self.count as u64) << COUNT_SHIFT
+    }
+}
+const COUNT_SHIFT: u32 = 48;
+
+/// The bytes of the node at `at`, and its count; all else of its head must be as `expected`.
+#[inline]
 fn node<'a, M: Mode>(
     body: &'a Body<'_, M>,
     at: u64,
     size: usize,
-    magic: u32,
-    level: u32,
-) -> Result<(&'a [u8], NodeHead)> {
+    expected: NodeHead,
+) -> Result<(&'a [u8], usize)> {
     if at == 0 || !at.is_multiple_of(LINE as u64) {
-        return Err(corrupt(at, "a node, at a multiple of 64", format!("offset {at:#x}")));
+        return Err(misplaced(at));
     }
     let bytes = body.bytes(Ptr::from_offset(at), size as u64)?;
-    let head: NodeHead = bytemuck::pod_read_unaligned(&bytes[..size_of::<NodeHead>()]);
-    if (head.magic, u32::from(head.level)) == (magic, level) {
-        return Ok((bytes, head));
+    let head = word_at(bytes, 0);
+    if (head ^ expected.word()) << (64 - COUNT_SHIFT) == 0 {
+        return Ok((bytes, (head >> COUNT_SHIFT) as usize));
     }
+    Err(wrong_head(at, expected, bytemuck::cast(head.to_le_bytes())))
+}
+
+#[inline]
+fn word_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+#[cold]
+fn misplaced(at: u64) -> Error {
+    corrupt(at, "a node, at a multiple of 64", format!("offset {at:#x}"))
+}
+
+#[cold]
+fn wrong_head(at: u64, expected: NodeHead, found: NodeHead) -> Error {
     let name = |magic: u32| String::from_utf8_lossy(&magic.to_le_bytes()).into_owned();
-    Err(corrupt(
+    corrupt(
         at,
-        format!("a node {:?} of level {level}", name(magic)),
-        format!("{:?} of level {}", name(head.magic), head.level),
-    ))
+        format!("a node {:?} of level {}", name(expected.magic), expected.level),
+        format!("{:?} of level {}", name(found.magic), found.level),
+    )
+}
+
+#[cold]
+fn wrong_count(at: u64, most: usize, count: usize) -> Error {
+    corrupt(at + COUNT, format!("at most {most} keys"), format!("{count} keys"))
+}
+
+#[cold]
+fn wrong_bitmap(at: u64, slots: usize, occupied: u64) -> Error {
+    corrupt(at + OCCUPIED as u64, format!("at most {slots} slots"), format!("bitmap {occupied:#x}"))
+}
+
+#[cold]
+fn wrong_bits<T: Plain>(at: u64, why: impl Display) -> Error {
+    corrupt(at, T::full_name(), why.to_string())
 }
 
 // ---- leaves ----------------------------------------------------------------------------------
@@ -76,15 +112,15 @@ impl<K, V> Copy for Leaf<'_, K, V> {}
 impl<'a, K: Plain, V: Plain> Leaf<'a, K, V> {
     pub(crate) const LAYOUT: LeafLayout = LeafLayout::of(Shape::of::<K>(), Shape::of::<V>());
 
+    #[inline]
     pub(crate) fn read<M: Mode>(body: &'a Body<'_, M>, at: u64) -> Result<Self> {
-        let (bytes, head) = node(body, at, Self::LAYOUT.size, LEAF_MAGIC, 0)?;
-        if head.count != 0 {
-            return Err(corrupt(at + COUNT, "0 in a leaf", head.count.to_string()));
+        let (bytes, count) = node(body, at, Self::LAYOUT.size, NodeHead::LEAF)?;
+        if count != 0 {
+            return Err(wrong_count(at, 0, count));
         }
-        let occupied = u64::from_le_bytes(bytes[OCCUPIED..OCCUPIED + 8].try_into().expect("eight bytes"));
+        let occupied = word_at(bytes, OCCUPIED);
         if occupied & !Self::LAYOUT.full() != 0 {
-            let expected = format!("at most {} slots", Self::LAYOUT.slots);
-            return Err(corrupt(at + OCCUPIED as u64, expected, format!("bitmap {occupied:#x}")));
+            return Err(wrong_bitmap(at, Self::LAYOUT.slots, occupied));
         }
         Ok(Leaf { at, bytes, occupied, types: PhantomData })
     }
@@ -134,26 +170,33 @@ impl<'a, K: Plain, V: Plain> Leaf<'a, K, V> {
         Ok(None)
     }
 
-    /// Appends the entries that `wanted` selects to `entries`, and puts these in order.
-    pub(crate) fn sort_into(&self, entries: &mut Vec<(K, u8)>, wanted: impl Fn(&K) -> bool) -> Result<()>
-    where
-        K: Ord,
-    {
+    /// Appends the entries that `wanted` selects to `entries`.
+    pub(crate) fn list_into(&self, entries: &mut Vec<(K, u8)>, wanted: impl Fn(&K) -> bool) -> Result<()> {
         for slot in self.slots() {
             let key = self.key(slot)?;
             if wanted(key) {
                 entries.push((*key, slot as u8));
             }
         }
+        Ok(())
+    }
+
+    /// As [`list_into`](Leaf::list_into), and puts all of `entries` in order.
+    pub(crate) fn sort_into(&self, entries: &mut Vec<(K, u8)>, wanted: impl Fn(&K) -> bool) -> Result<()>
+    where
+        K: Ord,
+    {
+        self.list_into(entries, wanted)?;
         entries.sort_unstable_by_key(|(key, _)| *key);
         Ok(())
     }
 }
 
 /// A key or a value at `start` in the node at `at`.
+#[inline]
 fn read<T: Plain>(at: u64, node: &[u8], start: usize) -> Result<&T> {
     checked::try_from_bytes(&node[start..start + size_of::<T>()])
-        .map_err(|e| corrupt(at + start as u64, T::full_name(), e.to_string()))
+        .map_err(|why| wrong_bits::<T>(at + start as u64, why))
 }
 
 /// The ones of a bitmap, from the lowest.
@@ -172,6 +215,7 @@ impl Iterator for Slots {
 }
 
 /// One byte that tells most keys of a leaf apart (FPTree, SIGMOD'16): the top byte of a multiplicative hash.
+#[inline]
 pub(crate) fn fingerprint(key: &[u8]) -> u8 {
     let (words, rest) = key.as_chunks::<8>();
     let mut hash = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
@@ -188,6 +232,7 @@ fn mix(hash: u64, word: u64) -> u64 {
 }
 
 /// Bit `i` is set if `bytes[i]` is `byte`: eight at a time in a 64-bit word. At most 64 bytes, whole words.
+#[inline]
 fn equal_bytes(bytes: &[u8], byte: u8) -> u64 {
     const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
     let pattern = u64::from(byte) * 0x0101_0101_0101_0101;
@@ -202,7 +247,6 @@ fn equal_bytes(bytes: &[u8], byte: u8) -> u64 {
     }
     equal
 }
-
 // ---- inner nodes -----------------------------------------------------------------------------
 
 /// An inner node that was checked: sorted separators and one child more.
@@ -215,34 +259,35 @@ pub(crate) struct Inner<'a, K> {
 impl<'a, K: Plain> Inner<'a, K> {
     pub(crate) const LAYOUT: InnerLayout = InnerLayout::of(Shape::of::<K>());
 
+    #[inline]
     pub(crate) fn read<M: Mode>(body: &'a Body<'_, M>, at: u64, level: u32) -> Result<Self> {
         let layout = Self::LAYOUT;
-        let (bytes, head) = node(body, at, layout.size, INNER_MAGIC, level)?;
-        let count = usize::from(head.count);
+        let (bytes, count) = node(body, at, layout.size, NodeHead::inner(level, 0))?;
         if count > layout.capacity {
-            let expected = format!("at most {} keys", layout.capacity);
-            return Err(corrupt(at + COUNT, expected, format!("{count} keys")));
+            return Err(wrong_count(at, layout.capacity, count));
         }
         let keys = checked::try_cast_slice(&bytes[layout.keys..layout.keys + count * size_of::<K>()])
-            .map_err(|e| corrupt(at + layout.keys as u64, K::full_name(), e.to_string()))?;
+            .map_err(|why| wrong_bits::<K>(at + layout.keys as u64, why))?;
         let children = bytemuck::try_cast_slice(&bytes[layout.children..layout.children + 8 * (count + 1)])
-            .map_err(|e| corrupt(at + layout.children as u64, "children", e.to_string()))?;
+            .map_err(|why| wrong_bits::<u64>(at + layout.children as u64, why))?;
         Ok(Inner { keys, children })
     }
 
     /// Which child `key` belongs to: the number of separators that are not greater. Without branches.
+    #[inline]
     pub(crate) fn child_for(&self, key: &K) -> usize
     where
         K: Ord,
     {
-        let not_greater = |i: usize| self.keys[i].cmp(key) != Ordering::Greater;
-        let (mut base, mut len) = (0, self.keys.len());
-        while len > 1 {
-            let half = len / 2;
-            base += if not_greater(base + half - 1) { half } else { 0 };
-            len -= half;
+        let not_greater = |other: &K| other.cmp(key) != Ordering::Greater;
+        let (mut keys, mut before) = (self.keys, 0);
+        while keys.len() > 1 {
+            let half = keys.len() / 2;
+            let right = not_greater(&keys[half - 1]);
+            before += if right { half } else { 0 };
+            keys = if right { &keys[half..] } else { &keys[..keys.len() - half] };
         }
-        base + usize::from(len == 1 && not_greater(base))
+        before + usize::from(keys.first().is_some_and(not_greater))
     }
 
     /// Whether a further key has no room.
@@ -264,8 +309,11 @@ mod tests {
                     let bits = random.u64(..);
                     let bytes: Vec<u8> =
                         (0..64).map(|i| if bits >> i & 1 == 1 { byte } else { other }).collect();
-                    let expected = if byte == other { u64::MAX } else { bits };
-                    assert_eq!(equal_bytes(&bytes, byte), expected, "{byte} {other} {seed}");
+                    let all = if byte == other { u64::MAX } else { bits };
+                    for len in (8..=64).step_by(8) {
+                        let expected = all & (u64::MAX >> (64 - len));
+                        assert_eq!(equal_bytes(&bytes[..len], byte), expected, "{byte} {other} {seed} {len}");
+                    }
                 }
             }
         }

@@ -24,6 +24,7 @@ pub(crate) struct Path {
 
 impl Path {
     /// The steps, from the root down.
+    #[inline]
     pub(crate) fn steps(&self) -> &[Step] {
         &self.steps[..self.depth]
     }
@@ -56,6 +57,7 @@ pub(crate) enum Direction {
 
 impl<K: Plain + Ord, V: Plain, M: Mode> Tree<'_, K, V, M> {
     /// The leaf that `key` belongs to; `None` if there is no leaf at all.
+    #[inline]
     pub(crate) fn leaf_for(&self, key: &K) -> Result<Option<Leaf<'_, K, V>>> {
         if self.height == 0 {
             return Ok(None);
@@ -80,6 +82,7 @@ impl<K: Plain + Ord, V: Plain, M: Mode> Tree<'_, K, V, M> {
     }
 
     /// The way to a leaf; `None` if there is no leaf at all.
+    #[inline]
     pub(crate) fn path(&self, aim: Aim<'_, K>) -> Result<Option<Path>> {
         if self.height == 0 {
             return Ok(None);
