@@ -1,1 +1,14 @@
-//! To come.
+//! What atomicity costs, against raw mmap and against `std`. How to run it, and what the rows mean: BENCHMARKS.md.
+//!
+//! Reading order: [`raw`], the hand-written baselines, at their best, and [`baselines`], the rows made of them;
+//! [`stream`], which objects are updated and how the result is verified; [`cpu_time`], what is measured, and [`rounds`], how rows become comparable; [`latency`],
+//! single operations; [`maps`], the trees; [`place`], where the bytes are.
+
+pub mod baselines;
+pub mod cpu_time;
+pub mod latency;
+pub mod maps;
+pub mod place;
+pub mod raw;
+pub mod rounds;
+pub mod stream;

@@ -175,7 +175,7 @@ fn describe(path: &Path) -> Result<()> {
 
 fn answer(path: &Path, word: &str) -> Result<()> {
     let found = index::query(&index::open(path)?, word)?;
-    println!("\n{word:?} is in {} files", found.len());
+    println!("\nfiles with {word:?}: {}", found.len());
     for (name, count) in found.iter().take(10) {
         println!("{count:>6}  {name}");
     }
@@ -208,5 +208,8 @@ time          {:.1} s",
     );
     for difference in found.differences.iter().take(20) {
         println!("  {difference}");
+    }
+    if found.differences.len() > 20 {
+        println!("  ...");
     }
 }

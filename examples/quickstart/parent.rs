@@ -162,7 +162,11 @@ fn life(
         Some(Message::Committing { .. }) if killed => Ok(Some(Phase::Inside)),
         Some(Message::Committed { .. }) if killed => Ok(Some(Phase::After)),
         _ if status.success() => Ok(None),
-        _ => Err(format!("a worker failed ({status}); what it said is above").into()),
+        _ => Err(format!(
+            "a worker failed ({status}), what it said is above; nothing was lost. If there was no room, give a \
+             larger pool with --size"
+        )
+        .into()),
     }
 }
 

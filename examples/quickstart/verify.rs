@@ -37,10 +37,10 @@ impl Acknowledged {
             let file = corpus.files.get(id as usize);
             let same = file.is_some_and(|file| index::short_name(file) == entry.name);
             if !same || entry.hash != corpus.seen[id as usize].hash {
-                let (path, name, root) = (path.display(), entry.name(), corpus.root.display());
+                let (name, root) = (entry.name(), corpus.root.display());
                 return Err(format!(
-                    "{path} is an index of other files than are in {root} now ({name} differs); \
-                     remove it, or give another path"
+                    "this is an index of other files than are in {root} now ({name} differs); remove it, or \
+                     give another path"
                 )
                 .into());
             }

@@ -19,7 +19,7 @@
 //!   a `&Body<Write>` is a `Body<Peek>`, which has no function that changes anything.
 //! - **I5 (references carry the guard's borrow).** `&T` lives as long as a `&Body`, `&mut T` as a `&mut Body`.
 //! - **I6 (plain data).** `T: Bytes`, and bounds, alignment and bits are checked at the address.
-//! - **I7 (allocated bytes only).** An address is given out only inside one block that is allocated: as committed, for
+//! - **I7 (allocated bytes only).** An address (of at least one byte) is given out only inside one block that is allocated: as committed, for
 //!   a reader; as its own transaction sees it, for a writer. Blocks do not overlap: the bitmaps and descriptors say
 //!   where they are, are checked when the pool is opened, and are out of reach for objects. A block that the transaction
 //!   frees can no longer be reached; references that were given out before stay good, for its bytes and its shadow
@@ -86,6 +86,9 @@ impl Mode for Read {
     #[inline]
     fn locate(tx: &ReadCore, _: u32, at: u64, len: u64) -> Result<NonNull<u8>> {
         let Inner { media, geometry, pages, .. } = &*tx.inner;
+        if len == 0 {
+            return media.address(at, 0); // no bytes: any place will do, the end of a block too
+        }
         match pages.locate_committed(geometry, |at| media.word(at), at, len) {
             Some(_) => media.address(at, len),
             None => Err(unallocated(at, len)),
@@ -155,6 +158,9 @@ fn not_a<T>(at: u64, why: impl std::fmt::Display) -> Error {
 /// Address of a readable range, for `owner`, in a write transaction.
 #[inline]
 fn locate(tx: &WriteCore, owner: u32, at: u64, len: u64) -> Result<NonNull<u8>> {
+    if len == 0 {
+        return tx.inner.media.address(at, 0);
+    }
     tx.with(|writer| {
         let Writer { heap, set, .. } = writer;
         let Some(block) = heap.locate(at, len) else { return Err(unallocated(at, len)) };
@@ -179,6 +185,9 @@ fn fill(set: &mut WriteSet, block: Block, at: u64, len: u64, owner: u32) -> Resu
 /// Address of a range that `owner` may change.
 #[inline]
 fn locate_mut(tx: &WriteCore, owner: u32, at: u64, len: u64) -> Result<NonNull<u8>> {
+    if len == 0 {
+        return tx.inner.media.address(at, 0);
+    }
     tx.with(|writer| {
         let Writer { heap, set, .. } = writer;
         let Some(block) = heap.locate(at, len) else { return Err(unallocated(at, len)) };

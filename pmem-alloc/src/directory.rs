@@ -5,7 +5,7 @@
 
 use crate::{
     Error, ErrorKind, Result,
-    heap::{Heap, Words},
+    heap::{Block, Heap, Words},
     media::Media,
 };
 use bytemuck::{Pod, Zeroable};
@@ -277,32 +277,39 @@ impl Objects {
         Ok(index)
     }
 
-    /// Records that the object `index` has its header at `header`.
+    /// A block for the entry of the object `index`, which is to be created.
+    #[cold]
+    pub(crate) fn allocate_entry(
+        &self,
+        index: u32,
+        type_name: &str,
+        heap: &mut Heap,
+        set: &mut WriteSet,
+    ) -> Result<Block> {
+        too_long("type name", type_name.len(), MAX_TYPE)?;
+        let len = ENTRY + type_name.len() + self.objects[index as usize].name.len();
+        heap.allocate(len as u64, 8, set)
+    }
+
+    /// The object `index` has its header at `header`. Returns what to write to `entry`.
     #[cold]
     pub(crate) fn create(
         &mut self,
         index: u32,
         header: u64,
-        rust_type: TypeId,
-        type_name: &str,
-        heap: &mut Heap,
+        (rust_type, type_name): (TypeId, &str),
+        entry: Block,
         set: &mut WriteSet,
-    ) -> Result<EntryBytes> {
-        too_long("type name", type_name.len(), MAX_TYPE)?;
+    ) -> Vec<u8> {
         let object = &mut self.objects[index as usize];
-        if heap.locate(header, 1).is_none() {
-            return Err(Error::corrupt(header, "the header of a new object in an allocated block", "none"));
-        }
-        let len = ENTRY + type_name.len() + object.name.len();
-        let block = heap.allocate(len as u64, 8, set)?;
-        let bytes = encode(block.start, self.head, header, type_name, &object.name);
-        set.set_word(self.state_start, block.start);
-        self.head = block.start;
+        let bytes = encode(entry.start, self.head, header, type_name, &object.name);
+        set.set_word(self.state_start, entry.start);
+        self.head = entry.start;
         object.header = header;
         object.type_name = type_name.into();
         object.checked = Some(rust_type);
         self.created.push(index);
-        Ok(EntryBytes { block, bytes })
+        bytes
     }
 
     /// Tells readers what the transaction created; the gate keeps them out.
@@ -338,12 +345,6 @@ impl Objects {
             }
         }
     }
-}
-
-/// A new entry: to be written to the block, which was allocated for it.
-pub(crate) struct EntryBytes {
-    pub(crate) block: crate::heap::Block,
-    pub(crate) bytes: Vec<u8>,
 }
 
 impl Object {

@@ -88,7 +88,9 @@ impl Geometry {
             return Err(ErrorKind::TooLarge { what: "pool", size, maximum: MAX_SIZE }.into());
         }
         let log_start = 2 * PAGE;
-        let log_len = ((size / 64) & !(PAGE - 1)).clamp(MIN_LOG, MAX_LOG);
+        // A small pool gives more of itself: a record may take a third of the log.
+        let log_len = (size / 64).max((size / 32).min(1 << 20)) & !(PAGE - 1);
+        let log_len = log_len.clamp(MIN_LOG, MAX_LOG);
         let state_start = log_start + log_len;
         let table_start = state_start + PAGE;
         let rest = size - table_start;

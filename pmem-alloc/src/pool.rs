@@ -34,6 +34,7 @@ pub struct PoolOptions {
     layout: String,
     pub(crate) mapping: MapOptions,
     log: LogOptions,
+    identity: Option<u64>,
 }
 
 impl Default for PoolOptions {
@@ -43,6 +44,7 @@ impl Default for PoolOptions {
             layout: String::new(),
             mapping: MapOptions::new(),
             log: LogOptions::default(),
+            identity: None,
         }
     }
 }
@@ -74,6 +76,13 @@ impl PoolOptions {
         self
     }
 
+    /// Makes a pool that is the same each time, byte for byte: for explorations that have to repeat.
+    #[doc(hidden)]
+    pub fn identity(mut self, identity: u64) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
     #[doc(hidden)]
     pub fn shortcuts(mut self, shortcuts: Shortcuts) -> Self {
         self.log.shortcuts = shortcuts;
@@ -90,8 +99,12 @@ impl PoolOptions {
     /// [`ErrorKind::TooSmall`], [`ErrorKind::TooLarge`] (then the mapping is as it was); errors of draining.
     pub fn create_on(&self, mut mapping: Mapping) -> Result<Pool> {
         let geometry = Geometry::for_size(mapping.len())?;
-        let identity = random_identity();
-        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let (identity, created) = match self.identity {
+            Some(identity) => (identity, 0),
+            None => {
+                (random_identity(), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()))
+            }
+        };
         let header = Header::new(&geometry, identity, created, &self.layout)?;
         for copy in COPIES {
             mapping.write(copy, &[0; 8])?;

@@ -2,7 +2,7 @@
 
 use crate::{
     Body, ErrorKind, Named, Object, Ptr, Read, Result, Write,
-    directory::{EntryBytes, Objects, Opened},
+    directory::{Objects, Opened},
     gate::{Reading, thread_number},
     heap::{Block, Heap},
     pool::Inner,
@@ -135,18 +135,38 @@ impl<'p> WriteTx<'p> {
         let mut body = Body::writing(&self.core, owner, token);
         let header = match header {
             Some(header) => Ptr::from_offset(header),
-            None => {
-                let header = O::create(&mut body)?;
-                let type_name = O::type_name();
-                let EntryBytes { block, bytes } = self.core.with(|writer| {
-                    let Writer { objects, heap, set, .. } = writer;
-                    objects.create(index, header.offset(), rust_type, &type_name, heap, set)
-                })?;
-                Body::directory(&self.core).fill_new(block, &bytes)?;
-                header
-            }
+            None => self.create::<O>(index, &mut body)?,
         };
         O::attach(body, header)
+    }
+
+    /// Makes an object and enters it in the directory. Should it fail, the entry's block is given back; what
+    /// `O::create` has allocated is its own business.
+    #[cold]
+    fn create<O: Object>(&self, index: u32, body: &mut Body<'_, Write>) -> Result<Ptr<u8>> {
+        let type_name = O::type_name();
+        let entry = self.core.with(|writer| {
+            let Writer { objects, heap, set, .. } = writer;
+            objects.allocate_entry(index, &type_name, heap, set)
+        })?;
+        let header = O::create(body).and_then(|header| body.bytes(header, 1).map(|_| header));
+        let content = self.core.with(|writer| {
+            let Writer { objects, heap, set, .. } = writer;
+            match &header {
+                Ok(header) => {
+                    let rust_type = (TypeId::of::<O>(), &*type_name);
+                    Some(objects.create(index, header.offset(), rust_type, entry, set))
+                }
+                Err(_) => {
+                    heap.free(entry.start, set);
+                    None
+                }
+            }
+        });
+        if let Some(content) = content {
+            Body::directory(&self.core).fill_new(entry, &content)?;
+        }
+        header
     }
 
     /// Commits: durable on return. Guards may still be in scope, but no longer be used. One drain; none if nothing

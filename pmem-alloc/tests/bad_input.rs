@@ -489,3 +489,32 @@ fn the_check_finds_what_changed_under_an_open_pool() {
         println!("{what}: {report}");
     }
 }
+
+#[test]
+fn an_object_that_cannot_be_created_leaves_no_block_behind() {
+    type Wide = PHeap<Big>;
+    #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+    #[repr(C)]
+    struct Big([u64; 8192]);
+    impl Plain for Big {
+        const NAME: &'static str = "Big";
+    }
+    impl Default for Big {
+        fn default() -> Big {
+            bytemuck::Zeroable::zeroed()
+        }
+    }
+    let pool = Pool::anonymous(128 << 10).unwrap();
+    pool.write(|tx| tx.open::<Cell<u64>>("c").map(drop)).unwrap();
+    let before = pool.stats().unwrap();
+    pool.write(|tx| {
+        assert_kind!(tx.open::<Wide>("wide").map(drop), ErrorKind::NoSpace { .. });
+        tx.open::<Cell<u64>>("c")?.set(3)
+    })
+    .unwrap();
+    let after = pool.stats().unwrap();
+    assert_eq!((after.blocks, after.objects, after.free), (before.blocks, before.objects, before.free));
+    assert_kind!(pool.read().unwrap().open::<Wide>("wide").map(drop), ErrorKind::NotFound { .. });
+    assert!(pool.check().unwrap().is_ok());
+    pool.write(|tx| tx.open::<Cell<u64>>("wide").map(drop)).unwrap();
+}

@@ -89,7 +89,7 @@ fn no_pool(e: &Error) -> bool {
 fn explore_creation(name: &str, start: Image) {
     for tear in [Tear::Line, Tear::EightBytes] {
         let report = Exploration::new(name).config(config().tear(tear)).start(start.clone()).run(
-            |mapping, ops| create_and_count(|| Pool::create_on(mapping), ops),
+            |mapping, ops| create_and_count(|| PoolOptions::new().identity(7).create_on(mapping), ops),
             |mapping| match Pool::on(mapping) {
                 Ok(pool) => Ok(Some(pool)),
                 Err(e) if no_pool(&e) => Ok(None),
@@ -123,7 +123,7 @@ fn creation_over_garbage_leaves_no_pool_or_a_whole_one() {
 
 #[test]
 fn creation_over_an_old_pool_leaves_the_old_one_or_none_or_the_new_one() {
-    let pool = Pool::anonymous(SIZE).unwrap();
+    let pool = PoolOptions::new().identity(5).create_on(Mapping::anonymous(SIZE).unwrap()).unwrap();
     pool.write(|tx| {
         tx.open::<PHeap<u32>>("old")?;
         let mut heap = tx.open::<PHeap<u64>>("also")?;
@@ -138,7 +138,7 @@ fn creation_by_path_leaves_nothing_or_a_whole_pool_or_what_open_or_create_comple
     for emulate_pmem in [true, false] {
         let options = |observer| {
             let mapping = MapOptions::new().emulate_pmem(emulate_pmem).observer(observer);
-            PoolOptions::new().size(SIZE).mapping(mapping)
+            PoolOptions::new().identity(7).size(SIZE).mapping(mapping)
         };
         let name = if emulate_pmem { "creation by path" } else { "creation by path, medium's granularity" };
         let report = Exploration::new(name).config(config()).run_files(
@@ -297,7 +297,7 @@ fn image_of(pool: &Pool) -> Image {
 
 fn explore(name: &str, ops: &[Op]) {
     let start = {
-        let pool = Pool::anonymous(ROOMY).unwrap();
+        let pool = PoolOptions::new().identity(7).create_on(Mapping::anonymous(ROOMY).unwrap()).unwrap();
         pool.write(|tx| tx.open::<Slots>("slots").map(drop)).unwrap();
         image_of(&pool)
     };

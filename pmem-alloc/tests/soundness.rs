@@ -256,3 +256,20 @@ fn a_reader_does_not_reach_what_a_writer_has_allocated_but_not_committed() -> Re
     assert_eq!((*heap.get(small)?, heap.get(large)?[8191]), (7, 7));
     Ok(())
 }
+
+#[test]
+fn no_bytes_are_anywhere_in_the_mapping() -> Result<()> {
+    let pool = pool();
+    let at = pool.write(|tx| {
+        let mut heap = tx.open::<PHeap<u64>>("h")?;
+        let at = heap.alloc([1u64; 8])?;
+        let end = Ptr::<[u64; 0]>::from_offset(at.offset() + 64);
+        assert!(heap.get(end)?.is_empty() && heap.get_mut(end)?.is_empty());
+        assert!(heap.get::<[u64; 0]>(Ptr::from_offset(at.offset() + 63)).is_err());
+        assert!(heap.bytes(Ptr::from_offset(u64::MAX), 0).is_err());
+        Ok(at)
+    })?;
+    let tx = pool.read()?;
+    assert!(tx.open::<PHeap<u64>>("h")?.bytes(Ptr::from_offset(at.offset() + 64), 0)?.is_empty());
+    Ok(())
+}

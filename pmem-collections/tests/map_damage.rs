@@ -181,6 +181,18 @@ fn every_changed_byte_of_the_header_is_an_error_that_names_it() -> Result<()> {
 }
 
 #[test]
+fn a_tree_higher_than_any_can_be_is_refused_when_it_is_opened() -> Result<()> {
+    let pool = pool();
+    let [at] = blocks(&pool, b"PBTreeMp")?[..] else { panic!("one header") };
+    for height in [21, 22, 64, u32::MAX] {
+        forge(&pool, at + 12, &u32::to_le_bytes(height))?;
+        let error = pool.read()?.open::<Map>("map").err().unwrap();
+        assert!(matches!(error.kind(), ErrorKind::Corrupt { offset, .. } if *offset == at), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
 fn every_changed_byte_of_a_nodes_head_and_bitmap_is_found_by_check() -> Result<()> {
     let pool = pool();
     let heads = blocks(&pool, b"PBTl")?.into_iter().map(|at| (at, 16));

@@ -211,6 +211,32 @@ impl Region {
         Ok(())
     }
 
+    /// Flushes whole lines, given by their numbers (offset / 64): what a list of changed lines wants, at the price
+    /// of one look at the counters and the observer.
+    #[inline]
+    #[track_caller]
+    pub fn flush_lines(&self, lines: &[u64]) -> Result<()> {
+        let count = self.len().div_ceil(LINE);
+        for &line in lines {
+            if line >= count {
+                return self.check(line.saturating_mul(LINE), LINE);
+            }
+            // SAFETY: the line begins inside the mapping, whose base and length are page-aligned.
+            unsafe { cpu::flush_line(self.flush, self.base.as_ptr().add((line * LINE) as usize)) };
+        }
+        if self.granularity != Granularity::Byte {
+            self.counters.flushed(lines.len() as u64);
+        }
+        if self.granularity == Granularity::Page {
+            lines.iter().for_each(|line| self.write_back.mark(line * LINE..(line + 1) * LINE));
+        }
+        let caller = Location::caller();
+        for line in lines {
+            self.tell(|| Event::Flush { offset: line * LINE, len: LINE, caller });
+        }
+        Ok(())
+    }
+
     /// Waits until what *this thread* flushed or stored past the caches is in the persistence domain. With
     /// [`Granularity::Page`] this writes back (`msync`, `fdatasync`) the pages it marked, and can fail; the
     /// region is then poisoned, and so are all drains to come, of any thread.

@@ -51,6 +51,37 @@ impl Region {
         }
     }
 
+    /// Stores the words of line `line` (its number: offset / 64) that `mask` names, low bit first, each atomically.
+    ///
+    /// # Safety
+    ///
+    /// As for [`store_word`](Region::store_word).
+    ///
+    /// # Panics
+    ///
+    /// Out of bounds, or there is not one value for each bit of the mask.
+    #[inline]
+    #[track_caller]
+    pub unsafe fn store_words(&self, line: u64, mask: u8, values: &[u64]) {
+        assert!(values.len() == mask.count_ones() as usize, "{} values for mask {mask:#x}", values.len());
+        let to = self.at(line * LINE, LINE).cast::<u64>();
+        let mut rest = mask;
+        for value in values {
+            // SAFETY: in bounds and aligned: a word of the line that `at` checked; the caller excludes plain accesses.
+            let word = unsafe { AtomicU64::from_ptr(to.add(rest.trailing_zeros() as usize)) };
+            word.store(value.to_le(), Ordering::Release);
+            rest &= rest - 1;
+        }
+        if let Some(observer) = self.observer.get() {
+            let (mut rest, caller) = (mask, Location::caller());
+            for value in values {
+                let offset = line * LINE + u64::from(rest.trailing_zeros()) * 8;
+                observer.event(self, Event::Store { offset, bytes: &value.to_le_bytes(), caller });
+                rest &= rest - 1;
+            }
+        }
+    }
+
     /// Copies `bytes` to `offset` past the caches: durable after this thread's next drain, with no flush.
     /// Unaligned ends are stored and flushed.
     ///

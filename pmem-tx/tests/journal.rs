@@ -133,8 +133,12 @@ fn a_reference_stays_what_it_was_while_other_lines_are_read() {
     assert_eq!(whole.iter().map(|byte| u32::from(*byte)).sum::<u32>(), 8);
 }
 
+/// Offset and new bytes.
+type Change = (u64, Vec<u8>);
+
+/// Every record's seq and changes.
 #[derive(Default)]
-struct Capture(Mutex<Vec<(u64, Vec<(u64, Vec<u8>)>)>>);
+struct Capture(Mutex<Vec<(u64, Vec<Change>)>>);
 
 impl Subscriber for Capture {
     fn committed(&self, record: &Committed<'_>) {
@@ -151,7 +155,7 @@ fn a_subscriber_sees_committed_records_in_order_and_can_rebuild_the_bytes() {
     journal.subscribe(capture.clone()).unwrap();
     for i in 0..20u64 {
         let mut tx = journal.begin().unwrap();
-        tx.write_bytes(AT + i * 37, &vec![i as u8 + 1; 100]).unwrap();
+        tx.write_bytes(AT + i * 37, &[i as u8 + 1; 100]).unwrap();
         if i % 3 == 0 { tx.abort() } else { tx.commit().unwrap() }
     }
     let records = capture.0.lock().unwrap();

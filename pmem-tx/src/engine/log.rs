@@ -441,15 +441,8 @@ fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Change<'_>) {
     // reference to these bytes is alive: readers are kept out by `before_apply`, the writer's own references ended
     // with its transaction (the contract of `Log::create`).
     match change {
-        Change::Words { mask, values } => {
-            let mut rest = mask;
-            for &value in values {
-                let word = u64::from(rest.trailing_zeros());
-                rest &= rest - 1;
-                // SAFETY: as above.
-                unsafe { region.store_word(line * LINE + word * 8, value) };
-            }
-        }
+        // SAFETY: as above.
+        Change::Words { mask, values } => unsafe { region.store_words(line, mask, values) },
         // SAFETY: as above.
         Change::Lines(words) => unsafe { region.store(line * LINE, bytemuck::cast_slice(words)) },
         Change::Zeros(count) => {
@@ -493,9 +486,7 @@ impl Dirty {
 
     #[inline]
     fn flush(&mut self, region: &Region) -> Result<()> {
-        for &line in &self.lines {
-            region.flush(line * LINE..line * LINE + LINE)?;
-        }
+        region.flush_lines(&self.lines)?;
         self.clear();
         Ok(())
     }

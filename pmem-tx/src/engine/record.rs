@@ -134,7 +134,7 @@ impl Builder {
     }
 }
 
-/// The changes of one record, in order. Ends early on words that are no entry; [`check`] tells.
+/// The changes of one record, in order. Ends early on words that are no entry; `check` tells.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
     words: &'a [u64],

@@ -16,7 +16,11 @@
 
 use super::{arena::Arena, record::Builder};
 use pmem_map::{LINE, Region};
-use std::{ops::Range, ptr::NonNull, sync::Arc};
+use std::{
+    ops::{Range, RangeInclusive},
+    ptr::NonNull,
+    sync::Arc,
+};
 
 /// The block's shadow belongs to another owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,47 +47,28 @@ enum State {
     Discarded,
 }
 
-/// One bit for each line of a block.
-enum Lines {
-    Few(u64),
-    Many(Box<[u64]>),
-}
-
-impl Lines {
-    fn none(count: usize) -> Lines {
-        if count <= 64 { Lines::Few(0) } else { Lines::Many(vec![0; count.div_ceil(64)].into()) }
-    }
-    #[inline]
-    fn has(&self, line: usize) -> bool {
-        match self {
-            Lines::Few(bits) => bits >> line & 1 == 1,
-            Lines::Many(bits) => bits[line / 64] >> (line % 64) & 1 == 1,
-        }
-    }
-    #[inline]
-    fn set(&mut self, line: usize) {
-        match self {
-            Lines::Few(bits) => *bits |= 1 << line,
-            Lines::Many(bits) => bits[line / 64] |= 1 << (line % 64),
-        }
-    }
-    fn words(&self) -> &[u64] {
-        match self {
-            Lines::Few(bits) => std::slice::from_ref(bits),
-            Lines::Many(bits) => bits,
-        }
-    }
-}
-
+/// The shadow of one block. Plain, so that forgetting a transaction is forgetting a vector.
+#[derive(Clone, Copy)]
 struct Shadow {
-    block: Range<u64>,
+    start: u64,
+    end: u64,
     bytes: NonNull<u8>,
+    /// Lines that were copied from the mapping, one bit each; of a block of more than 64 lines, see `wide`.
+    valid: u64,
+    /// Lines that may have been changed. Unused in a fresh block.
+    marked: u64,
+    /// Which [`Wide`] has the bits of a block of more than 64 lines; [`NARROW`] for others.
+    wide: u32,
     owner: u32,
     state: State,
-    /// Lines that were copied from the mapping.
-    valid: Lines,
-    /// Lines that may have been changed. Unused in a fresh block.
-    marked: Lines,
+}
+
+const NARROW: u32 = u32::MAX;
+
+/// The bits of a block of more than 64 lines.
+struct Wide {
+    valid: Box<[u64]>,
+    marked: Box<[u64]>,
 }
 
 // SAFETY: `bytes` is an address in the write set's arena; it is dereferenced by functions of the write set only, to
@@ -93,53 +78,83 @@ unsafe impl Send for Shadow {}
 unsafe impl Sync for Shadow {}
 
 impl Shadow {
+    #[inline]
     fn first_line(&self) -> u64 {
-        self.block.start / LINE
+        self.start / LINE
     }
 
-    /// Numbers, within the block, of the lines that `at..at + len` touches.
+    fn line_count(&self) -> usize {
+        (self.end.div_ceil(LINE) - self.start / LINE) as usize
+    }
+
+    /// Numbers, within the block, of the lines that `at..at + len` touches: at least one.
     #[inline]
-    fn lines(&self, at: u64, len: u64) -> Range<usize> {
-        let first = self.first_line();
-        let last = if len == 0 { at } else { at + len - 1 };
-        (at / LINE - first) as usize..(last / LINE - first) as usize + 1
+    fn lines(&self, at: u64, len: u64) -> RangeInclusive<usize> {
+        let (first, last) = (at, if len == 0 { at } else { at + len - 1 });
+        (first / LINE - self.first_line()) as usize..=(last / LINE - self.first_line()) as usize
+    }
+
+    /// Those lines as bits of a block of at most 64.
+    #[inline]
+    fn line_bits(&self, at: u64, len: u64) -> u64 {
+        let lines = self.lines(at, len);
+        u64::MAX >> (63 - (lines.end() - lines.start())) << lines.start()
     }
 
     #[inline]
     fn address(&self, at: u64) -> NonNull<u8> {
-        debug_assert!(self.block.contains(&at) || at == self.block.end);
+        debug_assert!(at >= self.start && at <= self.end);
         // SAFETY: `at` is inside the block (callers check), and the buffer is as long as the block.
-        unsafe { self.bytes.add((at - self.block.start) as usize) }
+        unsafe { self.bytes.add((at - self.start) as usize) }
     }
 
     /// The part of line `line` (a number within the block) that belongs to the block.
     #[inline]
     fn line_range(&self, line: usize) -> Range<u64> {
         let start = (self.first_line() + line as u64) * LINE;
-        start.max(self.block.start)..(start + LINE).min(self.block.end)
+        start.max(self.start)..(start + LINE).min(self.end)
     }
 
-    /// Copies a line from the mapping, if it was not copied yet.
+    /// Copies a line from the mapping. Nobody may have been given an address inside this line of the buffer yet.
     #[inline]
-    fn copy_line(&mut self, region: &Region, line: usize) {
-        if !self.valid.has(line) {
-            let part = self.line_range(line);
-            // SAFETY: the part is inside the block, hence inside the mapping and the buffer; committed bytes
-            // stand still while a transaction is open (the contract of `Log`); nobody was given an address
-            // inside this line of the buffer yet.
-            unsafe {
-                let from = region.base().add(part.start as usize);
-                from.copy_to_nonoverlapping(self.address(part.start), (part.end - part.start) as usize);
+    fn copy_line(&self, region: &Region, line: usize) {
+        let part = self.line_range(line);
+        // SAFETY: the part is inside the block, hence inside the mapping and the buffer; committed bytes stand still
+        // while a transaction is open (the contract of `Log`); nobody has a reference to this line of the buffer.
+        unsafe {
+            let (from, to) = (region.base().add(part.start as usize), self.address(part.start));
+            if part.end - part.start == LINE {
+                to.cast::<[u64; 8]>().write(from.cast::<[u64; 8]>().read());
+            } else {
+                from.copy_to_nonoverlapping(to, (part.end - part.start) as usize);
             }
-            self.valid.set(line);
         }
     }
+}
+
+fn has(bits: &[u64], line: usize) -> bool {
+    bits[line / 64] >> (line % 64) & 1 == 1
+}
+
+fn set(bits: &mut [u64], line: usize) {
+    bits[line / 64] |= 1 << (line % 64);
+}
+
+/// The ones of a word, from the lowest.
+fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let one = bits.trailing_zeros() as usize;
+        let more = bits != 0;
+        bits &= bits.wrapping_sub(1);
+        more.then_some(one)
+    })
 }
 
 /// Shadows of blocks, by the offset of the block's first byte.
 pub struct WriteSet {
     region: Arc<Region>,
     shadows: Vec<Shadow>,
+    wide: Vec<Wide>,
     arena: Arena,
     /// Open addressing: (round, index into `shadows`); an entry of another round is free.
     table: Box<[(u32, u32)]>,
@@ -159,6 +174,7 @@ impl WriteSet {
         WriteSet {
             region,
             shadows: Vec::with_capacity(64),
+            wide: Vec::new(),
             arena: Arena::new(),
             table: vec![(0, 0); 256].into(),
             round: 1,
@@ -183,6 +199,7 @@ impl WriteSet {
             return;
         }
         self.shadows.clear();
+        self.wide.clear();
         self.arena.reset();
         self.filter = 0;
         self.fresh_bytes = 0;
@@ -206,7 +223,7 @@ impl WriteSet {
             if round != self.round {
                 return None;
             }
-            if self.shadows[index as usize].block.start == block {
+            if self.shadows[index as usize].start == block {
                 return Some(index as usize);
             }
             at = (at + 1) & mask;
@@ -229,16 +246,57 @@ impl WriteSet {
             self.table = vec![(0, 0); self.table.len() * 2].into();
             self.round = 1;
             for i in 0..self.shadows.len() {
-                self.enter(self.shadows[i].block.start, i);
+                self.enter(self.shadows[i].start, i);
             }
         }
         let index = self.shadows.len();
         self.enter(block.start, index);
         let bytes = self.arena.take((block.end - block.start) as usize, block.start);
-        let lines = (block.end.div_ceil(LINE) - block.start / LINE) as usize;
-        let (valid, marked) = (Lines::none(lines), Lines::none(lines));
-        self.shadows.push(Shadow { block, bytes, owner, state, valid, marked });
+        let mut shadow = Shadow {
+            start: block.start,
+            end: block.end,
+            bytes,
+            valid: 0,
+            marked: 0,
+            wide: NARROW,
+            owner,
+            state,
+        };
+        let lines = shadow.line_count();
+        if lines > 64 {
+            shadow.wide = self.wide.len() as u32;
+            let none = || vec![0; lines.div_ceil(64)].into_boxed_slice();
+            self.wide.push(Wide { valid: none(), marked: none() });
+        }
+        self.shadows.push(shadow);
         index
+    }
+
+    /// Copies the lines of a range into the shadow, and marks them as changed if they are to be.
+    #[inline]
+    fn prepare(&mut self, index: usize, at: u64, len: u64, marking: bool) {
+        let shadow = &mut self.shadows[index];
+        if shadow.wide == NARROW {
+            let bits = shadow.line_bits(at, len);
+            for line in ones(bits & !shadow.valid) {
+                shadow.copy_line(&self.region, line);
+            }
+            shadow.valid |= bits;
+            if marking {
+                shadow.marked |= bits;
+            }
+            return;
+        }
+        let wide = &mut self.wide[shadow.wide as usize];
+        for line in shadow.lines(at, len) {
+            if !has(&wide.valid, line) {
+                shadow.copy_line(&self.region, line);
+                set(&mut wide.valid, line);
+            }
+            if marking {
+                set(&mut wide.marked, line);
+            }
+        }
     }
 
     fn owned(&self, index: usize, owner: u32) -> Result<&Shadow, Conflict> {
@@ -258,17 +316,22 @@ impl WriteSet {
     pub fn read(&self, block_start: u64, at: u64, len: u64, owner: u32) -> Result<Found, Conflict> {
         let Some(index) = self.find(block_start) else { return Ok(Found::Mapping) };
         let shadow = self.owned(index, owner)?;
-        assert!(at >= shadow.block.start && at + len <= shadow.block.end);
+        assert!(at >= shadow.start && at + len <= shadow.end);
         if shadow.state == State::Fresh {
             return Ok(Found::Shadow(shadow.address(at)));
         }
-        let lines = shadow.lines(at, len);
-        let count = lines.len();
-        match lines.filter(|&line| shadow.valid.has(line)).count() {
-            0 => Ok(Found::Mapping),
-            n if n == count => Ok(Found::Shadow(shadow.address(at))),
-            _ => Ok(Found::Mixed),
-        }
+        let (here, all) = if shadow.wide == NARROW {
+            let bits = shadow.line_bits(at, len);
+            (shadow.valid & bits != 0, shadow.valid & bits == bits)
+        } else {
+            let valid = &self.wide[shadow.wide as usize].valid;
+            (shadow.lines(at, len).any(|l| has(valid, l)), shadow.lines(at, len).all(|l| has(valid, l)))
+        };
+        Ok(match (here, all) {
+            (_, true) => Found::Shadow(shadow.address(at)),
+            (false, _) => Found::Mapping,
+            (true, false) => Found::Mixed,
+        })
     }
 
     /// As [`read`](WriteSet::read), with the missing lines copied into the shadow.
@@ -280,13 +343,10 @@ impl WriteSet {
         owner: u32,
     ) -> Result<Option<NonNull<u8>>, Conflict> {
         let Some(index) = self.find(block_start) else { return Ok(None) };
-        self.owned(index, owner)?;
-        let shadow = &mut self.shadows[index];
-        assert!(at >= shadow.block.start && at + len <= shadow.block.end);
+        let shadow = *self.owned(index, owner)?;
+        assert!(at >= shadow.start && at + len <= shadow.end);
         if shadow.state != State::Fresh {
-            for line in shadow.lines(at, len) {
-                shadow.copy_line(&self.region, line);
-            }
+            self.prepare(index, at, len, false);
         }
         Ok(Some(shadow.address(at)))
     }
@@ -315,13 +375,10 @@ impl WriteSet {
                 self.add(block, owner, State::Changed)
             }
         };
-        let shadow = &mut self.shadows[index];
-        assert!(at + len <= shadow.block.end);
+        let shadow = self.shadows[index];
+        assert!(at + len <= shadow.end);
         if shadow.state != State::Fresh {
-            for line in shadow.lines(at, len) {
-                shadow.copy_line(&self.region, line);
-                shadow.marked.set(line);
-            }
+            self.prepare(index, at, len, true);
         }
         Ok(shadow.address(at))
     }
@@ -360,10 +417,11 @@ impl WriteSet {
                 self.owned(index, owner)?;
                 let shadow = &mut self.shadows[index];
                 if shadow.state == State::Fresh {
-                    self.fresh_bytes -= shadow.block.end - shadow.block.start;
+                    self.fresh_bytes -= shadow.end - shadow.start;
                     // All lines are valid: later reads of stale references find them.
-                    for line in 0..(shadow.block.end.div_ceil(LINE) - shadow.first_line()) as usize {
-                        shadow.valid.set(line);
+                    shadow.valid = u64::MAX;
+                    if let Some(wide) = self.wide.get_mut(shadow.wide as usize) {
+                        wide.valid.fill(u64::MAX);
                     }
                 }
                 shadow.state = State::Discarded;
@@ -411,15 +469,15 @@ impl WriteSet {
     }
 
     /// Fresh blocks that are whole lines and at least this long may be written in place instead of logged.
-    const PLACEABLE: u64 = 1024;
+    const PLACEABLE: u64 = 256;
 
     /// The fresh blocks to write in place before the record.
     pub(super) fn placeable(&self) -> impl Iterator<Item = (u64, &[u8])> {
         self.shadows.iter().filter(|shadow| shadow.is_placeable()).map(|shadow| {
-            let len = (shadow.block.end - shadow.block.start) as usize;
+            let len = (shadow.end - shadow.start) as usize;
             // SAFETY: a fresh block's buffer is initialised, `len` long, and committed by a caller that holds the
             // write set exclusively or through a transaction that is consumed: no `&mut` into it is alive.
-            (shadow.block.start, unsafe { std::slice::from_raw_parts(shadow.bytes.as_ptr(), len) })
+            (shadow.start, unsafe { std::slice::from_raw_parts(shadow.bytes.as_ptr(), len) })
         })
     }
 
@@ -435,7 +493,7 @@ impl WriteSet {
                 State::Discarded => {}
                 State::Changed => self.encode_changed(shadow, record),
                 State::Fresh if placed && shadow.is_placeable() => {
-                    (shadow.block.start / LINE..shadow.block.end / LINE).for_each(|line| record.placed(line));
+                    (shadow.start / LINE..shadow.end / LINE).for_each(|line| record.placed(line));
                 }
                 State::Fresh => encode_fresh(shadow, record),
             }
@@ -443,15 +501,17 @@ impl WriteSet {
     }
 
     fn encode_changed(&self, shadow: &Shadow, record: &mut Builder) {
-        for (i, &bits) in shadow.marked.words().iter().enumerate() {
-            let mut rest = bits;
-            while rest != 0 {
-                let line = i * 64 + rest.trailing_zeros() as usize;
-                rest &= rest - 1;
-                let part = shadow.line_range(line);
-                let (new, covered) = line_words(shadow.address(part.start), &part);
+        let marked = match self.wide.get(shadow.wide as usize) {
+            Some(wide) => &wide.marked,
+            None => std::slice::from_ref(&shadow.marked),
+        };
+        for (i, &bits) in marked.iter().enumerate() {
+            for bit in ones(bits) {
+                let part = shadow.line_range(i * 64 + bit);
                 // SAFETY: the part is inside the mapping; committed bytes stand still (the contract of `Log`).
-                let (old, _) = line_words(unsafe { self.region.base().add(part.start as usize) }, &part);
+                let committed = unsafe { self.region.base().add(part.start as usize) };
+                let (new, covered) = line_words(shadow.address(part.start), &part);
+                let (old, _) = line_words(committed, &part);
                 let mut mask = 0;
                 for word in 0..8 {
                     mask |= u8::from(new[word] != old[word]) << word;
@@ -465,7 +525,7 @@ impl WriteSet {
 }
 
 fn encode_fresh(shadow: &Shadow, record: &mut Builder) {
-    for line in 0..(shadow.block.end.div_ceil(LINE) - shadow.first_line()) as usize {
+    for line in 0..shadow.line_count() {
         let part = shadow.line_range(line);
         let (words, covered) = line_words(shadow.address(part.start), &part);
         if covered != 0xff {
@@ -481,9 +541,9 @@ fn encode_fresh(shadow: &Shadow, record: &mut Builder) {
 impl Shadow {
     fn is_placeable(&self) -> bool {
         self.state == State::Fresh
-            && self.block.start % LINE == 0
-            && self.block.end % LINE == 0
-            && self.block.end - self.block.start >= WriteSet::PLACEABLE
+            && self.start % LINE == 0
+            && self.end % LINE == 0
+            && self.end - self.start >= WriteSet::PLACEABLE
     }
 }
 

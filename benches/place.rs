@@ -1,0 +1,48 @@
+//! Where the bytes of a benchmark are: emulated persistent memory on `/dev/shm` if there is one.
+//!
+//! All memory is prefaulted, for a page fault costs more than a transaction. `BENCH_DIR` names another folder (a DAX
+//! file system, say).
+
+use memmap2::MmapMut;
+use pmem_map::{MapOptions, Mapping, PAGE};
+use std::{env, io, path::PathBuf};
+use tempfile::TempDir;
+
+/// The folder for benchmark files: `BENCH_DIR`, or `/dev/shm`, or the system's temporary folder.
+pub fn folder() -> PathBuf {
+    let shm = PathBuf::from("/dev/shm");
+    let default = || if shm.is_dir() { shm } else { env::temp_dir() };
+    env::var_os("BENCH_DIR").map_or_else(default, PathBuf::from)
+}
+
+fn scratch() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("pmem-bench-").tempdir_in(folder())
+}
+
+/// A prefaulted mapping of a file that goes away with it.
+pub fn mapping(len: u64) -> Result<Mapping, Box<dyn std::error::Error>> {
+    let folder = scratch()?;
+    let options = MapOptions::new().len(len).create(true).emulate_pmem(true);
+    // SAFETY: the file is new, in a folder that only this process knows, and about to lose its name: nobody else
+    // writes to it or truncates it.
+    let mut mapping = unsafe { options.open(folder.path().join("bytes")) }?;
+    touch(mapping.as_mut_slice());
+    Ok(mapping)
+}
+
+/// As [`mapping`], by `memmap2` alone: what the raw baselines use.
+pub fn raw_mapping(len: u64) -> io::Result<MmapMut> {
+    let file = tempfile::tempfile_in(folder())?;
+    file.set_len(len)?;
+    // SAFETY: the file has no name: nobody else writes to it or truncates it.
+    let mut map = unsafe { MmapMut::map_mut(&file) }?;
+    touch(&mut map);
+    Ok(map)
+}
+
+/// Stores to each page once.
+fn touch(bytes: &mut [u8]) {
+    for page in bytes.chunks_mut(PAGE as usize) {
+        page[0] = std::hint::black_box(0);
+    }
+}

@@ -1,0 +1,45 @@
+# The few commands a person needs. Each is one cargo command; TESTING.md says what it proves.
+
+# List the recipes.
+default:
+    @just --list
+
+# Everything, crash explorations included in their quick form.
+test:
+    cargo test --workspace
+
+# The crash explorations, at length: operations, images, recoveries, failures.
+crash:
+    PMEM_CRASH_LONG=1 cargo test --release --workspace --test crash -- --nocapture
+
+# Break each rule of the protocols, and see that the exploration finds it.
+crash-rules:
+    cargo test --workspace --test crash_rules -- --nocapture
+
+# Lines and drains of every operation, against their budgets.
+budget:
+    cargo test -p pmem-tx -p pmem-alloc -p pmem-collections budget -- --nocapture
+
+# What atomicity costs, against raw mmap and std.
+bench *ARGS:
+    cargo bench -p benches {{ARGS}}
+
+# Warnings are errors.
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# The documentation; warnings are errors.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# An index of this folder's sources, killed and killed again.
+quickstart *ARGS:
+    cargo run --release --example quickstart -- {{ARGS}}
+
+# The parts without assembly, as another processor would compile them.
+fallback:
+    RUSTFLAGS="--cfg pmem_fallback" cargo test -p pmem-map --target-dir target/fallback
+
+# Undefined behaviour in the unsafe code. Needs a nightly toolchain with Miri (`rustup +nightly component add miri`).
+miri:
+    MIRIFLAGS="-Zmiri-disable-isolation" cargo +nightly miri test -p pmem-alloc --test soundness
