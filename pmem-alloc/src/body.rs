@@ -85,10 +85,10 @@ impl Mode for Read {
     type Shared = Read;
     #[inline]
     fn locate(tx: &ReadCore, _: u32, at: u64, len: u64) -> Result<NonNull<u8>> {
-        if len == 0 {
-            return tx.inner.media.address(at, 0); // no bytes: any place will do, the end of a block too
-        }
         let Inner { media, geometry, pages, .. } = &*tx.inner;
+        if len == 0 {
+            return media.address(at, 0); // no bytes: any place will do, the end of a block too
+        }
         match pages.locate_committed(geometry, |at| media.word(at), at, len) {
             Some(_) => media.address(at, len),
             None => Err(unallocated(at, len)),

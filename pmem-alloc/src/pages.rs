@@ -19,7 +19,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// For each data page: the first page of its span in the upper half; below, its class if it is a run's, or one of:
+// A page's word: the first page of its span in the upper half; in its lowest byte the class, if that is a run, or else:
 const LARGE: u64 = 0xFE;
 const FREE: u64 = 0xFF;
 const _: () = assert!(classes::COUNT <= LARGE as usize);

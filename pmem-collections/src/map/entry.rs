@@ -113,7 +113,7 @@ impl<'g, K: TreeKey, V: TreeValue> OccupiedEntry<'g, '_, K, V> {
 
     /// Replaces the value.
     pub fn insert(&mut self, value: impl EncodeAs<V>) -> Result<Old<V>> {
-        let old = Old::read(self.tree, self.at)?;
+        let old = Old::read(&self.tree.leaf(self.at.leaf)?, self.at.slot);
         self.tree.set_value(self.at, value.arg())?;
         Ok(old)
     }
@@ -121,7 +121,7 @@ impl<'g, K: TreeKey, V: TreeValue> OccupiedEntry<'g, '_, K, V> {
     /// Removes the entry.
     pub fn remove(self) -> Result<Old<V>> {
         let key = *self.key()?;
-        let old = Old::read(self.tree, self.at)?;
+        let old = Old::read(&self.tree.leaf(self.at.leaf)?, self.at.slot);
         match self.tree.path(Aim::Key(&key))? {
             Some(path) if path.leaf == self.at.leaf => self.tree.remove_slots(&path, 1 << self.at.slot)?,
             _ => return Err(self.tree.wrong("one place for a key", "two (does its order hold?)")),

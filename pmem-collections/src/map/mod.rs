@@ -161,7 +161,7 @@ impl<'t, K: TreeKey, V: TreeValue> MapGuard<'t, K, V, Write> {
         let (key, value) = (key.arg(), value.arg());
         let place = self.tree.find(key)?;
         let old = match place {
-            Place::Taken(at) => Some(Old::read(&self.tree, at)?),
+            Place::Taken(at) => Some(Old::read(&self.tree.leaf(at.leaf)?, at.slot)),
             _ => None,
         };
         self.tree.insert_at(place, key, value)?;
@@ -195,14 +195,11 @@ impl<'t, K: TreeKey, V: TreeValue> MapGuard<'t, K, V, Write> {
     pub fn remove(&mut self, key: impl EncodeAs<K>) -> Result<Option<Old<V>>> {
         let key = key.arg();
         let Some(path) = self.tree.path(Aim::Key(key))? else { return Ok(None) };
-        let Some(slot) = self.tree.leaf(path.leaf)?.find(key)? else { return Ok(None) };
-        self.remove_at(&path, slot).map(Some)
-    }
-
-    fn remove_at(&mut self, path: &Path, slot: usize) -> Result<Old<V>> {
-        let old = Old::read(&self.tree, tree::SlotAt { leaf: path.leaf, slot })?;
-        self.tree.remove_slots(path, 1 << slot)?;
-        Ok(old)
+        let leaf = self.tree.leaf(path.leaf)?;
+        let Some(slot) = leaf.find(key)? else { return Ok(None) };
+        let old = Old::read(&leaf, slot);
+        self.tree.remove_slots(&path, 1 << slot)?;
+        Ok(Some(old))
     }
 
     /// Removes the entry with the smallest key.
@@ -217,8 +214,10 @@ impl<'t, K: TreeKey, V: TreeValue> MapGuard<'t, K, V, Write> {
 
     fn pop(&mut self, aim: Aim<'_, K>) -> Result<Option<(K, Old<V>)>> {
         let Some((path, slot)) = self.tree.edge(aim)? else { return Ok(None) };
-        let key = *self.tree.leaf(path.leaf)?.key(slot)?;
-        Ok(Some((key, self.remove_at(&path, slot)?)))
+        let leaf = self.tree.leaf(path.leaf)?;
+        let (key, old) = (*leaf.key(slot)?, Old::read(&leaf, slot));
+        self.tree.remove_slots(&path, 1 << slot)?;
+        Ok(Some((key, old)))
     }
 
     /// Keeps the entries for which `keep` says so, asked in order. One change of the bitmap per leaf.

@@ -1,10 +1,7 @@
 //! Values that are no longer in a map.
 
-use crate::{
-    damage::corrupt,
-    tree::{Leaf, SlotAt, Tree},
-};
-use pmem_alloc::{Plain, Result, Write};
+use crate::{damage::corrupt, tree::Leaf};
+use pmem_alloc::{Plain, Result};
 
 /// A value that was replaced or removed, not looked at yet: a damaged one is an error only for those who do.
 #[derive(Clone, Copy, Debug)]
@@ -16,9 +13,9 @@ pub struct Old<V> {
 }
 
 impl<V: Plain> Old<V> {
-    pub(crate) fn read<K: Plain>(tree: &Tree<'_, K, V, Write>, at: SlotAt) -> Result<Self> {
-        let value = tree.leaf(at.leaf)?.value(at.slot).ok().copied();
-        Ok(Old { at: at.leaf + Leaf::<K, V>::LAYOUT.value(at.slot) as u64, value })
+    pub(crate) fn read<K: Plain>(leaf: &Leaf<'_, K, V>, slot: usize) -> Self {
+        let at = leaf.at + Leaf::<K, V>::LAYOUT.value(slot) as u64;
+        Old { at, value: leaf.value(slot).ok().copied() }
     }
 
     /// Reads it. `Corrupt` if its bits are no `V`.
