@@ -39,7 +39,8 @@ fn words(journal: &Journal) -> [i64; 3] {
 struct Medium {
     durable: Vec<u8>,
     pending: BTreeMap<u64, Vec<u8>>,
-    before_first_drain: Option<Vec<u8>>,
+    /// What was durable when the first byte of data was stored.
+    at_first_data: Option<Vec<u8>>,
     stored: Vec<(u64, Vec<u8>)>,
 }
 struct Watch(Mutex<Medium>);
@@ -47,7 +48,12 @@ impl Observer for Watch {
     fn event(&self, region: &Region, event: Event<'_>) {
         let mut m = self.0.lock().unwrap();
         match event {
-            Event::Store { offset, bytes, .. } => m.stored.push((offset, bytes.to_vec())),
+            Event::Store { offset, bytes, .. } => {
+                if offset >= A && m.at_first_data.is_none() {
+                    m.at_first_data = Some(m.durable.clone());
+                }
+                m.stored.push((offset, bytes.to_vec()));
+            }
             Event::StoreNontemporal { offset, bytes, .. } => {
                 m.pending.insert(offset, bytes.to_vec());
             }
@@ -62,9 +68,6 @@ impl Observer for Watch {
                 }
             }
             Event::Drain { .. } => {
-                if m.before_first_drain.is_none() {
-                    m.before_first_drain = Some(m.durable.clone());
-                }
                 for (at, content) in std::mem::take(&mut m.pending) {
                     m.durable[at as usize..at as usize + content.len()].copy_from_slice(&content);
                 }
@@ -108,10 +111,10 @@ fn after_a_kill_and_a_power_failure(options: &JournalOptions) -> [i64; 3] {
     assert_eq!(journal.recovery().replayed, 1);
     assert_eq!(words(&journal), [4, -4, 0]);
     std::mem::forget(journal);
-    // A crash before the recovery's first drain that covers data: the first line it stored in place has reached the medium
-    // (any line may at any time); nothing else that was not drained by then has.
+    // A crash right after the first store of data: it has reached the medium (any line may at any time); nothing else that
+    // was not drained by then has.
     let medium = watch.0.lock().unwrap();
-    let mut crash = medium.before_first_drain.clone().unwrap();
+    let mut crash = medium.at_first_data.clone().unwrap();
     let (at, content) = medium.stored.iter().find(|(at, _)| *at >= A).unwrap();
     crash[*at as usize..*at as usize + content.len()].copy_from_slice(content);
     let journal = Journal::open(mapping(&crash), LOG).unwrap();
