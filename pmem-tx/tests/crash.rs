@@ -15,7 +15,7 @@ fn long() -> bool {
 fn config() -> Config {
     let config = Config::from_env();
     if long() {
-        config.bound(1 << 16).samples(4096).nested(2048)
+        config.bound(1 << 12).samples(1024).nested(512)
     } else {
         config.bound(512).samples(64).nested(64)
     }
@@ -25,7 +25,7 @@ fn all(name: &str, ops: &[Op], later: &[Op]) {
     for (tear, torn) in [(Tear::Line, "by line"), (Tear::EightBytes, "by word")] {
         for interval in [1, 3] {
             let options = JournalOptions::new().flush_interval(interval);
-            let count = if long() { 60 } else { 8 };
+            let count = if long() { 40 } else { 8 };
             let totals = lives(name, &config().tear(tear), &options, ops, later, count);
             totals.assert_ok(&format!("{name}, torn {torn}, flush interval {interval}"));
         }
