@@ -83,8 +83,9 @@ impl WriteTx<'_> {
     ///
     /// # Errors
     ///
-    /// What `body` returns. [`ErrorKind::ForeignSavepoint`] if `body` failed and has put another transaction in the
-    /// place of this one.
+    /// What `body` returns. [`ErrorKind::ForeignSavepoint`] if `body` failed, but had gone back to a savepoint older than
+    /// the part: what it did afterwards is not undone, so go back further, or let the transaction fail. (The same if it
+    /// has put another transaction in the place of this one.)
     pub fn nested<R>(&mut self, body: impl FnOnce(&mut WriteTx<'_>) -> Result<R>) -> Result<R> {
         let mut part = Part { savepoint: self.savepoint(), tx: self, over: false };
         let result = body(part.tx);

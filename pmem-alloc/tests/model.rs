@@ -142,10 +142,11 @@ impl Program<'_> {
         }
     }
 
-    /// The transaction sees what the model has, and nothing of what was undone.
-    fn verify(&self, tx: &WriteTx<'_>) -> Result<()> {
+    /// The transaction sees what the model has: some of it, for it is asked often. `verify` sees all at last.
+    fn verify(&mut self, tx: &WriteTx<'_>) -> Result<()> {
         let heap = tx.open::<Objects>("objects")?;
-        for (&at, object) in &self.next {
+        let skipped = self.rng.usize(0..=self.next.len());
+        for (&at, object) in self.next.iter().skip(skipped).take(20) {
             let bytes = heap.bytes(Ptr::from_offset(at), object.len)?;
             assert!(bytes.iter().all(|&byte| byte == object.fill), "{object:?} at {at}");
         }
