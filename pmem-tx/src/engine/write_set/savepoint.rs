@@ -406,7 +406,7 @@ mod tests {
         let (region, blocks) = (region(), blocks());
         let mut set = WriteSet::new(region);
         let block = blocks[4].clone();
-        let mut write = |set: &mut WriteSet, fill: u8| {
+        let write = |set: &mut WriteSet, fill: u8| {
             let address = set.write(block.clone(), block.start, 512, 1).unwrap();
             // SAFETY: 512 bytes, to which there is no reference.
             unsafe { address.write_bytes(fill, 512) };
@@ -416,7 +416,7 @@ mod tests {
         let mark = set.savepoint();
         for fill in 2..5 {
             assert_eq!(write(&mut set, fill), address);
-            (0..200).for_each(|i| drop(set.fresh(blocks[21 + i].clone(), 1)));
+            (21..221).for_each(|i| set.fresh(blocks[i].clone(), 1).unwrap());
             set.rollback_to(&mark).unwrap();
             // SAFETY: the shadow is older than the mark, so the address is good; nobody changes it now.
             assert!(unsafe { std::slice::from_raw_parts(address.as_ptr(), 512) }.iter().all(|&b| b == 1));
