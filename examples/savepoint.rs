@@ -1,7 +1,7 @@
 //! A batch is imported in one transaction: bad rows are undone, each on its own, and the rest is committed.
 //!
-//! A row touches two maps before anything is found to be wrong with it. `nested` undoes both changes when the row fails,
-//! and the transaction goes on; there is still one commit, and one drain, for the whole batch. A savepoint does the
+//! A row touches two maps before anything is found to be wrong with it. `nested` undoes both changes when the row fails
+//! and the transaction goes on. There is still one commit, and one drain, for the whole batch. A savepoint does the
 //! same without a closure: `order_down_to` sees only afterwards that an order was one too many.
 
 use pmem_collections::*;

@@ -22,8 +22,8 @@ impl WriteTx<'_> {
     /// Remembers this state. Guards that were opened before can no longer be used; open them again.
     ///
     /// No drain, ever: going back happens in DRAM. But until the transaction ends, the first change of a block since
-    /// the newest savepoint copies what the transaction had changed in it before. [`nested`](WriteTx::nested) gives such copies
-    /// back as soon as it can.
+    /// the newest savepoint copies what the transaction had changed in it before. [`nested`](WriteTx::nested) gives
+    /// such copies back as soon as it can.
     ///
     /// ```
     /// # use pmem_alloc::*; fn main() -> Result<()> {
@@ -83,9 +83,9 @@ impl WriteTx<'_> {
     ///
     /// # Errors
     ///
-    /// What `body` returns. [`ErrorKind::ForeignSavepoint`] if `body` failed, but had gone back to a savepoint older than
-    /// the part: what it did afterwards is not undone, so go back further, or let the transaction fail. (The same if it
-    /// has put another transaction in the place of this one.)
+    /// What `body` returns. [`ErrorKind::ForeignSavepoint`] if `body` failed, but had gone back to a savepoint older
+    /// than the part: what it did afterwards is not undone, so go back further, or let the transaction fail. (The same
+    /// if it has put another transaction in the place of this one.)
     pub fn nested<R>(&mut self, body: impl FnOnce(&mut WriteTx<'_>) -> Result<R>) -> Result<R> {
         let mut part = Part { savepoint: self.savepoint(), tx: self, over: false };
         let result = body(part.tx);
