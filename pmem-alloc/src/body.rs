@@ -11,7 +11,10 @@
 //!   gate exclusively, so no reader is there; and it has the pool's one writer, so no other write transaction is.
 //!   Large new blocks are written in place before that: but to bytes of blocks that are not allocated as committed, and
 //!   a reader gets no address in those (I7).
-//! - **I2 (shadows stand still).** A shadow's buffer is neither moved nor freed before its transaction has ended.
+//! - **I2 (shadows stand still).** A shadow's buffer is neither moved nor freed before its transaction has ended, or has
+//!   gone back to a savepoint that is older than the shadow; and nobody stores to it but through a reference of I4, or
+//!   when the transaction goes back. Savepoints, rollbacks and nested parts borrow the transaction mutably, which
+//!   no guard survives: so then no reference into a shadow is alive, nor a guard that has checked something.
 //! - **I3 (a shadow has one owner).** A shadow is created under an owner number, and only a `Body` with that number
 //!   gets its address. Any other, even a reader of the same transaction, gets `Corrupt`.
 //! - **I4 (an owner has one mutable path).** At any time one `Body<Write>` per owner can be used: a second guard on a
@@ -23,7 +26,8 @@
 //!   a reader; as its own transaction sees it, for a writer. Blocks do not overlap: the bitmaps and descriptors say
 //!   where they are, are checked when the pool is opened, and are out of reach for objects. A block that the transaction
 //!   frees can no longer be reached; references that were given out before stay good, for its bytes and its shadow
-//!   stay, and nobody gets the block again before the transaction has ended.
+//!   stay, and nobody gets the block again before the transaction has ended. (Or has gone back to before the block was
+//!   freed, or allocated: then no such reference is alive, as in I2.)
 //!
 //! `&T` into a shadow and `&mut T` into it: same owner (I3), so one path (I4), so the borrow checker excludes it (I5).
 //! `&T` into committed bytes: no `&mut` to those exists, and nobody stores to them (I1). Nothing here relies on what

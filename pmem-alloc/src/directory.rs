@@ -178,6 +178,13 @@ pub(crate) struct Opened {
     pub(crate) header: Option<u64>,
 }
 
+/// How far the open transaction has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    created: usize,
+    head: u64,
+}
+
 /// The directory as the open transaction sees it.
 pub(crate) struct Objects {
     state_start: u64,
@@ -328,10 +335,21 @@ impl Objects {
 
     /// The transaction never was.
     pub(crate) fn abort(&mut self) {
-        for index in self.created.drain(..) {
+        self.rollback_to(Progress { created: 0, head: self.committed_head });
+    }
+
+    /// How far the transaction has come.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress { created: self.created.len(), head: self.head }
+    }
+
+    /// What the transaction created since `to` was never there. Owner numbers stay: an object that is created again has
+    /// the same one.
+    pub(crate) fn rollback_to(&mut self, to: Progress) {
+        for index in self.created.drain(to.created..) {
             self.objects[index as usize].header = 0;
         }
-        self.head = self.committed_head;
+        self.head = to.head;
     }
 
     /// Forgets which guards are open: none can be used any more. A token that a dead or leaked guard still holds is

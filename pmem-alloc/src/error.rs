@@ -150,6 +150,12 @@ pub enum ErrorKind {
     /// A reservation of one pool was given to a transaction of another.
     #[error("this reservation belongs to another pool; publish it there")]
     ForeignReservation,
+    /// A savepoint of another transaction, or one that came after a savepoint that was gone back to, or one of
+    /// a nested part that is over.
+    #[error(
+        "this savepoint is not of this transaction, or of a part of it that is over; use one that still stands"
+    )]
+    ForeignSavepoint,
     /// The caller's own reason to roll back.
     #[error("aborted: {0}")]
     Aborted(Box<dyn std::error::Error + Send + Sync>),

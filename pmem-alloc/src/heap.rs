@@ -5,8 +5,9 @@
 //! runs with room, what is reserved. It is rebuilt when the pool is opened.
 //!
 //! Nothing is copied when a transaction begins. What it does to the volatile state is listed in `steps`; abort undoes
-//! the list from its end, commit carries out what had to wait: a freed block can be handed out only when the commit
-//! that freed it is durable, and never to the transaction that freed it, because other guards may still refer to it.
+//! the list from its end, a rollback to a savepoint undoes a part of it, commit carries out what had to wait: a freed
+//! block can be handed out only when the commit that freed it is durable, and never to the transaction that freed it,
+//! because other guards may still refer to it.
 
 use crate::{
     Error, ErrorKind, Result, classes,
@@ -57,6 +58,12 @@ enum Step {
     Reserved { block: Block },
     /// An empty run became free pages.
     Released { page: u32, class: u8, pages: u32 },
+}
+
+/// How far the open transaction has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    steps: usize,
 }
 
 /// The heap as its one writer sees it.
@@ -301,8 +308,19 @@ impl Heap {
 
     /// The transaction never was.
     pub(crate) fn abort(&mut self) {
+        self.rollback_to(Progress { steps: 0 });
+    }
+
+    /// How far the transaction has come.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress { steps: self.steps.len() }
+    }
+
+    /// What the transaction did since `to` never was. The words that it set are another's business. Readers are
+    /// misled by this no more than by an abort: pages of blocks that are allocated as committed stay in their spans.
+    pub(crate) fn rollback_to(&mut self, to: Progress) {
         let mut steps = std::mem::take(&mut self.steps);
-        for step in steps.drain(..).rev() {
+        for step in steps.drain(to.steps..).rev() {
             match step {
                 Step::Slot { page, slot } => {
                     let (class, pages) = self.run_at(page);
@@ -413,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abort_takes_back_all_and_a_rebuild_finds_all() {
+    fn an_abort_takes_back_all_a_rollback_a_part_and_a_rebuild_finds_all() {
         for seed in 0..if cfg!(miri) { 2 } else { 200 } {
             println!("seed {seed}");
             let mut rng = fastrand::Rng::with_seed(seed);
@@ -423,8 +441,25 @@ mod tests {
             let mut blocks: Vec<Block> = Vec::new();
             for _ in 0..30 {
                 let (before, mut next) = (state(&heap), blocks.clone());
+                let mut savepoints = Vec::new();
                 for _ in 0..rng.u32(1..30) {
-                    if next.is_empty() || rng.u32(0..5) > 1 {
+                    let seen = |heap: &Heap| (state(heap), heap.free_spans().pages());
+                    if rng.u32(0..8) == 0 {
+                        savepoints.push((
+                            heap.progress(),
+                            seen(&heap),
+                            next.clone(),
+                            metadata.changed.clone(),
+                        ));
+                    } else if rng.u32(0..8) == 0 && !savepoints.is_empty() {
+                        savepoints.truncate(rng.usize(1..=savepoints.len()));
+                        let (progress, then, blocks_then, changed) = savepoints.last().unwrap();
+                        heap.rollback_to(*progress);
+                        assert_eq!(&seen(&heap), then);
+                        next.clone_from(blocks_then);
+                        metadata.changed.clone_from(changed);
+                        assert_readers_see(&blocks, &heap, &metadata, &mut rng);
+                    } else if next.is_empty() || rng.u32(0..5) > 1 {
                         let len = [rng.u64(1..100), rng.u64(1..10_000), rng.u64(1..200_000)][rng.usize(0..3)];
                         if let Ok(block) = heap.allocate(len, 1 << rng.u32(3..14), &mut metadata) {
                             assert!(block.len >= len);

@@ -20,7 +20,7 @@
 //! Reading order: [`Pool`] and [`PoolOptions`], [`WriteTx`] and [`ReadTx`], [`Object`] (what a name can
 //! stand for) with its guards [`Mut`] and [`Ref`], [`Value`] and [`Key`] (what containers hold), [`Body`]
 //! and [`Ptr`] (for authors of containers). Inside: `format` and FORMAT.md, `heap` with `classes`, `spans`, `runs` and
-//! `scan`, `directory`, `gate`, `transaction`, and `body`, which has the soundness argument.
+//! `scan`, `directory`, `gate`, `transaction`, `savepoint`, and `body`, which has the soundness argument.
 //!
 //! All `unsafe` of this crate is in `body.rs` and `media.rs`, and in `path.rs`, where mapping a file by its path is
 //! `unsafe` for the caller.
@@ -42,6 +42,7 @@ mod path;
 mod pool;
 mod reservation;
 mod runs;
+mod savepoint;
 mod scan;
 mod spans;
 mod stats;
@@ -55,6 +56,7 @@ pub use object::{Guard, HeapGuard, Mut, Named, Object, PHeap, Ref};
 pub use pmem_map::{Mapping, Ptr};
 pub use pool::{Opening, Pool, PoolOptions};
 pub use reservation::Reservation;
+pub use savepoint::Savepoint;
 pub use stats::{ClassStats, PoolStats};
 pub use transaction::{ReadTx, WriteTx};
 pub use value::{EncodeAs, Invalid, Key, OrdKey, Plain, Stored, Value};

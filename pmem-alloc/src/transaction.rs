@@ -169,6 +169,11 @@ impl<'p> WriteTx<'p> {
         header
     }
 
+    /// The writer, while no guard can be used.
+    pub(crate) fn writer_mut(&mut self) -> &mut Writer {
+        self.core.writer.get_mut().as_mut().expect("the transaction has not ended")
+    }
+
     /// Commits: durable on return. Guards may still be in scope, but no longer be used. One drain; none if nothing
     /// was changed; two if more than 4 KiB are newly allocated.
     ///

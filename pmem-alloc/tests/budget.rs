@@ -144,6 +144,37 @@ mod budget {
     }
 
     #[test]
+    fn what_was_undone_takes_no_line_and_no_drain() {
+        let pool = pool(1 << 20);
+        let undone = |tx: &mut WriteTx<'_>| -> Result<()> {
+            let part: Result<()> = tx.nested(|tx| {
+                let mut heap = tx.open::<Objects>("objects")?;
+                heap.root_mut()?.0 = [heap.alloc([7u64; 8])?.offset(); 8];
+                tx.open::<PHeap<u64>>("another")?;
+                Err(Error::abort("on purpose"))
+            });
+            assert!(part.is_err());
+            Ok(())
+        };
+        let cost = measure(&pool, "transaction of which all is undone", 0.0, |_| pool.write(undone));
+        assert_eq!((cost.lines, cost.drains), (0.0, 0.0));
+        let update = |i: usize| {
+            move |tx: &mut WriteTx<'_>| {
+                tx.open::<Objects>("objects")?.root_mut()?.0[0] = i as u64 + 1;
+                Ok(())
+            }
+        };
+        let plain = measure(&pool, "update of one word", 0.0, |i| pool.write(update(i)));
+        let beside = measure(&pool, "update of one word, and a part that is undone", 0.0, |i| {
+            pool.write(|tx| {
+                update(i + 7)(tx)?;
+                undone(tx)
+            })
+        });
+        assert_eq!((plain.lines, plain.drains), (beside.lines, beside.drains));
+    }
+
+    #[test]
     fn objects_of_64_bytes_fill_95_percent_of_a_pool_of_64_mib() {
         let pool = pool(64 << 20);
         let mut objects = 0u64;

@@ -184,6 +184,8 @@ enum Op {
     Publish(usize, u64, u64),
     /// As `Put`, rolled back.
     Abort(Vec<(usize, u64, u64)>),
+    /// As `Put`, of which the second list is undone in a nested part, an object that it creates with it.
+    Nested(Vec<(usize, u64, u64)>, Vec<(usize, u64, u64)>),
     /// Changes the content.
     Fill(usize, u64),
     /// Reserves and forgets.
@@ -203,7 +205,7 @@ struct State {
 
 fn model(op: &Op, state: &mut State) {
     match op {
-        Put(all) => all.iter().for_each(|&(slot, len, fill)| {
+        Put(all) | Nested(all, _) => all.iter().for_each(|&(slot, len, fill)| {
             state.slots[slot] = if len == 0 { (0, 0) } else { (len, fill) };
         }),
         &Publish(slot, len, fill) => state.slots[slot] = (len, fill),
@@ -239,6 +241,21 @@ fn perform(pool: &Pool, op: &Op) -> Result<()> {
             let mut heap = tx.open::<Slots>("slots")?;
             all.iter().try_for_each(|&(slot, len, fill)| put(&mut heap, slot, len, fill))
         }
+        Nested(all, undone) => pool.write(|tx| {
+            let (before, after) = all.split_at(all.len() / 2);
+            before
+                .iter()
+                .try_for_each(|&(slot, len, fill)| put(&mut tx.open::<Slots>("slots")?, slot, len, fill))?;
+            let part: Result<()> = tx.nested(|tx| {
+                let mut heap = tx.open::<Slots>("slots")?;
+                undone.iter().try_for_each(|&(slot, len, fill)| put(&mut heap, slot, len, fill))?;
+                tx.open::<PHeap<u64>>("undone")?;
+                Err(Error::abort("on purpose"))
+            });
+            assert!(part.is_err_and(|e| matches!(e.kind(), ErrorKind::Aborted(_))));
+            let mut heap = tx.open::<Slots>("slots")?;
+            after.iter().try_for_each(|&(slot, len, fill)| put(&mut heap, slot, len, fill))
+        }),
         &Publish(slot, len, fill) => {
             let mut reservation = pool.reserve(len, 8)?;
             reservation.fill(fill as u8);
@@ -407,6 +424,20 @@ fn an_abort_between_commits_leaves_nothing_at_any_store() {
             Put(vec![(1, 100, 4)]),
             Abort(vec![(1, 0, 0)]),
             Put(vec![(0, 64, 5)]),
+        ],
+    );
+}
+
+#[test]
+fn what_a_nested_part_has_undone_is_not_there_at_any_store() {
+    explore(
+        "nested part undone",
+        &[
+            Put(vec![(0, 64, 1)]),
+            Nested(vec![(1, 64, 2), (2, 24, 3)], vec![(0, 0, 0), (1, 100, 4), (3, 6000, 5)]),
+            Nested(vec![], vec![(0, 64, 6), (2, 0, 0)]), // nothing is left of it
+            Nested(vec![(1, 0, 0), (3, 6000, 7)], vec![(4, 33_000, 8), (0, 6000, 9)]),
+            Put(vec![(0, 0, 0), (4, 33_000, 10)]),
         ],
     );
 }

@@ -1,5 +1,5 @@
 //! Random programs against a model in DRAM: no two blocks overlap, all are aligned as asked for, contents stay, aborts
-//! leave nothing, reopening loses nothing, and when all is freed all is free.
+//! and nested parts that fail leave nothing, reopening loses nothing, and when all is freed all is free.
 #![allow(missing_docs)]
 use pmem_alloc::*;
 use std::collections::BTreeMap;
@@ -59,6 +59,104 @@ fn verify(pool: &Pool, model: &BTreeMap<u64, Object>) {
     assert!(stats.used + stats.free <= stats.capacity);
 }
 
+/// What a transaction does, and what should be there if it commits.
+struct Program<'a> {
+    rng: &'a mut fastrand::Rng,
+    pool_size: u64,
+    committed: &'a BTreeMap<u64, Object>,
+    next: BTreeMap<u64, Object>,
+    /// Whether it allocates more than it frees.
+    grows: bool,
+}
+
+impl Program<'_> {
+    /// Allocates, frees and changes; and does so in parts, some of which fail.
+    fn part(&mut self, tx: &mut WriteTx<'_>, depth: u32) -> Result<()> {
+        for _ in 0..self.rng.u32(1..4) {
+            self.change(&mut tx.open::<Objects>("objects")?);
+            match self.rng.u32(0..6) {
+                0 if depth < 3 => {
+                    let before = self.next.clone();
+                    let fails = self.rng.bool();
+                    let result = tx.nested(|tx| {
+                        self.part(tx, depth + 1)?;
+                        if !fails {
+                            return Ok(());
+                        }
+                        tx.open::<PHeap<u64>>("an object that comes to nothing")?;
+                        Err(Error::abort("on purpose"))
+                    });
+                    match result {
+                        Ok(()) => assert!(!fails),
+                        // There may be no room for the object.
+                        Err(e) => {
+                            let expected =
+                                matches!(e.kind(), ErrorKind::Aborted(_) | ErrorKind::NoSpace { .. });
+                            assert!(fails && expected, "{e}");
+                            self.next = before;
+                        }
+                    }
+                    self.verify(tx)?;
+                }
+                1 => {
+                    let (savepoint, before) = (tx.savepoint(), self.next.clone());
+                    for _ in 0..self.rng.u32(1..3) {
+                        self.change(&mut tx.open::<Objects>("objects")?);
+                        tx.rollback_to(&savepoint)?;
+                        self.next.clone_from(&before);
+                        self.verify(tx)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, heap: &mut Mut<'_, Objects>) {
+        for _ in 0..self.rng.u32(1..8) {
+            if self.next.is_empty() || (self.rng.u32(0..100) < 70) == self.grows {
+                let object = random_object(self.rng, self.pool_size);
+                match heap.alloc_aligned(object.len, object.align) {
+                    Ok(at) => {
+                        let bytes = heap.bytes_mut(at, object.len).unwrap();
+                        assert!(bytes.iter().all(|&byte| byte == 0), "new bytes are zeros");
+                        bytes.fill(object.fill);
+                        let free = !self.committed.contains_key(&at.offset());
+                        assert!(free, "{at:?} is allocated, or was freed by this very transaction");
+                        self.next.insert(at.offset(), object);
+                    }
+                    Err(e) => assert!(matches!(e.kind(), ErrorKind::NoSpace { .. }), "{e}"),
+                }
+            } else {
+                let (&at, &object) = self.next.iter().nth(self.rng.usize(0..self.next.len())).unwrap();
+                if self.rng.bool() {
+                    heap.free(Ptr::<u8>::from_offset(at)).unwrap();
+                    self.next.remove(&at);
+                } else {
+                    let fill = self.rng.u8(1..);
+                    heap.bytes_mut(Ptr::from_offset(at), object.len).unwrap().fill(fill);
+                    self.next.insert(at, Object { fill, ..object });
+                }
+            }
+        }
+    }
+
+    /// The transaction sees what the model has: some of it, for it is asked often. `verify` sees all at last.
+    fn verify(&mut self, tx: &WriteTx<'_>) -> Result<()> {
+        let heap = tx.open::<Objects>("objects")?;
+        let skipped = self.rng.usize(0..=self.next.len());
+        for (&at, object) in self.next.iter().skip(skipped).take(20) {
+            let bytes = heap.bytes(Ptr::from_offset(at), object.len)?;
+            assert!(bytes.iter().all(|&byte| byte == object.fill), "{object:?} at {at}");
+        }
+        for at in self.committed.keys().filter(|at| !self.next.contains_key(at)) {
+            assert!(heap.bytes(Ptr::from_offset(*at), 1).is_err(), "freed, and still there");
+        }
+        Ok(())
+    }
+}
+
 fn run(seed: u64, pool_size: u64, transactions: u32) {
     println!("seed {seed}, pool of {pool_size} bytes");
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -67,37 +165,11 @@ fn run(seed: u64, pool_size: u64, transactions: u32) {
     let empty = pool.stats().unwrap();
     let mut model: BTreeMap<u64, Object> = BTreeMap::new();
     for _ in 0..transactions {
-        let mut next = model.clone();
         let (grows, commits) = (rng.u32(0..100) < if model.len() > 500 { 40 } else { 60 }, rng.u32(0..4) > 0);
-        let tx = pool.begin().unwrap();
-        let mut heap = tx.open::<Objects>("objects").unwrap();
-        let mut fits = true;
-        for _ in 0..rng.u32(1..20) {
-            if next.is_empty() || (rng.u32(0..100) < 70) == grows {
-                let object = random_object(&mut rng, pool_size);
-                match heap.alloc_aligned(object.len, object.align) {
-                    Ok(at) => {
-                        let bytes = heap.bytes_mut(at, object.len).unwrap();
-                        assert!(bytes.iter().all(|&byte| byte == 0), "new bytes are zeros");
-                        bytes.fill(object.fill);
-                        let free = !model.contains_key(&at.offset());
-                        assert!(free, "{at:?} is allocated, or was freed by this very transaction");
-                        next.insert(at.offset(), object);
-                    }
-                    Err(e) => assert!(matches!(e.kind(), ErrorKind::NoSpace { .. }), "{e}"),
-                }
-            } else {
-                let (&at, &object) = next.iter().nth(rng.usize(0..next.len())).unwrap();
-                if rng.bool() {
-                    heap.free(Ptr::<u8>::from_offset(at)).unwrap();
-                    next.remove(&at);
-                } else {
-                    let fill = rng.u8(1..);
-                    heap.bytes_mut(Ptr::from_offset(at), object.len).unwrap().fill(fill);
-                    next.insert(at, Object { fill, ..object });
-                }
-            }
-        }
+        let (mut tx, mut fits) = (pool.begin().unwrap(), true);
+        let mut program = Program { rng: &mut rng, pool_size, committed: &model, next: model.clone(), grows };
+        program.part(&mut tx, 0).unwrap();
+        let next = program.next;
         if commits {
             match tx.commit() {
                 Ok(()) => model = next,

@@ -273,3 +273,234 @@ fn no_bytes_are_anywhere_in_the_mapping() -> Result<()> {
     assert!(tx.open::<PHeap<u64>>("h")?.bytes(Ptr::from_offset(at.offset() + 64), 0)?.is_empty());
     Ok(())
 }
+
+fn foreign<T>(result: Result<T>) -> bool {
+    matches!(result.err().expect("an error").kind(), ErrorKind::ForeignSavepoint)
+}
+
+#[test]
+fn a_rollback_takes_contents_objects_and_space_back() -> Result<()> {
+    let pool = pool();
+    let kept = pool.write(|tx| tx.open::<PHeap<u64>>("h")?.alloc([1u64; 32]))?;
+    pool.write(|tx| {
+        let mut heap = tx.open::<PHeap<u64>>("h")?;
+        heap.get_mut(kept)?[0] = 2;
+        let before = heap.alloc(3u64)?;
+        let savepoint = tx.savepoint();
+        for round in 0..3 {
+            let mut heap = tx.open::<PHeap<u64>>("h")?;
+            heap.get_mut(kept)?.fill(9);
+            *heap.get_mut(before)? = 9;
+            let after = heap.alloc([9u64; 100])?;
+            if round > 0 {
+                heap.free(kept)?;
+                heap.free(before)?;
+                assert!(corrupt(heap.get(kept)));
+            }
+            // A name may stand for something else each time.
+            match round {
+                0 => tx.open::<Cell<u64>>("new")?.set(9)?,
+                _ => drop(tx.open::<PHeap<u64>>("new")?.alloc(9u64)?),
+            }
+            tx.rollback_to(&savepoint)?;
+            let heap = tx.open::<PHeap<u64>>("h")?;
+            let all = heap.get(kept)?;
+            assert_eq!((all[0], &all[1..], *heap.get(before)?), (2, &[1; 31][..], 3));
+            assert!(corrupt(heap.get(after)));
+        }
+        Ok(())
+    })?;
+    let tx = pool.read()?;
+    assert_eq!(tx.open::<PHeap<u64>>("h")?.get(kept)?[..2], [2, 1]);
+    assert!(tx.open::<Cell<u64>>("new").is_err());
+    drop(tx);
+    assert_eq!(pool.stats()?.blocks, 4); // root, entry, and two
+    assert!(pool.check()?.is_ok());
+    Ok(())
+}
+
+#[test]
+fn what_a_rollback_gave_back_another_object_may_have() -> Result<()> {
+    let pool = pool();
+    pool.write(|tx| {
+        let savepoint = tx.savepoint();
+        let first = tx.open::<PHeap<u64>>("a")?.alloc(1u64)?;
+        tx.rollback_to(&savepoint)?;
+        let mut b = tx.open::<PHeap<u64>>("b")?;
+        let mut all = Vec::new();
+        while all.last() != Some(&first) {
+            all.push(b.alloc(2u64)?);
+            assert!(all.len() < 100, "the block is lost");
+        }
+        let held: &mut u64 = b.get_mut(first)?;
+        let a = tx.open::<PHeap<u64>>("a")?;
+        assert!(corrupt(a.get(first)));
+        *held += 1;
+        assert_eq!(*b.get(first)?, 3);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_reference_taken_before_another_objects_copy_is_kept_stays_what_it_was() -> Result<()> {
+    let pool = pool();
+    pool.write(|tx| {
+        let mut a = tx.open::<PHeap<u64>>("a")?;
+        let (one, two) = (a.alloc([1u64; 8])?, a.alloc([1u64; 8])?);
+        let mut b = tx.open::<Cell<u64>>("b")?;
+        b.set(1)?;
+        let savepoint = tx.savepoint();
+        let mut a = tx.open::<PHeap<u64>>("a")?;
+        let mut b = tx.open::<Cell<u64>>("b")?;
+        let held: &mut [u64; 8] = a.get_mut(one)?; // the block is copied here
+        b.set(2)?; // and others here
+        tx.open::<Cell<u64>>("c")?.set(1)?;
+        held[0] = 2;
+        let shared: &[u64; 8] = a.get(two)?;
+        b.set(3)?;
+        assert_eq!((shared[0], a.get(one)?[0]), (1, 2));
+        tx.rollback_to(&savepoint)?;
+        let a = tx.open::<PHeap<u64>>("a")?;
+        assert_eq!((a.get(one)?[0], *tx.open::<Cell<u64>>("b")?.get()?), (1, 1));
+        Ok(())
+    })
+}
+
+#[test]
+fn guards_that_are_over_do_not_keep_an_object_from_being_opened() -> Result<()> {
+    pool().write(|tx| {
+        let _over = tx.open::<Cell<u64>>("c")?;
+        std::mem::forget(tx.open::<Cell<u64>>("d")?);
+        let savepoint = tx.savepoint();
+        tx.open::<Cell<u64>>("c")?.set(1)?;
+        let _over = tx.open::<Cell<u64>>("c")?;
+        assert!(already_open(tx.open::<Cell<u64>>("c")));
+        tx.rollback_to(&savepoint)?;
+        let _over = (tx.open::<Cell<u64>>("c")?, tx.open::<Cell<u64>>("d")?);
+        tx.nested(|tx| {
+            std::mem::forget(tx.open::<Cell<u64>>("d")?);
+            tx.open::<Cell<u64>>("c")?.set(2)
+        })?;
+        let (c, _d) = (tx.open::<Cell<u64>>("c")?, tx.open::<Cell<u64>>("d")?);
+        assert_eq!(*c.get()?, 2);
+        assert!(already_open(tx.open::<Cell<u64>>("c")));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_savepoint_means_nothing_elsewhere() -> Result<()> {
+    let (pool, other) = (pool(), pool());
+    let mut tx = pool.begin()?;
+    let outer = tx.savepoint();
+    tx.open::<Cell<u64>>("c")?.set(1)?;
+    let inner = tx.savepoint();
+    tx.rollback_to(&inner)?;
+    tx.rollback_to(&outer)?;
+    assert!(foreign(tx.rollback_to(&inner))); // a future that was discarded
+    tx.open::<Cell<u64>>("c")?.set(2)?;
+    let again = tx.savepoint();
+    assert!(foreign(tx.rollback_to(&inner)));
+    let mut kept = None;
+    tx.nested(|tx| {
+        kept = Some(tx.savepoint());
+        tx.rollback_to(&again) // a savepoint of an outer part may be used in an inner one
+    })?;
+    assert!(foreign(tx.rollback_to(&kept.unwrap())));
+    other.write(|tx| {
+        tx.savepoint();
+        assert!(foreign(tx.rollback_to(&outer)));
+        Ok(())
+    })?;
+    assert_eq!(*tx.open::<Cell<u64>>("c")?.get()?, 2);
+    tx.commit()?;
+    let mut tx = pool.begin()?;
+    let _new = (tx.savepoint(), tx.savepoint());
+    for old in [&outer, &inner, &again] {
+        assert!(foreign(tx.rollback_to(old)));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_part_that_goes_back_beyond_its_own_beginning_and_fails_says_so_and_the_transaction_goes_on() -> Result<()>
+{
+    let pool = pool();
+    pool.write(|tx| {
+        let start = tx.savepoint();
+        tx.open::<Cell<u64>>("c")?.set(1)?;
+        let failed: Result<()> = tx.nested(|tx| {
+            tx.rollback_to(&start)?;
+            tx.open::<Cell<u64>>("c")?.set(2)?;
+            Err(Error::abort("on purpose"))
+        });
+        assert!(foreign(failed));
+        tx.rollback_to(&start)?;
+        tx.open::<Cell<u64>>("d")?.set(3)
+    })?;
+    let tx = pool.read()?;
+    assert!(tx.open::<Cell<u64>>("c").is_err());
+    assert_eq!(*tx.open::<Cell<u64>>("d")?.get()?, 3);
+    Ok(())
+}
+
+#[test]
+fn parts_of_parts_fail_or_stay_on_their_own() -> Result<()> {
+    let pool = pool();
+    pool.write(|tx| {
+        tx.open::<Cell<[u64; 4]>>("c")?.set([1, 0, 0, 0])?;
+        tx.nested(|tx| {
+            tx.open::<Cell<[u64; 4]>>("c")?.get_mut()?[1] = 1;
+            let failed = tx.nested(|tx| -> Result<()> {
+                tx.open::<Cell<[u64; 4]>>("c")?.get_mut()?[2] = 1;
+                tx.nested(|tx| {
+                    tx.open::<Cell<[u64; 4]>>("c")?.get_mut()?[3] = 1;
+                    Ok(())
+                })?;
+                Err(Error::abort("with what succeeded inside"))
+            });
+            assert!(failed.is_err());
+            Ok(())
+        })
+    })?;
+    assert_eq!(*pool.read()?.open::<Cell<[u64; 4]>>("c")?.get()?, [1, 1, 0, 0]);
+    Ok(())
+}
+
+#[test]
+fn a_panic_in_a_part_undoes_the_part() -> Result<()> {
+    let pool = pool();
+    pool.write(|tx| {
+        tx.open::<Cell<u64>>("c")?.set(1)?;
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _ = tx.nested(|tx| -> Result<()> {
+                tx.open::<Cell<u64>>("c")?.set(2)?;
+                tx.open::<Cell<u64>>("d")?.set(2)?;
+                panic!("on purpose")
+            });
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(*tx.open::<Cell<u64>>("c")?.get()?, 1);
+        Ok(())
+    })?;
+    assert!(pool.read()?.open::<Cell<u64>>("d").is_err());
+    Ok(())
+}
+
+#[test]
+fn a_part_that_puts_another_transaction_in_its_place_harms_neither() -> Result<()> {
+    let (pool, other): (Pool, &'static Pool) = (pool(), Box::leak(Box::new(pool())));
+    let mut tx = pool.begin()?;
+    tx.open::<Cell<u64>>("c")?.set(1)?;
+    let swapped: Result<()> = tx.nested(|tx| {
+        *tx = other.begin()?; // the first one is rolled back
+        tx.open::<Cell<u64>>("c")?.set(2)?;
+        Err(Error::abort("on purpose"))
+    });
+    assert!(foreign(swapped));
+    assert_eq!(*tx.open::<Cell<u64>>("c")?.get()?, 2);
+    tx.commit()?;
+    assert!(pool.read()?.open::<Cell<u64>>("c").is_err());
+    assert_eq!(*other.read()?.open::<Cell<u64>>("c")?.get()?, 2);
+    Ok(())
+}

@@ -52,5 +52,5 @@ pub use cell::{CellGuard, PCell};
 pub use map::PBTreeMap;
 pub use pmem_alloc::{
     EncodeAs, Error, ErrorKind, Guard, Key, Mapping, Mode, Mut, Named, Object, OrdKey, PHeap, Plain, Pool,
-    PoolOptions, Ptr, Read, ReadTx, Ref, Result, Stored, Value, Write, WriteTx,
+    PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Stored, Value, Write, WriteTx,
 };

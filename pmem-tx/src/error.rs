@@ -79,6 +79,11 @@ pub enum Error {
     /// A thread that has a transaction of this journal open asked for another.
     #[error("this thread has a transaction of this journal open; end it first")]
     WouldDeadlock,
+    /// A savepoint of another transaction, or one that came after a savepoint that was gone back to.
+    #[error(
+        "this savepoint is not of this transaction, or came after a state it went back to; use one that still stands"
+    )]
+    ForeignSavepoint,
     /// The caller's own reason to roll back.
     #[error("aborted: {0}")]
     Aborted(Box<dyn std::error::Error + Send + Sync>),

@@ -39,4 +39,4 @@ mod tx;
 pub use error::{Error, Result};
 pub use journal::{Journal, JournalOptions};
 pub use subscriber::{Committed, Subscriber};
-pub use tx::Tx;
+pub use tx::{Savepoint, Tx};

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Journal, Result,
-    engine::{Found, WriteSet},
+    engine::{Found, Mark, WriteSet},
     journal::Writer,
 };
 use parking_lot::Mutex;
@@ -24,6 +24,10 @@ pub struct Tx<'j> {
     /// Bytes of the mapping when the transaction began, in whole words.
     len: u64,
 }
+
+/// A state of a transaction to come back to: [`Tx::savepoint`].
+#[derive(Debug)]
+pub struct Savepoint(Mark);
 
 /// The one owner there is.
 const OWNER: u32 = 1;
@@ -98,7 +102,7 @@ impl<'j> Tx<'j> {
             Found::Mixed => return self.gathered(at, len, align),
         };
         // SAFETY: readable for `len` bytes. In the mapping: nobody stores there while a transaction is open. In a
-        // shadow: it stands still until `&mut self`, which the result's borrow excludes.
+        // shadow: it stands still until `&mut self` (a write, a rollback), which the result's borrow excludes.
         Ok(unsafe { slice::from_raw_parts(address.as_ptr(), len as usize) })
     }
 
@@ -189,6 +193,37 @@ impl<'j> Tx<'j> {
     /// several cold objects. A hint: no error.
     pub fn prefetch(&self, at: u64, len: u64) {
         self.journal.region().prefetch(at..at.saturating_add(len));
+    }
+
+    /// Remembers this state. No drain, ever: a rollback happens in DRAM. From now on the first change in a page that
+    /// was changed before copies what was changed there.
+    pub fn savepoint(&mut self) -> Savepoint {
+        Savepoint(self.set_mut().savepoint())
+    }
+
+    /// Goes back to a state of this transaction: what was written since is undone. The savepoint can be used again;
+    /// those that were taken after it cannot.
+    ///
+    /// ```
+    /// # use pmem_map::Mapping; use pmem_tx::*; fn main() -> Result<()> {
+    /// # let journal = Journal::create(Mapping::anonymous(8192)?, 0..4096)?;
+    /// journal.write(|tx| {
+    ///     tx.write(4096, &1u64)?;
+    ///     let one = tx.savepoint();
+    ///     tx.write(4096, &2u64)?;
+    ///     tx.rollback_to(&one)?;
+    ///     assert_eq!(*tx.read::<u64>(4096)?, 1);
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignSavepoint`]: nothing was undone.
+    pub fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
+        self.scratch.get_mut().clear();
+        self.set_mut().rollback_to(&savepoint.0).map_err(|_| Error::ForeignSavepoint)
     }
 
     /// Commits. Durable on return: one drain; none if nothing was changed.

@@ -1,7 +1,8 @@
-//! A transaction is a byte array: overlapping reads and writes, commits, aborts and reopenings against one.
+//! A transaction is a byte array: overlapping reads and writes, savepoints and rollbacks, commits, aborts and
+//! reopenings against one.
 
 use pmem_map::Mapping;
-use pmem_tx::JournalOptions;
+use pmem_tx::{Error, JournalOptions, Savepoint};
 use proptest::prelude::*;
 
 const LEN: u64 = 6 * 4096;
@@ -9,9 +10,22 @@ const LOG: std::ops::Range<u64> = 4096..3 * 4096;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Write { at: u64, bytes: Vec<u8> },
-    Bits { at: u64, clear: u64, set: u64 },
-    Read { at: u64, len: u64 },
+    Write {
+        at: u64,
+        bytes: Vec<u8>,
+    },
+    Bits {
+        at: u64,
+        clear: u64,
+        set: u64,
+    },
+    Read {
+        at: u64,
+        len: u64,
+    },
+    Savepoint,
+    /// To one of all the savepoints there ever were.
+    Rollback(prop::sample::Index),
     Commit,
     Abort,
     Checkpoint,
@@ -28,6 +42,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (offset(), prop::collection::vec(any::<u8>(), 0..200)).prop_map(|(at, bytes)| Step::Write { at, bytes }),
         1 => (offset(), any::<u64>(), any::<u64>()).prop_map(|(at, clear, set)| Step::Bits { at: at & !7, clear, set }),
         4 => (offset(), 0u64..300).prop_map(|(at, len)| Step::Read { at, len }),
+        2 => Just(Step::Savepoint),
+        2 => any::<prop::sample::Index>().prop_map(Step::Rollback),
         3 => Just(Step::Commit),
         1 => Just(Step::Abort),
         1 => Just(Step::Checkpoint),
@@ -43,6 +59,8 @@ fn run(steps: Vec<Step>, interval: u32) -> Result<(), TestCaseError> {
     let options = JournalOptions::new().flush_interval(interval);
     let mut journal = options.create(Mapping::anonymous(LEN).unwrap(), LOG).unwrap();
     let mut committed = vec![0u8; LEN as usize];
+    // Each with the bytes it stands for, while it can be gone back to.
+    let mut savepoints: Vec<(Savepoint, Option<Vec<u8>>)> = Vec::new();
     let mut left = steps.into_iter().peekable();
     while left.peek().is_some() {
         let mut model = committed.clone();
@@ -69,12 +87,27 @@ fn run(steps: Vec<Step>, interval: u32) -> Result<(), TestCaseError> {
                     Ok(bytes) => prop_assert_eq!(bytes, &model[at as usize..][..len as usize]),
                     Err(_) => prop_assert!(!allowed(at, len)),
                 },
+                Step::Savepoint => savepoints.push((tx.savepoint(), Some(model.clone()))),
+                Step::Rollback(_) if savepoints.is_empty() => {}
+                Step::Rollback(index) => {
+                    let index = index.index(savepoints.len());
+                    let result = tx.rollback_to(&savepoints[index].0);
+                    match &savepoints[index].1 {
+                        Some(bytes) => {
+                            prop_assert!(result.is_ok());
+                            model.clone_from(bytes);
+                            savepoints[index + 1..].iter_mut().for_each(|(_, bytes)| *bytes = None);
+                        }
+                        None => prop_assert!(matches!(result, Err(Error::ForeignSavepoint))),
+                    }
+                }
                 step => {
                     end = Some(step);
                     break;
                 }
             }
         }
+        savepoints.iter_mut().for_each(|(_, bytes)| *bytes = None);
         match end {
             Some(Step::Commit) => {
                 tx.commit().unwrap();

@@ -1,4 +1,5 @@
-//! Memory for shadows: bump-allocated, never moved, freed or reused before [`Arena::reset`].
+//! Memory for shadows: bump-allocated, never moved, freed or reused before [`Arena::reset`], or [`Arena::rewind`]
+//! to before it was taken.
 
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
@@ -37,6 +38,13 @@ pub(super) struct Arena {
     used: usize,
 }
 
+/// How much of an arena is taken.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    chunks: usize,
+    used: usize,
+}
+
 // SAFETY: owns its memory, as a `Vec<Box<[u8]>>` would.
 unsafe impl Send for Arena {}
 // SAFETY: `&Arena` does nothing.
@@ -63,6 +71,19 @@ impl Arena {
         let base = self.chunks.last().expect("just pushed").base;
         // SAFETY: `start + len` is at most the chunk's size.
         unsafe { base.add(start) }
+    }
+
+    /// How much is taken now.
+    pub(super) fn place(&self) -> Place {
+        Place { chunks: self.chunks.len(), used: self.used }
+    }
+
+    /// Takes back what was taken since `place`, which is one of this arena since its last reset, and not of a future
+    /// that was taken back. Nobody may use it any more.
+    pub(super) fn rewind(&mut self, place: Place) {
+        debug_assert!(self.chunks.len() >= place.chunks);
+        self.chunks.truncate(place.chunks);
+        self.used = place.used;
     }
 
     /// Takes everything back. Nobody may use what was taken any more.

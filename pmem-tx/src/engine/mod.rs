@@ -20,4 +20,4 @@ pub use record::{Change, Entries};
 pub use recovery::Recovery;
 #[doc(hidden)]
 pub use shortcut::{Shortcut, Shortcuts};
-pub use write_set::{Conflict, Found, WriteSet};
+pub use write_set::{Conflict, ForeignMark, Found, Mark, WriteSet};

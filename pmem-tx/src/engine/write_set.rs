@@ -3,7 +3,7 @@
 //! A *block* is a range of the mapping that is shadowed as a whole: an allocated block of a pool, a line of its
 //! metadata, a page of a bare mapping. Whoever uses a write set says which block a byte belongs to, and always says
 //! the same; blocks do not overlap. So shadows never have to be merged, and never move: an address that was given
-//! out is good until [`WriteSet::clear`].
+//! out is good until [`WriteSet::clear`], or until a [rollback](WriteSet::rollback_to) to before it was.
 //!
 //! A shadow's buffer is reserved at once and copied lazily, a line at a time, as lines are asked for. Only lines
 //! asked for by [`write`](WriteSet::write) are compared with the mapping at commit, and of those only the words that
@@ -14,8 +14,13 @@
 //! A shadow has one owner. On a damaged pool two objects may refer to the same block; the second one gets
 //! [`Conflict`], never the other's bytes, so that safe code cannot hold `&T` and `&mut T` to one place.
 
+mod savepoint;
+
+pub use savepoint::{ForeignMark, Mark};
+
 use super::{arena::Arena, record::Builder};
 use pmem_map::{LINE, Region};
+use savepoint::Savepoints;
 use std::{
     ops::{Range, RangeInclusive},
     ptr::NonNull,
@@ -66,6 +71,7 @@ struct Shadow {
 const NARROW: u32 = u32::MAX;
 
 /// The bits of a block of more than 64 lines.
+#[derive(Clone)]
 struct Wide {
     valid: Box<[u64]>,
     marked: Box<[u64]>,
@@ -122,7 +128,8 @@ impl Shadow {
         start.max(self.start)..(start + LINE).min(self.end)
     }
 
-    /// Copies a line from the mapping. Nobody may have been given an address inside this line of the buffer yet.
+    /// Copies a line from the mapping. Nobody may have been given an address inside this line of the buffer yet, or
+    /// not since a rollback took the line out.
     #[inline]
     fn copy_line(&self, region: &Region, line: usize) {
         let part = self.line_range(line);
@@ -170,6 +177,7 @@ pub struct WriteSet {
     /// One bit for each of 64 classes of block starts: most look-ups of unchanged blocks end here.
     filter: u64,
     fresh_bytes: u64,
+    savepoints: Savepoints,
 }
 
 #[inline]
@@ -188,6 +196,7 @@ impl WriteSet {
             round: 1,
             filter: 0,
             fresh_bytes: 0,
+            savepoints: Savepoints::new(),
         }
     }
 
@@ -207,9 +216,12 @@ impl WriteSet {
         self.fresh_bytes
     }
 
-    /// Forgets everything. References into shadows must be gone: `&mut self` is how users prove it.
+    /// Forgets everything; marks are void. References into shadows must be gone: `&mut self` is how users prove it.
     #[inline]
     pub fn clear(&mut self) {
+        if !self.savepoints.is_empty() {
+            self.savepoints.clear();
+        }
         if self.shadows.is_empty() {
             return;
         }
@@ -388,6 +400,9 @@ impl WriteSet {
         let index = match self.find(block.start) {
             Some(index) => {
                 self.owned(index, owner)?;
+                if !self.savepoints.is_empty() {
+                    self.copy_aside(index);
+                }
                 index
             }
             None => {
@@ -436,6 +451,9 @@ impl WriteSet {
         match self.find(block.start) {
             Some(index) => {
                 self.owned(index, owner)?;
+                if !self.savepoints.is_empty() {
+                    self.copy_aside(index);
+                }
                 let shadow = &mut self.shadows[index];
                 if shadow.state == State::Fresh {
                     self.fresh_bytes -= shadow.end - shadow.start;
