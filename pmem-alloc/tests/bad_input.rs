@@ -518,3 +518,28 @@ fn an_object_that_cannot_be_created_leaves_no_block_behind() {
     assert!(pool.check().unwrap().is_ok());
     pool.write(|tx| tx.open::<Cell<u64>>("wide").map(drop)).unwrap();
 }
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(8192))]
+struct OfTwoPages([u64; 1024]);
+
+impl Plain for OfTwoPages {
+    const NAME: &'static str = "OfTwoPages";
+}
+
+#[test]
+fn a_type_aligned_to_more_than_a_page_cannot_be_allocated_and_the_error_says_so() {
+    let pool = Pool::anonymous(SIZE).unwrap();
+    pool.write(|tx| {
+        let mut heap = tx.open::<PHeap<u64>>("h")?;
+        let message = assert_kind!(
+            heap.alloc(OfTwoPages([7; 1024])),
+            ErrorKind::BadAlignment { align: 8192, maximum: PAGE }
+        );
+        assert!(message.contains("8192"), "{message}");
+        *heap.root_mut()? = 1; // and the transaction goes on
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(pool.check().unwrap().small_blocks, 2, "an entry and a root");
+}
