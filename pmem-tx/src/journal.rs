@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result, Subscriber, Tx,
-    engine::{Log, LogOptions, LogStats, Recovery, Shortcuts, WriteSet},
+    engine::{self, Log, LogOptions, LogStats, Recovery, Shortcuts, WriteSet},
 };
 use parking_lot::{Condvar, Mutex};
 use pmem_map::{Mapping, Region};
@@ -53,18 +53,18 @@ impl JournalOptions {
     /// 2 drains.
     pub fn open(&self, mapping: Mapping, log: Range<u64>) -> Result<Journal> {
         let region = Arc::new(mapping.into_region());
-        let home = 0..region.len();
+        let home = 0..region.len() & !63;
         // SAFETY: as in `create`.
         let (log, recovery) = unsafe { Log::open(region, log, None, home, self.log.clone()) }?;
         Ok(Journal::new(log, recovery))
     }
 
-    /// Opens the log in `log`, or creates one if the bytes there are all zero, as in a new file.
+    /// Opens the log in `log`, or creates one: if the bytes there are all zero, as in a new file, or what a crash left of a
+    /// creation.
     pub fn open_or_create(&self, mapping: Mapping, log: Range<u64>) -> Result<Journal> {
         let range = usize::try_from(log.start).ok().zip(usize::try_from(log.end).ok());
-        let area = range.and_then(|(start, end)| mapping.as_slice().get(start..end));
-        match area {
-            Some(bytes) if bytes.iter().all(|byte| *byte == 0) => self.create(mapping, log),
+        match range.and_then(|(start, end)| mapping.as_slice().get(start..end)) {
+            Some(area) if engine::is_blank(area) => self.create(mapping, log),
             _ => self.open(mapping, log),
         }
     }
@@ -135,17 +135,13 @@ impl Journal {
 
     /// Retires the log's records: a crash after this has nothing to replay. 2 drains, or none.
     pub fn checkpoint(&self) -> Result<()> {
-        let mut writer = self.take()?;
-        let result = writer.log.checkpoint();
-        self.put_back(writer);
-        result
+        self.with(|writer| writer.log.checkpoint())?
     }
 
     /// Tells `subscriber` every record that is committed from now on.
     pub fn subscribe(&self, subscriber: Arc<dyn Subscriber>) -> Result<()> {
-        let mut writer = self.take()?;
-        writer.log.subscribe(subscriber);
-        self.put_back(writer);
+        let before = self.with(|writer| writer.log.subscribe(subscriber))?;
+        drop(before); // code of a caller: the writer is back
         Ok(())
     }
 
@@ -156,10 +152,7 @@ impl Journal {
 
     /// What the log has done and holds. Waits for an open transaction.
     pub fn stats(&self) -> Result<LogStats> {
-        let writer = self.take()?;
-        let stats = writer.log.stats();
-        self.put_back(writer);
-        Ok(stats)
+        self.with(|writer| writer.log.stats())
     }
 
     /// The bytes below: length, granularity, durability, counters.
@@ -178,6 +171,20 @@ impl Journal {
             Arc::into_inner(region).expect("the log and its write set were dropped, transactions borrow");
         // SAFETY: nobody else has the region, and transactions, whose borrows lend references, are gone.
         Ok(unsafe { Mapping::from_region(region) })
+    }
+
+    /// Runs `work` with the writer, which comes back whatever happens.
+    fn with<R>(&self, work: impl FnOnce(&mut Writer) -> R) -> Result<R> {
+        struct Returned<'j>(&'j Journal, Option<Box<Writer>>);
+        impl Drop for Returned<'_> {
+            fn drop(&mut self) {
+                if let Some(writer) = self.1.take() {
+                    self.0.put_back(writer);
+                }
+            }
+        }
+        let mut returned = Returned(self, Some(self.take()?));
+        Ok(work(returned.1.as_mut().expect("until the drop")))
     }
 
     #[inline]
@@ -217,7 +224,7 @@ fn this_thread() -> usize {
 impl Drop for Journal {
     fn drop(&mut self) {
         if let Some(writer) = &mut self.slot.get_mut().writer {
-            // Only tidiness: without it, the next open replays. A poisoned log refuses.
+            // Only tidiness: without it, the next open replays. A poisoned log refuses, and so does a forked child's.
             let _ = writer.log.checkpoint();
         }
     }

@@ -23,8 +23,9 @@
 //! applies. FORMAT.md has the bytes, the steps, and what a crash leaves after each. [`engine`] has the parts, for
 //! authors of pools.
 //!
-//! Not promised: a media error in the newest record looks like a transaction that never committed; errors in other
-//! places are detected by checksums where there are any (log), not in your own bytes.
+//! Not promised: a media error in the newest record cannot be told from a record that was being written; its transaction
+//! counts as not committed, though what was applied of it may have reached the medium. Errors elsewhere in the log are
+//! detected, in your own bytes they are not.
 
 #[cfg(target_endian = "big")]
 compile_error!("the media format is little-endian, and values are stored as they are in memory");

@@ -19,7 +19,10 @@ pub struct Tx<'j> {
     /// There until commit or drop.
     writer: Option<Box<Writer>>,
     /// Copies of ranges that are partly changed: lent out by `read`, dropped at the next change.
-    scratch: Mutex<Vec<Box<[u128]>>>,
+    /// (Vectors, not boxes: moving a box asserts that nobody else points into it.)
+    scratch: Mutex<Vec<Vec<u128>>>,
+    /// Bytes of the mapping when the transaction began, in whole words.
+    len: u64,
 }
 
 /// The one owner there is.
@@ -28,7 +31,8 @@ const OWNER: u32 = 1;
 impl<'j> Tx<'j> {
     #[inline]
     pub(crate) fn new(journal: &'j Journal, writer: Box<Writer>) -> Tx<'j> {
-        Tx { journal, writer: Some(writer), scratch: Mutex::new(Vec::new()) }
+        let len = journal.region().len() & !7;
+        Tx { journal, writer: Some(writer), scratch: Mutex::new(Vec::new()), len }
     }
 
     #[inline]
@@ -44,7 +48,7 @@ impl<'j> Tx<'j> {
     #[inline]
     fn check(&self, at: u64, len: u64, expected: &'static str) -> Result<()> {
         let log = self.writer().log.area();
-        if !self.journal.region().contains(at, len) {
+        if len > self.len || at > self.len - len {
             return invalid(at, expected, "past the end of the mapping");
         }
         if at < log.end && at + len > log.start {
@@ -105,7 +109,7 @@ impl<'j> Tx<'j> {
             let why = "more than 16 bytes of alignment, and partly changed";
             return Err(Error::Invalid { offset: at, expected: "bytes", why });
         }
-        let mut copy = vec![0u128; (len as usize).div_ceil(16)].into_boxed_slice();
+        let mut copy = vec![0u128; (len as usize).div_ceil(16)];
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut copy);
         for (page, piece) in pieces(at, len) {
             // Line by line: a line is changed as a whole, or not at all.
@@ -123,10 +127,11 @@ impl<'j> Tx<'j> {
                 from = to;
             }
         }
-        let address = bytes.as_ptr();
-        self.scratch.lock().push(copy);
-        // SAFETY: the boxed bytes do not move when the box or the vector does; they are dropped by `&mut self` only,
-        // which the result's borrow excludes.
+        let mut scratch = self.scratch.lock();
+        scratch.push(copy);
+        let address = scratch.last().expect("just pushed").as_ptr().cast::<u8>();
+        // SAFETY: `len` bytes, which stay where they are when the vector of vectors grows; they are dropped by `&mut
+        // self` only, which the result's borrow excludes.
         Ok(unsafe { slice::from_raw_parts(address, len as usize) })
     }
 
@@ -142,7 +147,7 @@ impl<'j> Tx<'j> {
     #[inline]
     fn put(&mut self, at: u64, bytes: &[u8]) {
         self.scratch.get_mut().clear();
-        let end = self.journal.region().len();
+        let end = self.len;
         let set = self.set_mut();
         let mut rest = bytes;
         for (page, piece) in pieces(at, bytes.len() as u64) {

@@ -47,9 +47,10 @@ impl Arena {
         Arena { chunks: vec![Chunk::new(CHUNK)], used: 0 }
     }
 
-    /// `len` uninitialised bytes whose address is `phase` modulo 64, and modulo `ALIGN` if `len` is that large.
+    /// `len` uninitialised bytes whose address is `phase` modulo 64, and modulo the power of two from `len` up to `ALIGN`: so
+    /// that a block's shadow has whatever alignment the block has.
     pub(super) fn take(&mut self, len: usize, phase: u64) -> NonNull<u8> {
-        let align = if len > 2048 { ALIGN } else { 64 };
+        let align = len.next_power_of_two().clamp(64, ALIGN);
         let phase = phase as usize % align;
         let last = self.chunks.last().expect("never empty");
         let mut start = self.used.next_multiple_of(align) + phase;
@@ -83,9 +84,8 @@ mod tests {
             let (len, phase) = (1 + (i * 37 % 5000) as usize, i * 8);
             let at = arena.take(len, phase).as_ptr() as usize;
             assert_eq!(at % 64, phase as usize % 64);
-            if len > 2048 {
-                assert_eq!(at % ALIGN, phase as usize % ALIGN);
-            }
+            let align = len.next_power_of_two().clamp(64, ALIGN);
+            assert_eq!(at % align, phase as usize % align);
             taken.push((at, len));
         }
         taken.push((arena.take(3 << 20, 8).as_ptr() as usize, 3 << 20));

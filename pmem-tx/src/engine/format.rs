@@ -75,14 +75,24 @@ impl Header {
     }
 }
 
+/// Whether no log is in these bytes: all zero, or a creation that a crash cut short (no whole header, and an untouched
+/// ring, so that nothing was committed).
+pub(crate) fn is_blank(area: &[u8]) -> bool {
+    let Some((head, ring)) = area.split_at_checked(RING as usize) else { return false };
+    let whole = |copy: &[u8]| bytemuck::pod_read_unaligned::<Header>(copy).is_intact();
+    let (copies, state) = head.split_at(STATE as usize);
+    let generation = u64::from_le_bytes(state[..8].try_into().expect("eight bytes")) as u32;
+    ring.iter().all(|byte| *byte == 0)
+        && !copies.chunks(LINE as usize).any(whole)
+        && generation <= 1
+        && state[8..].iter().all(|byte| *byte == 0)
+}
+
 /// Whether a log can be made in `area` of a mapping of `len` bytes.
 pub(super) fn check_area(area: &Range<u64>, len: u64) -> Result<()> {
     let bad = |why| Err(Error::BadArea { start: area.start, end: area.end, why });
     if area.end < area.start || area.end > len {
         return bad("outside the mapping");
-    }
-    if len % LINE != 0 {
-        return bad("the mapping's length is no multiple of 64");
     }
     if area.start % LINE != 0 || area.end % LINE != 0 {
         return bad("not aligned to 64");
@@ -146,6 +156,11 @@ impl RecordHeader {
         self.seq - u64::from(self.from_distance)
     }
 
+    /// The last seq that was drained when the record was written.
+    pub(super) fn durable(&self) -> u64 {
+        self.seq - u64::from(self.durable_distance)
+    }
+
     /// Cheap tests before the checksum is worth computing.
     pub(super) fn is_plausible(&self, generation: u32, max_record: u64) -> bool {
         self.generation == generation
@@ -160,6 +175,53 @@ impl RecordHeader {
             && self.length as usize >= RECORD_HEADER
             && u64::from(self.length) <= max_record
     }
+}
+
+/// Words of a slot.
+const SLOT_WORDS: usize = (SLOT / 8) as usize;
+/// Stands where a record's seq would be in every slot but the first of a record, and is no seq: so that what a record
+/// contains cannot be taken for a record.
+const INNER: u64 = u64::MAX;
+
+/// Words on media of a record of `words` words: every further slot gives one up.
+pub(super) fn words_on_media(words: usize) -> usize {
+    words + words.saturating_sub(SLOT_WORDS).div_ceil(SLOT_WORDS - 1)
+}
+
+/// Slots of a record of `length` bytes.
+pub(super) fn slots(length: u64) -> u64 {
+    (words_on_media(length as usize / 8) as u64 * 8).div_ceil(SLOT)
+}
+
+/// Bytes of the largest record that fits in `slots` slots.
+pub(super) fn longest(slots: u64) -> u64 {
+    let words = SLOT_WORDS as u64 + slots.saturating_sub(1) * (SLOT_WORDS as u64 - 1);
+    (words * 8).min(u64::from(u32::MAX) & !7)
+}
+
+/// Puts a record's words where they go on media.
+pub(super) fn spread(record: &[u64], media: &mut Vec<u64>) {
+    let (first, rest) = record.split_at(record.len().min(SLOT_WORDS));
+    media.clear();
+    media.extend_from_slice(first);
+    for inner in rest.chunks(SLOT_WORDS - 1) {
+        media.extend_from_slice(&[inner[0], INNER]);
+        media.extend_from_slice(&inner[1..]);
+    }
+}
+
+/// The reverse of [`spread`]; `None` if an inner slot is not marked as one.
+pub(super) fn gather(media: &[u64]) -> Option<Vec<u64>> {
+    let (first, rest) = media.split_at(media.len().min(SLOT_WORDS));
+    let mut record = first.to_vec();
+    for inner in rest.chunks(SLOT_WORDS) {
+        if *inner.get(1)? != INNER {
+            return None;
+        }
+        record.push(inner[0]);
+        record.extend_from_slice(&inner[2..]);
+    }
+    Some(record)
 }
 
 /// What the checksum field holds while the checksum is computed: binds a record to its log and its place.
@@ -185,6 +247,27 @@ pub(super) fn entry_head(kind: u8, line: u64, n: u8) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_is_gathered_as_it_was_spread_and_no_inner_slot_can_be_a_record() {
+        let mut media = Vec::new();
+        for words in 5..300 {
+            let record: Vec<u64> = (0..words).collect();
+            spread(&record, &mut media);
+            assert_eq!(media.len(), words_on_media(record.len()));
+            assert_eq!(gather(&media).as_ref(), Some(&record));
+            assert_eq!(slots(words * 8), (media.len() as u64).div_ceil(32));
+            assert!(words * 8 <= longest(slots(words * 8)));
+            assert!(media.chunks(32).skip(1).all(|slot| slot.len() > 1 && slot[1] > MAX_SEQ));
+            if media.len() > 40 {
+                media[33] = 7;
+                assert_eq!(gather(&media), None);
+            }
+        }
+        assert_eq!(longest(1), 256);
+        assert_eq!(slots(longest(5)), 5);
+        assert_eq!(slots(longest(5) + 8), 6);
+    }
 
     #[test]
     fn a_generation_word_of_another_log_is_none() {

@@ -59,6 +59,8 @@ pub struct Log {
     settled: u64,
     /// The horizon on media.
     horizon: u64,
+    /// The horizon's word on media is of an earlier generation.
+    horizon_is_stale: bool,
     ring: Ring,
     record: Builder,
     dirty: Dirty,
@@ -75,6 +77,9 @@ impl Log {
     pub const MIN_LEN: u64 = format::MIN_AREA;
 
     /// Formats a log in `area`. Durable on return. 2 drains.
+    ///
+    /// `identity` binds the records to this log: a number that was never used for a log in these bytes before (records of
+    /// an older log of the same identity would count again).
     ///
     /// # Safety
     ///
@@ -124,7 +129,24 @@ impl Log {
         let shortcuts = options.shortcuts;
         let found = recovery::look(&region, &area, identity, &home, shortcuts)?;
         let mut log = Log::new(region, area, found.identity, found.generation, options);
+        let next = found
+            .generation
+            .checked_add(1)
+            .ok_or(Error::Damaged { offset: log.area.start + STATE, what: "the generation is at its end" })?;
         let mut replayed = Recovery { replayed: found.records.len() as u64, ..Recovery::default() };
+        // What is read here is visible, and may not be durable: a process can die between its stores and its drain. So
+        // the headers, and the records that are to be applied, are stored again and drained first.
+        replayed.repaired_header = found.damaged_copy.is_some();
+        log.write_header(0);
+        log.write_header(1);
+        log.region.flush(log.area.start..log.area.start + STATE)?;
+        if !found.records.is_empty() && !shortcuts.has(Shortcut::ReplayUndrained) {
+            for record in &found.records {
+                // SAFETY: slots of the log's area, which nobody else uses.
+                unsafe { log.region.store_nontemporal(record.at, bytemuck::cast_slice(&record.media)) };
+            }
+            log.region.drain()?;
+        }
         for record in &found.records {
             for (line, change) in record.entries() {
                 replayed.lines += change.lines();
@@ -132,11 +154,6 @@ impl Log {
             }
         }
         log.dirty.flush(&log.region)?;
-        if let Some(copy) = found.damaged_copy {
-            log.write_header(copy);
-            log.region.flush(log.area.start..log.area.start + STATE)?;
-            replayed.repaired_header = true;
-        }
         if !shortcuts.has(Shortcut::ReplayNotDrained) && !shortcuts.has(Shortcut::GenerationUnderReplayDrain)
         {
             log.region.drain()?;
@@ -145,10 +162,7 @@ impl Log {
             log.poisoned = false;
             return Ok((log, replayed));
         }
-        log.begin_generation(found.generation.checked_add(1).ok_or(Error::Damaged {
-            offset: log.area.start + STATE,
-            what: "the generation is at its end",
-        })?)?;
+        log.begin_generation(next)?;
         log.poisoned = false;
         Ok((log, replayed))
     }
@@ -169,6 +183,7 @@ impl Log {
             durable: 0,
             settled: 0,
             horizon: 0,
+            horizon_is_stale: false,
             ring: Ring::new(slots),
             record: Builder::new(),
             dirty: Dirty::new(),
@@ -202,9 +217,9 @@ impl Log {
         self.identity
     }
 
-    /// Tells `subscriber` every record that is committed from now on, in order.
-    pub fn subscribe(&mut self, subscriber: Arc<dyn Subscriber>) {
-        self.subscriber = Some(subscriber);
+    /// Tells `subscriber` every record that is committed from now on, in order. Returns the one before.
+    pub fn subscribe(&mut self, subscriber: Arc<dyn Subscriber>) -> Option<Arc<dyn Subscriber>> {
+        self.subscriber.replace(subscriber)
     }
 
     /// Whether an earlier failure left unknown what is durable.
@@ -224,11 +239,6 @@ impl Log {
         }
     }
 
-    /// Whether any byte of `range` is in a record whose application was not drained yet.
-    pub fn is_covered(&self, range: Range<u64>) -> bool {
-        self.dirty.lines.iter().any(|line| line * LINE < range.end && (line + 1) * LINE > range.start)
-    }
-
     fn max_record(&self) -> u64 {
         recovery::max_record(&self.area)
     }
@@ -244,6 +254,8 @@ impl Log {
     /// [`Error::LogFull`]: nothing was changed, and `set` still holds the changes. An error of a drain poisons the
     /// log: what is durable is for the next recovery to say.
     pub fn commit<G>(&mut self, set: &mut WriteSet, before_apply: impl FnOnce() -> G) -> Result<Option<u64>> {
+        assert!(set.is_of(&self.region), "a write set of another region");
+        self.region.check_process()?;
         if self.poisoned {
             return Err(Error::Poisoned);
         }
@@ -266,7 +278,7 @@ impl Log {
             self.begin_generation(next)?;
             self.poisoned = false;
         }
-        let count = needed.div_ceil(SLOT);
+        let count = format::slots(needed);
         let first = match self.ring.place(count) {
             _ if shortcuts.has(Shortcut::OneSlot) => 0,
             _ if shortcuts.has(Shortcut::NoSpaceCheck) => self.ring.place_regardless(count),
@@ -280,6 +292,13 @@ impl Log {
         self.poisoned = true;
         if placed {
             self.place(set)?;
+        }
+        if self.horizon_is_stale {
+            let at = self.area.start + STATE + 8;
+            // SAFETY: a word of the log's area, which nobody else uses.
+            unsafe { self.region.store_word(at, 0) };
+            self.region.flush(at..at + 8)?; // drained with the record
+            self.horizon_is_stale = false;
         }
         let flushed = self.since_flush + 1 >= self.options.flush_interval;
         if flushed {
@@ -354,6 +373,7 @@ impl Log {
     /// Retires all records: flush the applied lines, drain; the horizon by one 8-byte store, flush, drain. A later
     /// recovery has nothing to replay. Two drains; none if there is nothing to retire.
     pub fn checkpoint(&mut self) -> Result<()> {
+        self.region.check_process()?;
         if self.poisoned {
             return Err(Error::Poisoned);
         }
@@ -370,6 +390,7 @@ impl Log {
         unsafe { self.region.store_word(at, format::horizon_word(self.generation, self.durable)) };
         self.region.persist(at..at + 8)?;
         self.horizon = self.durable;
+        self.horizon_is_stale = false;
         self.settled = self.durable;
         self.since_flush = 0;
         self.ring.release_below(self.durable + 1);
@@ -379,20 +400,21 @@ impl Log {
     }
 
     /// Records of all earlier generations are void from here on. One drain.
+    ///
+    /// The horizon of the old generation stays until the new one is durable: without it, a recovery in the old one would
+    /// look for records that were retired. Its word counts for nothing in the new generation, and is cleared with the
+    /// first commit, so that its tag is gone long before it comes around.
     fn begin_generation(&mut self, generation: u32) -> Result<()> {
         let at = self.area.start + STATE;
-        // SAFETY: words of the log's area. Generation first: if only it becomes durable, the horizon behind it is of
-        // another generation, and counts as 0.
-        unsafe {
-            self.region.store_word(at, format::generation_word(self.identity, generation));
-            self.region.store_word(at + 8, 0);
-        }
-        self.region.flush(at..at + 16)?;
+        // SAFETY: a word of the log's area, which nobody else uses.
+        unsafe { self.region.store_word(at, format::generation_word(self.identity, generation)) };
+        self.region.flush(at..at + 8)?;
         if !self.options.shortcuts.has(Shortcut::ReplayNotDrained) {
             self.region.drain()?;
         }
         self.generation = generation;
         (self.durable, self.settled, self.horizon) = (0, 0, 0);
+        self.horizon_is_stale = true;
         self.ring.release_below(u64::MAX);
         Ok(())
     }

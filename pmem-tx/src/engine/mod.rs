@@ -14,6 +14,7 @@ mod ring;
 mod shortcut;
 mod write_set;
 
+pub(crate) use format::is_blank;
 pub use log::{Log, LogOptions, LogStats};
 pub use record::{Change, Entries};
 pub use recovery::Recovery;

@@ -40,6 +40,8 @@ impl Change<'_> {
 /// A record being built. The buffer is kept from commit to commit.
 pub(super) struct Builder {
     words: Vec<u64>,
+    /// The words as they go on media.
+    media: Vec<u64>,
     entries: u32,
     /// Where the head of a run that may be extended is: (index, kind, line after it).
     run: Option<(usize, u8, u64)>,
@@ -47,7 +49,7 @@ pub(super) struct Builder {
 
 impl Builder {
     pub(super) fn new() -> Builder {
-        Builder { words: Vec::with_capacity(256), entries: 0, run: None }
+        Builder { words: Vec::with_capacity(256), media: Vec::new(), entries: 0, run: None }
     }
 
     pub(super) fn clear(&mut self) {
@@ -116,19 +118,20 @@ impl Builder {
         self.words.push(entry_head(kind, line, 1));
     }
 
-    /// Completes the record for its slot; the words to write, padded with zeros to whole lines.
+    /// Completes the record for its slot; the words to write there, padded with zeros to whole lines.
     pub(super) fn finish(&mut self, mut header: RecordHeader, identity: u64, slot: u64) -> &[u64] {
         header.length = self.len() as u32;
         header.entries = self.entries;
         header.checksum = format::seed(identity, slot);
-        let length = self.words.len();
         self.words[..HEADER_WORDS].copy_from_slice(bytemuck::cast_slice(bytemuck::bytes_of(&header)));
         self.words[0] = format::checksum(&self.words);
-        self.words.resize(length.next_multiple_of(8), 0);
-        &self.words
+        format::spread(&self.words, &mut self.media);
+        self.media.resize(self.media.len().next_multiple_of(8), 0);
+        &self.media
     }
 
     /// The entries of the finished record.
+    #[inline]
     pub(super) fn entries(&self) -> Entries<'_> {
         Entries::new(&self.words[HEADER_WORDS..], self.entries)
     }

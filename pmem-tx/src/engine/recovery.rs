@@ -24,6 +24,9 @@ pub struct Recovery {
 pub(super) struct Found {
     header: RecordHeader,
     words: Vec<u64>,
+    /// Where it is, and its words there.
+    pub(super) at: u64,
+    pub(super) media: Vec<u64>,
 }
 
 impl Found {
@@ -43,8 +46,7 @@ pub(super) struct Plan {
 
 /// Bytes of the largest record of a log in `area`: three fit.
 pub(super) fn max_record(area: &Range<u64>) -> u64 {
-    let slots = (area.end - area.start - RING) / SLOT;
-    (slots / 3 * SLOT).min(u64::from(u32::MAX) & !7)
+    format::longest((area.end - area.start - RING) / SLOT / 3)
 }
 
 /// Reads the log, and decides. Stores nothing.
@@ -69,7 +71,7 @@ pub(super) fn look(
         shortcuts,
         candidates: BTreeMap::new(),
         read: BTreeMap::new(),
-        budget: 64 * (area.end - area.start),
+        budget: 4 * (area.end - area.start),
     };
     scan.collect(generation, horizon);
     let records = scan.select(horizon)?;
@@ -130,7 +132,7 @@ impl Scan<'_> {
         let slots = (self.area.end - self.area.start - RING) / SLOT;
         for slot in 0..slots {
             let header = self.header(slot);
-            let fits = slot + u64::from(header.length).div_ceil(SLOT) <= slots;
+            let fits = slot + format::slots(u64::from(header.length)) <= slots;
             if header.is_plausible(generation, max) && header.seq > horizon && fits {
                 self.candidates.entry(header.seq).or_default().push(slot);
             }
@@ -163,18 +165,21 @@ impl Scan<'_> {
         let length = u64::from(header.length);
         self.budget = self.budget.checked_sub(length).ok_or(Error::Damaged {
             offset: self.area.start + RING,
-            what: "the ring is full of records that fail their checksum",
+            what: "the ring holds more records than fit in it",
         })?;
-        let mut words = vec![0u64; length as usize / 8];
-        read(self.region, self.area.start + RING + slot * SLOT, bytemuck::cast_slice_mut(&mut words));
+        let at = self.area.start + RING + slot * SLOT;
+        let mut media = vec![0u64; format::words_on_media(length as usize / 8)];
+        read(self.region, at, bytemuck::cast_slice_mut(&mut media));
+        let Some(mut words) = format::gather(&media) else { return Ok(None) };
         let sum = std::mem::replace(&mut words[0], format::seed(self.identity, slot));
         if format::checksum(&words) != sum && !self.shortcuts.has(Shortcut::NoChecksum) {
             return Ok(None);
         }
-        Ok(Some(Found { header, words }))
+        Ok(Some(Found { header, words, at, media }))
     }
 
-    /// The newest commit is the largest c for which every seq in [max(from(c), horizon + 1), c] is valid.
+    /// The newest commit is the largest c for which every seq in [max(from(c), horizon + 1), c] is valid. A gap that no
+    /// crash can make is damage: what was drained before c was written, and is still in its window, has to be there.
     fn select(&mut self, horizon: u64) -> Result<Vec<Found>> {
         let seqs: Vec<u64> = self.candidates.keys().rev().copied().collect();
         if self.shortcuts.has(Shortcut::ReplayAllValid) || self.shortcuts.has(Shortcut::NewestValidIsCommit) {
@@ -184,11 +189,19 @@ impl Scan<'_> {
             if !self.valid(seq)? {
                 continue;
             }
-            let from = self.read[&seq].as_ref().expect("valid").header.from().max(horizon + 1);
+            let header = self.read[&seq].as_ref().expect("valid").header;
+            let from = header.from().max(horizon + 1);
             for earlier in (from..seq).rev() {
-                if !self.valid(earlier)? {
-                    continue 'commits;
+                if self.valid(earlier)? {
+                    continue;
                 }
+                if earlier > header.durable() {
+                    continue 'commits; // not drained when `seq` was written, and neither is `seq`
+                }
+                return Err(Error::Damaged {
+                    offset: self.area.start + RING,
+                    what: "a record is damaged that the newest commit needs",
+                });
             }
             return Ok((from..=seq).map(|seq| self.read.remove(&seq).flatten().expect("valid")).collect());
         }

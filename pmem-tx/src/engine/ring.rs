@@ -28,12 +28,18 @@ impl Ring {
         }
     }
 
-    /// First slot for a record of `count` slots, or `None` if live records are in the way.
+    /// First slot for a record of `count` slots, or `None` if live records are in the way. They are one arc of the ring,
+    /// from the oldest's first slot to `next`.
+    #[inline]
     pub(super) fn place(&self, count: u64) -> Option<u64> {
-        let first = if self.next + count <= self.slots { self.next } else { 0 };
-        let clear =
-            self.live.iter().all(|live| live.first + live.count <= first || first + count <= live.first);
-        clear.then_some(first)
+        let Some(oldest) = self.live.front() else { return Some(self.place_regardless(count)) };
+        if self.next <= oldest.first {
+            return (self.next + count <= oldest.first).then_some(self.next);
+        }
+        if self.next + count <= self.slots {
+            return Some(self.next);
+        }
+        (count <= oldest.first).then_some(0)
     }
 
     /// As [`place`](Ring::place), whatever is in the way.

@@ -38,6 +38,8 @@ pub enum Shortcut {
     ApplyBeforeDrain,
     /// The record's checksum is not verified.
     NoChecksum,
+    /// Recovery: a record is applied that was only visible, not durable.
+    ReplayUndrained,
 }
 
 /// A set of [`Shortcut`]s, normally empty.

@@ -78,6 +78,13 @@ unsafe impl Send for Shadow {}
 unsafe impl Sync for Shadow {}
 
 impl Shadow {
+    /// Panics unless a range is inside the block.
+    #[inline]
+    fn check(&self, at: u64, len: u64) {
+        let inside = len <= self.end && at >= self.start && at <= self.end - len;
+        assert!(inside, "{len} bytes at {at} of {}..{}", self.start, self.end);
+    }
+
     #[inline]
     fn first_line(&self) -> u64 {
         self.start / LINE
@@ -182,6 +189,11 @@ impl WriteSet {
             filter: 0,
             fresh_bytes: 0,
         }
+    }
+
+    /// Whether this is a write set over `region`.
+    pub(super) fn is_of(&self, region: &Arc<Region>) -> bool {
+        Arc::ptr_eq(&self.region, region)
     }
 
     /// Whether nothing was changed, allocated or freed.
@@ -321,7 +333,7 @@ impl WriteSet {
     pub fn read(&self, block_start: u64, at: u64, len: u64, owner: u32) -> Result<Found, Conflict> {
         let Some(index) = self.find(block_start) else { return Ok(Found::Mapping) };
         let shadow = self.owned(index, owner)?;
-        assert!(at >= shadow.start && at + len <= shadow.end);
+        shadow.check(at, len);
         if shadow.state == State::Fresh {
             return Ok(Found::Shadow(shadow.address(at)));
         }
@@ -349,7 +361,7 @@ impl WriteSet {
     ) -> Result<Option<NonNull<u8>>, Conflict> {
         let Some(index) = self.find(block_start) else { return Ok(None) };
         let shadow = *self.owned(index, owner)?;
-        assert!(at >= shadow.start && at + len <= shadow.end);
+        shadow.check(at, len);
         if shadow.state != State::Fresh {
             self.prepare(index, at, len, false);
         }
@@ -369,7 +381,10 @@ impl WriteSet {
         len: u64,
         owner: u32,
     ) -> Result<NonNull<u8>, Conflict> {
-        assert!(at >= block.start && at + len <= block.end);
+        assert!(
+            len <= block.end && at >= block.start && at <= block.end - len,
+            "{len} bytes at {at} of {block:?}"
+        );
         let index = match self.find(block.start) {
             Some(index) => {
                 self.owned(index, owner)?;
@@ -381,7 +396,7 @@ impl WriteSet {
             }
         };
         let shadow = self.shadows[index];
-        assert!(at + len <= shadow.end);
+        shadow.check(at, len);
         if shadow.state != State::Fresh {
             self.prepare(index, at, len, true);
         }
@@ -450,6 +465,7 @@ impl WriteSet {
     /// `at` is no multiple of 8, or outside the mapping, or in a block that an owner other than 0 has changed.
     #[inline]
     pub fn word(&self, at: u64) -> u64 {
+        assert!(at % 8 == 0, "word at {at}");
         match self.read(at & !(LINE - 1), at, 8, Self::METADATA).expect("metadata has one owner") {
             // SAFETY: committed bytes stand still while a transaction is open (the contract of `Log`).
             Found::Mapping => unsafe { self.region.load_word(at) },
