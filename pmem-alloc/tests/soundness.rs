@@ -273,3 +273,39 @@ fn no_bytes_are_anywhere_in_the_mapping() -> Result<()> {
     assert!(tx.open::<PHeap<u64>>("h")?.bytes(Ptr::from_offset(at.offset() + 64), 0)?.is_empty());
     Ok(())
 }
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(128))]
+struct Wide([u64; 16]);
+
+impl Plain for Wide {
+    const NAME: &'static str = "Wide";
+}
+
+#[test]
+fn a_value_aligned_to_128_can_be_used_in_the_transaction_that_made_it() -> Result<()> {
+    let pool = pool();
+    let made = pool.write(|tx| {
+        let mut heap = tx.open::<PHeap<u64>>("wide")?;
+        let made = (0..4).map(|_| heap.alloc(Wide([7; 16]))).collect::<Result<Vec<_>>>()?;
+        made.iter().try_for_each(|at| {
+            heap.get_mut(*at)?.0[0] += 1;
+            Ok::<_, Error>(())
+        })?;
+        Ok(made)
+    })?;
+    pool.write(|tx| {
+        let mut heap = tx.open::<PHeap<u64>>("wide")?;
+        *heap.root_mut()? += 1;
+        made.iter().try_for_each(|at| {
+            heap.get_mut(*at)?.0[0] += 1;
+            Ok(())
+        })
+    })?;
+    let tx = pool.read()?;
+    let heap = tx.open::<PHeap<u64>>("wide")?;
+    for at in made {
+        assert_eq!(heap.get(at)?.0[..2], [9, 7]);
+    }
+    Ok(())
+}
