@@ -36,13 +36,13 @@
 #![expect(unsafe_code, reason = "one of two modules; see the essay and each SAFETY comment")]
 
 use crate::{
-    Error, Object, Reservation, Result,
+    Error, ErrorKind, Object, Reservation, Result,
     directory::DIRECTORY,
     heap::Block,
     pool::Inner,
     transaction::{ReadCore, WriteCore, Writer},
 };
-use pmem_map::{Bytes, Ptr};
+use pmem_map::{Bytes, PAGE, Ptr};
 use pmem_tx::engine::{Conflict, Found, WriteSet};
 use std::{ptr::NonNull, sync::Arc};
 
@@ -286,9 +286,14 @@ impl<'t> Body<'t, Write> {
     ///
     /// # Errors
     ///
-    /// [`NoSpace`](crate::ErrorKind::NoSpace): nothing was changed, and the transaction can go on.
+    /// [`NoSpace`](crate::ErrorKind::NoSpace); [`BadAlignment`](crate::ErrorKind::BadAlignment) if `T` wants more than
+    /// a page, which a mapping does not promise. Nothing was changed, and the transaction can go on.
     #[inline]
     pub fn alloc<T: Bytes>(&mut self, value: T) -> Result<Ptr<T>> {
+        if align_of::<T>() as u64 > PAGE {
+            let align = align_of::<T>() as u64;
+            return Err(ErrorKind::BadAlignment { align, maximum: PAGE }.into());
+        }
         let at = self.alloc_aligned(size_of::<T>() as u64, align_of::<T>() as u64)?;
         self.bytes_mut(at, size_of::<T>() as u64)?.copy_from_slice(bytemuck::bytes_of(&value));
         Ok(at.cast())

@@ -108,6 +108,7 @@ pub(crate) fn check(media: &Media, writer: &Writer) -> CheckReport {
                 report.problem(start, format!("one block is {before} and {role}"));
             }
         }
+        Ok(())
     });
     if let Err(e) = walked {
         report.problem(geometry.state_start, format!("directory: {e}"));

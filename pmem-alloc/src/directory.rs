@@ -11,7 +11,7 @@ use crate::{
 use bytemuck::{Pod, Zeroable};
 use parking_lot::RwLock;
 use pmem_tx::engine::WriteSet;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::{
     any::TypeId,
     collections::hash_map::Entry as Place,
@@ -102,18 +102,22 @@ fn decode(at: u64, heap: &Heap, media: &Media) -> Result<(Listed, u64)> {
     Ok((Listed { at, name, type_name, header: entry.header }, entry.next))
 }
 
-/// Walks the list from `head`, telling `visit` each entry. Stops at damage. Bounded: as many entries as fit the pool.
-pub(crate) fn walk(heap: &Heap, media: &Media, head: u64, mut visit: impl FnMut(Listed)) -> Result<()> {
-    let geometry = heap.geometry();
-    let mut left = (geometry.data_end() - geometry.data_start) / ENTRY as u64;
+/// Walks the list from `head`, telling `visit` each entry, and none twice. Stops at damage, a cycle, or an error of
+/// `visit`.
+pub(crate) fn walk(
+    heap: &Heap,
+    media: &Media,
+    head: u64,
+    mut visit: impl FnMut(Listed) -> Result<()>,
+) -> Result<()> {
+    let mut visited = FxHashSet::default();
     let mut at = head;
     while at != 0 {
-        if left == 0 {
+        if !visited.insert(at) {
             return Err(Error::corrupt(at, "a directory that ends", "a cycle"));
         }
-        left -= 1;
         let (listed, next) = decode(at, heap, media)?;
-        visit(listed);
+        visit(listed)?;
         at = next;
     }
     Ok(())
@@ -212,11 +216,13 @@ impl Objects {
             opened: Vec::new(),
             created: Vec::new(),
         };
-        let mut twice = None;
         walk(heap, media, head, |listed| {
             let index = objects.objects.len() as u32;
             match objects.by_name.entry(listed.name.clone()) {
-                Place::Occupied(_) => twice = Some((listed.at, listed.name)),
+                Place::Occupied(_) => {
+                    let found = format!("{:?} again", listed.name);
+                    return Err(Error::corrupt(listed.at, "each name once", found));
+                }
                 Place::Vacant(vacant) => {
                     vacant.insert(index);
                     objects.objects.push(Object {
@@ -228,10 +234,8 @@ impl Objects {
                     });
                 }
             }
+            Ok(())
         })?;
-        if let Some((at, name)) = twice {
-            return Err(Error::corrupt(at, "each name once", format!("{name:?} again")));
-        }
         let names = Names::default();
         names.0.write().extend(objects.objects.iter().map(Object::published));
         Ok((objects, names))
@@ -384,5 +388,39 @@ impl Words for WriteSet {
     #[inline]
     fn set_word(&mut self, at: u64, value: u64) {
         WriteSet::set_word(self, at, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PHeap, Pool};
+
+    #[test]
+    fn a_walk_of_a_cycle_visits_each_entry_once() {
+        let pool = Pool::anonymous(1 << 20).unwrap();
+        for name in ["a", "b", "c"] {
+            pool.write(|tx| tx.open::<PHeap<u64>>(name).map(drop)).unwrap();
+        }
+        let inner = &pool.inner;
+        let writer = inner.take_writer("look").unwrap();
+        let head = inner.media.word(inner.geometry.state_start);
+        let mut visited = Vec::new();
+        let mut visit = |listed: Listed| {
+            visited.push(listed.at);
+            Ok(())
+        };
+        walk(&writer.heap, &inner.media, head, &mut visit).unwrap();
+        let entries = std::mem::take(&mut visited);
+        assert_eq!(entries.len(), 3);
+        inner.media.store_word(entries[2], entries[1]); // the last one's `next`
+        let mut visit = |listed: Listed| {
+            visited.push(listed.at);
+            Ok(())
+        };
+        let error = walk(&writer.heap, &inner.media, head, &mut visit).unwrap_err();
+        assert!(error.to_string().contains("a cycle"), "{error}");
+        assert_eq!(visited, entries);
+        inner.turn.give(writer);
     }
 }

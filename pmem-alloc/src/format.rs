@@ -3,6 +3,7 @@
 use crate::{Error, ErrorKind, Result, classes};
 use bytemuck::{Pod, Zeroable};
 use pmem_map::PAGE;
+use pmem_tx::engine::Log;
 use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -339,7 +340,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Found> {
 }
 
 /// Whether these bytes, which [`read`] refused with `error`, are a pool whose creation was cut short (or that is about
-/// to be created: zeros): nobody's data can be in them. Creation writes the headers without magic before all else.
+/// to be created: zeros): nobody's data can be in them. Creation writes the headers without magic before all else; and
+/// where the tables are not blank or the log has a record, a whole pool has lost its magics.
 pub(crate) fn is_unfinished(bytes: &[u8], error: &Error) -> bool {
     if !matches!(error.kind(), ErrorKind::NotAPool { .. }) || bytes.len() as u64 <= 2 * PAGE {
         return false;
@@ -354,12 +356,22 @@ pub(crate) fn is_unfinished(bytes: &[u8], error: &Error) -> bool {
     {
         return false;
     }
-    let complete_but_magic = COPIES.iter().any(|&copy| {
-        let body = &bytes[copy as usize + 8..copy as usize + HEADER_LEN];
-        let (checksum, covered) = body.split_at(CHECKED_FROM - 8);
-        u64::from_le_bytes(checksum.try_into().expect("8 bytes")) == xxh3_64(covered)
+    let mut complete_but_magic = COPIES.iter().filter_map(|&copy| {
+        let content = &bytes[copy as usize..copy as usize + HEADER_LEN];
+        let header: Header = bytemuck::pod_read_unaligned(content);
+        (header.checksum == xxh3_64(&content[CHECKED_FROM..])).then_some(header)
     });
-    complete_but_magic || is_zero(2 * PAGE..bytes.len() as u64)
+    let is_unused = |header: Header| {
+        let Ok(geometry) = header.geometry(bytes.len() as u64) else { return false };
+        let log = &bytes[geometry.log_start as usize..][..geometry.log_len as usize];
+        header.version == VERSION
+            && is_zero(geometry.metadata())
+            && !Log::may_have_committed(log, header.identity)
+    };
+    match complete_but_magic.next() {
+        Some(header) => is_unused(header) && complete_but_magic.all(is_unused),
+        None => is_zero(2 * PAGE..bytes.len() as u64),
+    }
 }
 
 /// What the descriptor of a span's first page says.

@@ -12,7 +12,8 @@ use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::{
     cell::RefCell,
     marker::PhantomData,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    thread,
 };
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -34,11 +35,13 @@ pub(crate) fn thread_number() -> u64 {
 pub(crate) struct Gate {
     id: u64,
     lock: RwLock<()>,
+    /// A panic came while a commit was being applied: half of it may be in place.
+    poisoned: AtomicBool,
 }
 
 impl Gate {
     pub(crate) fn new() -> Gate {
-        Gate { id: NEXT.fetch_add(1, Relaxed), lock: RwLock::new(()) }
+        Gate { id: NEXT.fetch_add(1, Relaxed), lock: RwLock::new(()), poisoned: AtomicBool::new(false) }
     }
 
     /// Waits for the commit that is being applied, if any, and for those that wait, unless this thread reads already.
@@ -64,8 +67,36 @@ impl Gate {
     }
 
     /// Waits for all readers.
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, ()> {
-        self.lock.write()
+    pub(crate) fn write(&self) -> Applying<'_> {
+        Applying { gate: self, _guard: self.lock.write(), panicked_before: thread::panicking() }
+    }
+
+    /// Whether half a commit may be in place. Ask while the gate is held.
+    #[inline]
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Relaxed)
+    }
+
+    /// From now on nobody may look.
+    #[cold]
+    pub(crate) fn poison(&self) {
+        self.poisoned.store(true, Relaxed);
+    }
+}
+
+/// The gate, held exclusively while a commit is applied. A panic meanwhile poisons it before anyone is let in. (A commit
+/// by a destructor that a panic runs is none: hence `panicked_before`, as in std's mutexes.)
+pub(crate) struct Applying<'g> {
+    gate: &'g Gate,
+    _guard: RwLockWriteGuard<'g, ()>,
+    panicked_before: bool,
+}
+
+impl Drop for Applying<'_> {
+    fn drop(&mut self) {
+        if !self.panicked_before && thread::panicking() {
+            self.gate.poison();
+        }
     }
 }
 
@@ -169,6 +200,27 @@ mod tests {
             turn.give(writer);
             waits.join().unwrap().unwrap();
         });
+    }
+
+    #[test]
+    fn a_panic_behind_the_gate_poisons_it_and_a_commit_during_a_panic_does_not() {
+        let gate = Gate::new();
+        struct CommitsWhenDropped<'g>(&'g Gate);
+        impl Drop for CommitsWhenDropped<'_> {
+            fn drop(&mut self) {
+                drop(self.0.write());
+            }
+        }
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _commits = CommitsWhenDropped(&gate);
+            panic!("before it is applied");
+        }));
+        assert!(result.is_err() && !gate.is_poisoned());
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _applying = gate.write();
+            panic!("while it is applied");
+        }));
+        assert!(result.is_err() && gate.is_poisoned());
     }
 
     #[test]

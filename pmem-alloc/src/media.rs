@@ -62,7 +62,7 @@ impl Media {
         unsafe { self.region.store_word(at, word) };
     }
 
-    /// Repairs a copy of the header. Not flushed.
+    /// Stores a copy of the header, to repair it or to make it durable. Not flushed.
     pub(crate) fn store(&self, at: u64, bytes: &[u8]) {
         // SAFETY: called by opening only, before anyone else knows the mapping.
         unsafe { self.region.store(at, bytes) };

@@ -144,6 +144,13 @@ impl PoolOptions {
             return Err(ErrorKind::WrongLayout { expected, found }.into());
         }
         let media = Media::new(mapping);
+        // What is seen may not be durable: whoever made the pool can have been killed in its last drain. The same bytes
+        // again, under the drains of opening the log, come before anything that this opening acknowledges.
+        for copy in COPIES.into_iter().filter(|&copy| damaged.as_ref().is_none_or(|(at, _)| *at != copy)) {
+            let content = media.copy(copy, header.header_len.into());
+            media.store(copy, &content);
+            media.region().flush(copy..copy + content.len() as u64)?;
+        }
         let (log, recovery) =
             media.open_log(geometry.log(), header.identity, geometry.home(), self.log.clone())?;
         let heap = Heap::rebuild(&geometry, |at| media.word(at))?;
@@ -229,12 +236,26 @@ impl Inner {
         Ok(writer)
     }
 
-    /// Runs `work` with the writer, outside any transaction. `work` must not panic, nor call code of a caller.
+    /// Runs `work` with the writer, outside any transaction. The writer is given back whatever panics, and before the
+    /// caller drops the result.
     fn with_writer<R>(&self, wanted: &'static str, work: impl FnOnce(&mut Writer) -> R) -> Result<R> {
-        let mut writer = self.take_writer(wanted)?;
-        let result = work(&mut writer);
-        self.turn.give(writer);
-        Ok(result)
+        let mut lent = LentWriter { turn: &self.turn, writer: Some(self.take_writer(wanted)?) };
+        Ok(work(lent.writer.as_mut().expect("given back when dropped")))
+    }
+}
+
+/// The writer, outside any transaction; given back when dropped.
+struct LentWriter<'p> {
+    turn: &'p Turn<Writer>,
+    /// `None` only in `drop`.
+    writer: Option<Box<Writer>>,
+}
+
+impl Drop for LentWriter<'_> {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            self.turn.give(writer);
+        }
     }
 }
 
@@ -358,7 +379,8 @@ impl Pool {
 
     /// Tells `subscriber` every record that is committed from now on, in order, on the committing thread.
     pub fn subscribe(&self, subscriber: Arc<dyn Subscriber>) -> Result<()> {
-        self.inner.with_writer("subscribe", |writer| writer.log.subscribe(subscriber))
+        // The subscriber before is dropped when the writer was given back: its `drop` is code of a caller.
+        self.inner.with_writer("subscribe", |writer| writer.log.subscribe(subscriber)).map(drop)
     }
 
     /// Compares bitmaps, descriptors and directory with each other. Waits for the transaction that is open, if any.

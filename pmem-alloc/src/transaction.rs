@@ -3,7 +3,7 @@
 use crate::{
     Body, ErrorKind, Named, Object, Ptr, Read, Result, Write,
     directory::{Objects, Opened},
-    gate::{Reading, thread_number},
+    gate::{Applying, Reading, thread_number},
     heap::{Block, Heap},
     pool::Inner,
 };
@@ -38,6 +38,9 @@ impl<'p> ReadTx<'p> {
     pub(crate) fn new(inner: &'p Arc<Inner>) -> Result<ReadTx<'p>> {
         inner.media.region().check_process()?;
         let gate = inner.gate.read();
+        if inner.gate.is_poisoned() {
+            return Err(pmem_tx::Error::Poisoned.into());
+        }
         Ok(ReadTx { core: ReadCore { inner: inner.clone() }, _gate: gate })
     }
 
@@ -193,9 +196,9 @@ impl<'p> WriteTx<'p> {
         let durable = &mut self.durable;
         log.commit(set, || {
             *durable = true;
-            let gate = inner.gate.write();
+            let applying: Applying<'_> = inner.gate.write();
             objects.publish(&inner.names);
-            gate
+            applying
         })?;
         self.durable = true;
         Ok(()) // `drop` does the rest
@@ -217,6 +220,9 @@ impl Drop for WriteTx<'_> {
     fn drop(&mut self) {
         let Some(mut writer) = self.core.writer.get_mut().take() else { return };
         if self.durable {
+            if writer.log.is_poisoned() {
+                self.core.inner.gate.poison(); // a panic while it was applied
+            }
             writer.heap.commit();
             writer.objects.commit();
         } else {

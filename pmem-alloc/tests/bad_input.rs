@@ -518,3 +518,104 @@ fn an_object_that_cannot_be_created_leaves_no_block_behind() {
     assert!(pool.check().unwrap().is_ok());
     pool.write(|tx| tx.open::<Cell<u64>>("wide").map(drop)).unwrap();
 }
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(8192))]
+struct OfTwoPages([u64; 1024]);
+
+impl Plain for OfTwoPages {
+    const NAME: &'static str = "OfTwoPages";
+}
+
+#[test]
+fn a_type_aligned_to_more_than_a_page_cannot_be_allocated_and_the_error_says_so() {
+    let pool = Pool::anonymous(SIZE).unwrap();
+    pool.write(|tx| {
+        let mut heap = tx.open::<PHeap<u64>>("h")?;
+        let message = assert_kind!(
+            heap.alloc(OfTwoPages([7; 1024])),
+            ErrorKind::BadAlignment { align: 8192, maximum: PAGE }
+        );
+        assert!(message.contains("8192"), "{message}");
+        *heap.root_mut()? = 1; // and the transaction goes on
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(pool.check().unwrap().small_blocks, 2, "an entry and a root");
+}
+
+#[test]
+fn a_pool_that_lost_its_magics_is_not_taken_for_an_unfinished_creation() {
+    let folder = folder();
+    let path = folder.path().join("pool");
+    let without_magics = |mut bytes: Vec<u8>| {
+        put(&mut bytes, 0, 0);
+        put(&mut bytes, PAGE, 0);
+        bytes
+    };
+    let blank_tables = |mut bytes: Vec<u8>| {
+        let tables = word(&bytes, STATE_START) as usize..word(&bytes, DATA_START) as usize;
+        bytes[tables].fill(0);
+        bytes
+    };
+    let log = word(&sample(), LOG_START) as usize;
+    let created = {
+        drop(create(&path).unwrap());
+        std::fs::read(&path).unwrap()
+    };
+    let opened = {
+        drop(open(&path).unwrap());
+        std::fs::read(&path).unwrap()
+    };
+    let without_log_header = |mut bytes: Vec<u8>| {
+        bytes[log..log + 256].fill(0);
+        bytes
+    };
+    for (bytes, what) in [
+        (sample(), "tables that are not blank"),
+        (blank_tables(sample()), "a log with a record"),
+        (without_log_header(blank_tables(sample())), "a log with a record, and without a header"),
+        (opened, "a log that was opened"),
+    ] {
+        let bytes = without_magics(bytes);
+        std::fs::write(&path, &bytes).unwrap();
+        let error = open_or_create(&path).err().unwrap_or_else(|| panic!("{what}: made anew"));
+        assert!(matches!(error.kind(), ErrorKind::NotAPool { .. }), "{what}: {error}");
+        assert!(std::fs::read(&path).unwrap() == bytes, "{what}: changed");
+    }
+    std::fs::write(&path, without_magics(created)).unwrap();
+    open_or_create(&path).unwrap();
+}
+
+#[test]
+fn a_pool_in_a_longer_file_opens_whatever_the_length() {
+    let folder = folder();
+    let path = folder.path().join("pool");
+    for more in [1, 63, 64, PAGE - 1, PAGE + 1] {
+        let mut bytes = sample();
+        bytes.resize((SIZE + more) as usize, 0xa5);
+        std::fs::write(&path, &bytes).unwrap();
+        let pool = open(&path).unwrap();
+        assert_eq!(value(&pool), 7);
+        pool.write(|tx| tx.open::<Cell<u64>>("c")?.set(8)).unwrap();
+        pool.close().unwrap();
+        assert_eq!(value(&open(&path).unwrap()), 8);
+        assert_eq!(std::fs::read(&path).unwrap()[SIZE as usize..], bytes[SIZE as usize..]);
+    }
+}
+
+#[test]
+fn a_pool_is_made_over_another_in_a_file_of_any_length_or_the_other_one_stays() {
+    let folder = folder();
+    let path = folder.path().join("pool");
+    // SAFETY: a file of this test alone.
+    let map = || unsafe { pmem_map::MapOptions::new().open(&path) }.unwrap();
+    let mut bytes = sample();
+    bytes.push(0xa5);
+    std::fs::write(&path, &bytes).unwrap();
+    let too_long = PoolOptions::new().layout(&"l".repeat(113));
+    assert_kind!(too_long.create_on(map()), ErrorKind::TooLarge { what: "layout name", .. });
+    assert!(std::fs::read(&path).unwrap() == bytes);
+    let pool = Pool::create_on(map()).unwrap();
+    assert_kind!(pool.read().unwrap().open::<Cell<u64>>("c").map(drop), ErrorKind::NotFound { .. });
+}

@@ -1,16 +1,46 @@
 //! Readers beside a writer, and writers behind each other.
 #![allow(missing_docs)]
 use pmem_alloc::*;
+use pmem_map::{Event, Observer, Region};
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     thread,
 };
 
 mod cell;
 use cell::Cell;
+
+/// An observer that panics at the n-th store from now; 0: at none.
+struct PanicsAtStore(AtomicI64);
+
+impl Observer for PanicsAtStore {
+    fn event(&self, _: &Region, event: Event<'_>) {
+        if let Event::Store { .. } = event
+            && self.0.fetch_sub(1, Relaxed) == 1
+        {
+            panic!("an observer's mistake");
+        }
+    }
+}
+
+fn pool_with_panics() -> (Pool, Arc<PanicsAtStore>) {
+    let panics = Arc::new(PanicsAtStore(AtomicI64::new(0)));
+    let mapping = Mapping::anonymous(1 << 20).unwrap();
+    mapping.observe(panics.clone()).map_err(drop).unwrap();
+    (Pool::create_on(mapping).unwrap(), panics)
+}
+
+fn panics<R>(work: impl FnOnce() -> R) -> bool {
+    catch_unwind(AssertUnwindSafe(|| drop(work()))).is_err()
+}
+
+fn poisoned<T>(result: Result<T>) -> bool {
+    matches!(result.err().unwrap().kind(), ErrorKind::Tx(pmem_tx::Error::Poisoned))
+}
 
 fn pair(pool: &Pool) -> Result<(u64, u64)> {
     let tx = pool.read()?;
@@ -173,4 +203,74 @@ fn a_subscriber_sees_every_commit_and_its_panic_undoes_none() -> Result<()> {
     set_pair(&pool, 2)?;
     assert_eq!(pair(&pool)?, (2, 2));
     Ok(())
+}
+
+#[test]
+fn readers_never_see_half_a_commit_whatever_panics() {
+    let set = |pool: &Pool, n: u64| {
+        pool.write(|tx| {
+            *tx.open::<PHeap<u64>>("a")?.root_mut()? = n;
+            *tx.open::<PHeap<[u64; 32]>>("b")?.root_mut()? = [n; 32];
+            Ok(())
+        })
+    };
+    let mut half = 0;
+    for store in 1..20 {
+        let (pool, observer) = pool_with_panics();
+        set(&pool, 1).unwrap();
+        observer.0.store(store, Relaxed);
+        let panicked = panics(|| set(&pool, 2).unwrap());
+        observer.0.store(0, Relaxed);
+        if !panicked {
+            continue;
+        }
+        half += 1;
+        assert!(poisoned(pool.read()), "store {store}");
+        assert!(poisoned(pool.begin()), "store {store}");
+        // The commit was durable before: whoever opens the pool again has all of it.
+        let mut copy = Mapping::anonymous(1 << 20).unwrap();
+        // SAFETY: no transaction is open, so nobody stores.
+        unsafe { pool.region().load(0, copy.as_mut_slice()) };
+        let pool = Pool::on(copy).unwrap();
+        let tx = pool.read().unwrap();
+        assert_eq!(*tx.open::<PHeap<u64>>("a").unwrap().root().unwrap(), 2);
+        assert_eq!(*tx.open::<PHeap<[u64; 32]>>("b").unwrap().root().unwrap(), [2; 32]);
+    }
+    assert!(half >= 2, "{half} panics while a commit was applied");
+}
+
+#[test]
+fn a_panic_in_a_checkpoint_leaves_a_pool_that_says_it_is_poisoned() {
+    let (pool, observer) = pool_with_panics();
+    set_pair(&pool, 1).unwrap();
+    observer.0.store(1, Relaxed);
+    assert!(panics(|| pool.checkpoint()));
+    assert!(poisoned(pool.begin()));
+    assert!(poisoned(pool.checkpoint()));
+    assert_eq!(pair(&pool).unwrap(), (1, 1), "readers go on: what they see is whole");
+}
+
+#[test]
+fn a_subscriber_that_panics_when_it_is_replaced_does_not_take_the_writer_along() {
+    struct Old;
+    impl pmem_tx::Subscriber for Old {
+        fn committed(&self, _: &pmem_tx::Committed<'_>) {}
+    }
+    impl Drop for Old {
+        fn drop(&mut self) {
+            panic!("a subscriber's mistake");
+        }
+    }
+    struct New(AtomicU64);
+    impl pmem_tx::Subscriber for New {
+        fn committed(&self, _: &pmem_tx::Committed<'_>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+    let pool = Pool::anonymous(1 << 20).unwrap();
+    pool.subscribe(Arc::new(Old)).unwrap();
+    let new = Arc::new(New(AtomicU64::new(0)));
+    assert!(panics(|| pool.subscribe(new.clone())));
+    set_pair(&pool, 1).unwrap();
+    assert_eq!(new.0.load(Relaxed), 1);
 }

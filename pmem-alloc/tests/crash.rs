@@ -6,7 +6,8 @@
 
 use pmem_alloc::*;
 use pmem_crash::{Config, Exploration, Image, Point, Report, Tear};
-use pmem_map::{MapOptions, PAGE};
+use pmem_map::{Event, LINE, MapOptions, Observer, PAGE, Region};
+use std::sync::{Arc, Mutex};
 
 /// The smallest pool: images are copied by the thousand.
 const SIZE: u64 = 128 << 10;
@@ -157,6 +158,55 @@ fn creation_by_path_leaves_nothing_or_a_whole_pool_or_what_open_or_create_comple
         );
         judge(name, &report);
     }
+}
+
+/// What is durable for certain: flushed or stored past the caches, and drained.
+struct Durable(Mutex<(Vec<u8>, Vec<(u64, Vec<u8>)>)>);
+
+impl Observer for Durable {
+    fn event(&self, region: &Region, event: Event<'_>) {
+        let (durable, on_their_way) = &mut *self.0.lock().unwrap();
+        match event {
+            Event::StoreNontemporal { offset, bytes, .. } => on_their_way.push((offset, bytes.to_vec())),
+            Event::Flush { offset, len, .. } => {
+                let lines = offset / LINE * LINE..(offset + len).next_multiple_of(LINE);
+                let mut content = vec![0; (lines.end - lines.start) as usize];
+                // SAFETY: the one thread that stores is in this call.
+                unsafe { region.load(lines.start, &mut content) };
+                on_their_way.push((lines.start, content));
+            }
+            Event::Drain { .. } => {
+                for (at, content) in on_their_way.drain(..) {
+                    durable[at as usize..][..content.len()].copy_from_slice(&content);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The creator is killed between storing the magics and draining them. The next process sees a pool, and is told that
+/// its commit is durable. Then power fails.
+#[test]
+fn an_acknowledged_commit_survives_a_creation_that_was_killed_at_its_last_drain() {
+    let visible = image_of(&Pool::anonymous(SIZE).unwrap());
+    let mut durable = visible.bytes().to_vec();
+    durable[..8].fill(0);
+    durable[4096..4104].fill(0);
+    let durable = Arc::new(Durable(Mutex::new((durable, Vec::new()))));
+    let mut mapping = Mapping::anonymous(SIZE).unwrap();
+    mapping.as_mut_slice().copy_from_slice(visible.bytes());
+    mapping.observe(durable.clone()).map_err(drop).unwrap();
+    let pool = Pool::on(mapping).unwrap();
+    set(&pool, 1).unwrap();
+    let left = durable.0.lock().unwrap().0.clone();
+    let parent = std::env::var_os("PMEM_TEST_DIR").map_or_else(std::env::temp_dir, std::path::PathBuf::from);
+    let folder = tempfile::tempdir_in(parent).unwrap();
+    let path = folder.path().join("pool");
+    std::fs::write(&path, left).unwrap();
+    // SAFETY: a file of this test alone.
+    let pool = unsafe { PoolOptions::new().open_or_create(&path) }.unwrap();
+    assert_eq!(get(&pool).unwrap(), 1);
 }
 
 // ---- allocation ------------------------------------------------------------------------------

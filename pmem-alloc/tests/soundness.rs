@@ -504,3 +504,39 @@ fn a_part_that_puts_another_transaction_in_its_place_harms_neither() -> Result<(
     assert_eq!(*other.read()?.open::<Cell<u64>>("c")?.get()?, 2);
     Ok(())
 }
+
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(128))]
+struct Wide([u64; 16]);
+
+impl Plain for Wide {
+    const NAME: &'static str = "Wide";
+}
+
+#[test]
+fn a_value_aligned_to_128_can_be_used_in_the_transaction_that_made_it() -> Result<()> {
+    let pool = pool();
+    let made = pool.write(|tx| {
+        let mut heap = tx.open::<PHeap<u64>>("wide")?;
+        let made = (0..4).map(|_| heap.alloc(Wide([7; 16]))).collect::<Result<Vec<_>>>()?;
+        made.iter().try_for_each(|at| {
+            heap.get_mut(*at)?.0[0] += 1;
+            Ok::<_, Error>(())
+        })?;
+        Ok(made)
+    })?;
+    pool.write(|tx| {
+        let mut heap = tx.open::<PHeap<u64>>("wide")?;
+        *heap.root_mut()? += 1;
+        made.iter().try_for_each(|at| {
+            heap.get_mut(*at)?.0[0] += 1;
+            Ok(())
+        })
+    })?;
+    let tx = pool.read()?;
+    let heap = tx.open::<PHeap<u64>>("wide")?;
+    for at in made {
+        assert_eq!(heap.get(at)?.0[..2], [9, 7]);
+    }
+    Ok(())
+}

@@ -184,6 +184,18 @@ impl LockedFile {
         self.file.sync_all().map_err(Error::io("sync", &self.path))
     }
 
+    /// The name of a file that exists is durable on return: whoever made it may have died before it synced the
+    /// folder. `false` where folders cannot be synced: not on this filesystem, or not by whoever may not read them.
+    pub(crate) fn sync_name(&self) -> Result<bool> {
+        // A link's target has its name elsewhere. Gone already: the path as given is the best there is.
+        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        match sync_folder(&path) {
+            Ok(()) => Ok(true),
+            Err(Error::Io { source, .. }) if cannot_sync_folder(&source) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Content is durable on return, and the length where it matters for that.
     pub(crate) fn sync_data(&self) -> Result<()> {
         self.file.sync_data().map_err(Error::io("write back", &self.path))
@@ -221,6 +233,14 @@ fn folder_of(path: &Path) -> &Path {
 fn sync_folder(path: &Path) -> Result<()> {
     let folder = folder_of(path);
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("sync", folder))
+}
+
+/// Whether the filesystem does not sync folders, or this folder may be entered but not read.
+fn cannot_sync_folder(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::EACCES | libc::EPERM | libc::EROFS)
+    )
 }
 
 /// Whether the filesystem has no `O_TMPFILE`, or `/proc` is not there to name such a file. (A missing

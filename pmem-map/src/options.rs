@@ -111,7 +111,8 @@ impl MapOptions {
 
     /// Maps the file at `path`.
     ///
-    /// A file that exists is neither shrunk nor extended nor written to. Whether it is persistent memory is
+    /// A file that exists is neither shrunk nor extended nor written to; under an exclusive lock its folder is synced,
+    /// so that its name is durable before anything that is written to it. Whether it is persistent memory is
     /// learned from the kernel (`MAP_SYNC`) and from sysfs; see [`Region::granularity`],
     /// [`Region::durability`] and [`Region::medium`].
     ///
@@ -143,7 +144,10 @@ impl MapOptions {
                     let why = "the file is empty, perhaps since its creation was cut short; remove it first";
                     return Err(Error::BadLength { len, why });
                 }
-                break (self.reserve(whole(len)?, path)?, file, None);
+                let space = self.reserve(whole(len)?, path)?;
+                let synced = self.lock == Lock::Exclusive && file.sync_name()?;
+                let history = if synced { vec![Event::DirectorySync] } else { Vec::new() };
+                break (space, file, history);
             }
             if !self.create {
                 return Err(Error::io("open", path)(std::io::ErrorKind::NotFound.into()));
@@ -151,7 +155,7 @@ impl MapOptions {
             let len = whole(self.len)?;
             let space = self.reserve(len, path)?; // before there is a file to regret
             if let Some(created) = LockedFile::create(path, len)? {
-                break (space, created.file, Some(created.history));
+                break (space, created.file, created.history.to_vec());
             }
             // Somebody else made it meanwhile.
         };
@@ -167,7 +171,7 @@ impl MapOptions {
                 (sharing, file.judge(self.emulate_pmem)?)
             }
         };
-        self.map_file(space, file, sharing, verdict, history.as_ref().map_or(&[], |history| history))
+        self.map_file(space, file, sharing, verdict, &history)
     }
 
     /// Zeroed memory that ends with the process: for tests.

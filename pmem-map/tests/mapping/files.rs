@@ -135,7 +135,28 @@ fn a_creation_tells_its_observer_what_it_did_in_order() {
     assert!(at("name") < at("directory sync"));
     drop(mapping);
     let _mapping = open(&options, &folder.path().join("file")).unwrap();
-    assert_eq!(recorder.words(), Vec::<String>::new(), "an existing file is only mapped");
+    assert_eq!(
+        recorder.words(),
+        ["directory sync"],
+        "an existing file is only mapped, and its name made durable"
+    );
+}
+
+#[test]
+fn opening_a_file_to_write_syncs_its_folder_and_a_shared_view_does_not() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    drop(create(&path, PAGE));
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for path in [&path, &link] {
+        let recorder = Recorder::new();
+        drop(open(&MapOptions::new().observer(recorder.clone()), path).unwrap());
+        assert_eq!(recorder.words(), ["directory sync"]);
+        let view = MapOptions::new().lock(Lock::Shared).observer(recorder.clone());
+        drop(open(&view, path).unwrap());
+        assert!(recorder.words().is_empty());
+    }
 }
 
 #[test]

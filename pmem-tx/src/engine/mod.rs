@@ -6,6 +6,7 @@
 //! The media format and the protocol, with what each crash point leaves, are in this crate's FORMAT.md.
 
 mod arena;
+mod evidence;
 mod format;
 mod log;
 mod record;
