@@ -129,7 +129,7 @@ fn a_pool_without_permission_is_refused_by_name_and_left_as_it_is() {
             open_or_create(&new),
         ];
         for result in results {
-            let error = result.err().expect("nobody may");
+            let error = result.expect_err("nobody may");
             let ErrorKind::Map(pmem_map::Error::Io { path, source, .. }) = error.kind() else {
                 panic!("{error}")
             };
