@@ -98,7 +98,7 @@ pub(crate) fn check(media: &Media, writer: &Writer) -> CheckReport {
         },
     );
     let mut used: HashMap<u64, String> = HashMap::new();
-    let walked = directory::walk(heap, media, media.word(geometry.state_start), |listed| {
+    let walked = directory::walk(heap, media, |listed| {
         report.objects += 1;
         let uses = [(listed.at, "the entry of"), (listed.header, "the header of")];
         for (at, role) in uses {

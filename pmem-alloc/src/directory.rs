@@ -5,6 +5,7 @@
 
 use crate::{
     Error, ErrorKind, Result,
+    format::Geometry,
     heap::{Block, Heap, Words},
     media::Media,
 };
@@ -15,6 +16,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::{
     any::TypeId,
     collections::hash_map::Entry as Place,
+    ops::Range,
     sync::{Arc, OnceLock},
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -34,7 +36,7 @@ const FIRST_OBJECT: u32 = 2;
 struct Entry {
     /// Offset of the next entry; 0 ends the list.
     next: u64,
-    /// XXH3, seeded with the entry's offset, of what follows this field, names included.
+    /// XXH3, seeded with the entry's offset, of the whole entry, names included, with 0 here.
     checksum: u64,
     /// Offset of the object's header, an allocated block.
     header: u64,
@@ -44,7 +46,25 @@ struct Entry {
 }
 const ENTRY: usize = size_of::<Entry>();
 const _: () = assert!(ENTRY == 40);
-const CHECKED_FROM: usize = 16;
+const CHECKSUM: Range<usize> = 8..16;
+
+/// What the state line holds beside the offset of the newest entry, so that no other word is taken for it: an empty
+/// directory, or one that begins at an older entry, would look like one that lost objects.
+pub(crate) fn head_checksum(geometry: &Geometry, head: u64) -> u64 {
+    xxh3_64_with_seed(&head.to_le_bytes(), geometry.state_start)
+}
+
+/// Offset of the newest entry; 0: there is none.
+pub(crate) fn read_head(geometry: &Geometry, media: &Media) -> Result<u64> {
+    let [head, found] = [0, 8].map(|at| media.word(geometry.state_start + at));
+    let expected = head_checksum(geometry, head);
+    if found == expected {
+        return Ok(head);
+    }
+    let (expected, found) =
+        (format!("checksum {expected:#x} of the directory's offset"), format!("{found:#x}"));
+    Err(Error::corrupt(geometry.state_start + 8, expected, found))
+}
 
 /// One named object, as it is on media.
 #[derive(Clone, Debug)]
@@ -62,8 +82,8 @@ fn encode(at: u64, next: u64, header: u64, type_name: &str, name: &str) -> Vec<u
         bytemuck::bytes_of(&Entry { next, checksum: 0, header, flags: 0, type_len, name_len }).to_vec();
     bytes.extend_from_slice(type_name.as_bytes());
     bytes.extend_from_slice(name.as_bytes());
-    let checksum = xxh3_64_with_seed(&bytes[CHECKED_FROM..], at);
-    bytes[8..16].copy_from_slice(&checksum.to_le_bytes());
+    let checksum = xxh3_64_with_seed(&bytes, at);
+    bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
     bytes
 }
 
@@ -80,8 +100,9 @@ fn decode(at: u64, heap: &Heap, media: &Media) -> Result<(Listed, u64)> {
         let found = format!("lengths {type_len} and {name_len}");
         return Err(Error::corrupt(at, "a directory entry inside its block", found));
     }
-    let bytes = media.copy(at, len);
-    let checksum = xxh3_64_with_seed(&bytes[CHECKED_FROM..], at);
+    let mut bytes = media.copy(at, len);
+    bytes[CHECKSUM].fill(0);
+    let checksum = xxh3_64_with_seed(&bytes, at);
     if checksum != entry.checksum {
         let (expected, found) = (format!("checksum {checksum:#x}"), format!("{:#x}", entry.checksum));
         return Err(Error::corrupt(at, expected, found));
@@ -102,14 +123,10 @@ fn decode(at: u64, heap: &Heap, media: &Media) -> Result<(Listed, u64)> {
     Ok((Listed { at, name, type_name, header: entry.header }, entry.next))
 }
 
-/// Walks the list from `head`, telling `visit` each entry, and none twice. Stops at damage, a cycle, or an error of
-/// `visit`.
-pub(crate) fn walk(
-    heap: &Heap,
-    media: &Media,
-    head: u64,
-    mut visit: impl FnMut(Listed) -> Result<()>,
-) -> Result<()> {
+/// Walks the list, telling `visit` each entry, and none twice; returns where it begins. Stops at damage, a cycle, or an
+/// error of `visit`.
+pub(crate) fn walk(heap: &Heap, media: &Media, mut visit: impl FnMut(Listed) -> Result<()>) -> Result<u64> {
+    let head = read_head(heap.geometry(), media)?;
     let mut visited = FxHashSet::default();
     let mut at = head;
     while at != 0 {
@@ -120,7 +137,7 @@ pub(crate) fn walk(
         visit(listed)?;
         at = next;
     }
-    Ok(())
+    Ok(head)
 }
 
 fn check_type(name: &str, found: &str, expected: &str) -> Result<()> {
@@ -191,7 +208,7 @@ pub(crate) struct Progress {
 
 /// The directory as the open transaction sees it.
 pub(crate) struct Objects {
-    state_start: u64,
+    geometry: Geometry,
     by_name: FxHashMap<Box<str>, u32>,
     objects: Vec<Object>,
     head: u64,
@@ -205,18 +222,16 @@ pub(crate) struct Objects {
 impl Objects {
     /// Reads the directory.
     pub(crate) fn read(heap: &Heap, media: &Media) -> Result<(Objects, Names)> {
-        let state_start = heap.geometry().state_start;
-        let head = media.word(state_start);
         let mut objects = Objects {
-            state_start,
+            geometry: *heap.geometry(),
             by_name: FxHashMap::default(),
             objects: Vec::new(),
-            head,
-            committed_head: head,
+            head: 0,
+            committed_head: 0,
             opened: Vec::new(),
             created: Vec::new(),
         };
-        walk(heap, media, head, |listed| {
+        let head = walk(heap, media, |listed| {
             let index = objects.objects.len() as u32;
             match objects.by_name.entry(listed.name.clone()) {
                 Place::Occupied(_) => {
@@ -236,6 +251,7 @@ impl Objects {
             }
             Ok(())
         })?;
+        (objects.head, objects.committed_head) = (head, head);
         let names = Names::default();
         names.0.write().extend(objects.objects.iter().map(Object::published));
         Ok((objects, names))
@@ -314,7 +330,9 @@ impl Objects {
     ) -> Vec<u8> {
         let object = &mut self.objects[index as usize];
         let bytes = encode(entry.start, self.head, header, type_name, &object.name);
-        set.set_word(self.state_start, entry.start);
+        let state = self.geometry.state_start;
+        set.set_word(state, entry.start);
+        set.set_word(state + 8, head_checksum(&self.geometry, entry.start));
         self.head = entry.start;
         object.header = header;
         object.type_name = type_name.into();
@@ -404,23 +422,23 @@ mod tests {
         }
         let inner = &pool.inner;
         let writer = inner.take_writer("look").unwrap();
-        let head = inner.media.word(inner.geometry.state_start);
+        let mut entries = Vec::new();
+        let mut visit = |listed: Listed| {
+            entries.push(listed);
+            Ok(())
+        };
+        walk(&writer.heap, &inner.media, &mut visit).unwrap();
+        let [_, second, last] = &entries[..] else { panic!("{entries:?}") };
+        // The last one goes on with the second, under a right checksum.
+        inner.media.store(last.at, &encode(last.at, second.at, last.header, &last.type_name, &last.name));
         let mut visited = Vec::new();
         let mut visit = |listed: Listed| {
             visited.push(listed.at);
             Ok(())
         };
-        walk(&writer.heap, &inner.media, head, &mut visit).unwrap();
-        let entries = std::mem::take(&mut visited);
-        assert_eq!(entries.len(), 3);
-        inner.media.store_word(entries[2], entries[1]); // the last one's `next`
-        let mut visit = |listed: Listed| {
-            visited.push(listed.at);
-            Ok(())
-        };
-        let error = walk(&writer.heap, &inner.media, head, &mut visit).unwrap_err();
+        let error = walk(&writer.heap, &inner.media, &mut visit).unwrap_err();
         assert!(error.to_string().contains("a cycle"), "{error}");
-        assert_eq!(visited, entries);
+        assert_eq!(visited, entries.iter().map(|listed| listed.at).collect::<Vec<_>>());
         inner.turn.give(writer);
     }
 }

@@ -56,7 +56,7 @@ impl Media {
         pmem_map::Error::OutOfBounds { start: at, end: at.saturating_add(len), len: self.region.len() }.into()
     }
 
-    /// The last stores of creation: the words that make a pool of the bytes. Not flushed.
+    /// A word that creation stores: those that make a pool of the bytes among them. Not flushed.
     pub(crate) fn store_word(&self, at: u64, word: u64) {
         // SAFETY: called by creation only, before anyone else knows the mapping.
         unsafe { self.region.store_word(at, word) };

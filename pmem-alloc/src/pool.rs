@@ -2,7 +2,7 @@
 
 use crate::{
     CheckReport, ErrorKind, PoolStats, ReadTx, Reservation, Result, WriteTx, check,
-    directory::{Names, Objects},
+    directory::{self, Names, Objects},
     format::{self, COPIES, Geometry, Header, MAGIC},
     gate::{Gate, Turn},
     heap::{Block, Heap},
@@ -118,6 +118,10 @@ impl PoolOptions {
         }
         mapping.drain()?;
         let media = Media::new(mapping);
+        // Only now: without a header, a file that is not all zeros would look like somebody's. The log's drains cover it.
+        let empty = geometry.state_start + 8;
+        media.store_word(empty, directory::head_checksum(&geometry, 0));
+        media.region().flush(empty..empty + 8)?;
         let log = media.create_log(geometry.log(), identity, self.log.clone())?;
         for copy in COPIES {
             media.store_word(copy, MAGIC);

@@ -279,6 +279,61 @@ fn damage_in_page_table_bitmaps_or_directory_is_found_at_open() {
     }
 }
 
+/// The offset of the directory's newest entry becomes `head`, with a checksum that holds.
+fn forge_head(bytes: &mut [u8], head: u64) {
+    let state = word(bytes, STATE_START);
+    put(bytes, state, head);
+    put(bytes, state + 8, xxhash_rust::xxh3::xxh3_64_with_seed(&head.to_le_bytes(), state));
+}
+
+#[test]
+fn a_directory_that_begins_or_goes_on_elsewhere_is_refused_not_read_without_its_objects() {
+    let pool = on(&sample()).unwrap();
+    pool.write(|tx| tx.open::<Cell<u64>>("newer")?.set(1)).unwrap();
+    pool.checkpoint().unwrap();
+    let mut bytes = vec![0; SIZE as usize];
+    // SAFETY: this thread is the only one, and no transaction is open.
+    unsafe { pool.region().load(0, &mut bytes) };
+    let state = word(&bytes, STATE_START);
+    let head = word(&bytes, state);
+    let next = word(&bytes, head);
+    for (at, value) in [(state, 0), (state, next), (state + 8, 0), (head, 0), (next, head)] {
+        let mut damaged = bytes.clone();
+        put(&mut damaged, at, value);
+        assert_kind!(on(&damaged), ErrorKind::Corrupt { .. });
+    }
+    assert_eq!(value(&on(&bytes).unwrap()), 7);
+    let mut empty = vec![0; SIZE as usize];
+    let pool = Pool::anonymous(SIZE).unwrap();
+    // SAFETY: as above.
+    unsafe { pool.region().load(0, &mut empty) };
+    let state = word(&empty, STATE_START);
+    put(&mut empty, state + 8, 0);
+    assert_kind!(on(&empty), ErrorKind::Corrupt { .. });
+}
+
+#[test]
+fn a_directory_with_a_right_checksum_that_leads_nowhere_or_in_a_circle_is_refused() {
+    let bytes = sample();
+    let head = word(&bytes, word(&bytes, STATE_START));
+    for elsewhere in [8, head + 8, SIZE, u64::MAX] {
+        let mut damaged = bytes.clone();
+        forge_head(&mut damaged, elsewhere);
+        let message = assert_kind!(on(&damaged), ErrorKind::Corrupt { .. });
+        assert!(message.contains("an allocated block with a directory entry"), "{message}");
+    }
+    let mut circle = bytes;
+    put(&mut circle, head, head);
+    put(&mut circle, head + 8, 0);
+    let names = word(&circle, head + 32);
+    let len = 40 + (names as u32 as u64) + (names >> 32);
+    let entry = &circle[head as usize..(head + len) as usize];
+    let checksum = xxhash_rust::xxh3::xxh3_64_with_seed(entry, head);
+    put(&mut circle, head + 8, checksum);
+    let message = assert_kind!(on(&circle), ErrorKind::Corrupt { .. });
+    assert!(message.contains("a cycle"), "{message}");
+}
+
 #[test]
 fn random_damage_anywhere_never_panics_and_never_blocks() {
     let bytes = sample();
@@ -618,4 +673,112 @@ fn a_pool_is_made_over_another_in_a_file_of_any_length_or_the_other_one_stays() 
     assert!(std::fs::read(&path).unwrap() == bytes);
     let pool = Pool::create_on(map()).unwrap();
     assert_kind!(pool.read().unwrap().open::<Cell<u64>>("c").map(drop), ErrorKind::NotFound { .. });
+}
+
+#[test]
+fn a_full_pool_that_is_emptied_holds_as_many_blocks_again() {
+    let pool = Pool::anonymous(SIZE).unwrap();
+    pool.write(|tx| tx.open::<PHeap<u64>>("heap").map(drop)).unwrap();
+    let fill = |len: u64| {
+        let mut blocks: Vec<Ptr<u8>> = Vec::new();
+        loop {
+            // A few at a time, so that each record fits the log.
+            let full = pool.write(|tx| {
+                let mut heap = tx.open::<PHeap<u64>>("heap")?;
+                for _ in 0..(1 << 12) / len.min(1 << 12) {
+                    match heap.alloc_aligned(len, 8) {
+                        Ok(block) => blocks.push(block),
+                        Err(e) if matches!(e.kind(), ErrorKind::NoSpace { .. }) => return Ok(true),
+                        Err(e) => return Err(e),
+                    }
+                }
+                Ok(false)
+            });
+            if full.unwrap() {
+                return blocks;
+            }
+        }
+    };
+    let empty = |blocks: Vec<Ptr<u8>>| {
+        for some in blocks.chunks(64) {
+            pool.write(|tx| {
+                let mut heap = tx.open::<PHeap<u64>>("heap")?;
+                some.iter().try_for_each(|&block| heap.free(block))
+            })
+            .unwrap();
+        }
+    };
+    let mut before = Vec::new();
+    for len in [8, 64, 100, 1000, 4096, 20_000, 100_000, 300_000] {
+        let blocks = fill(len);
+        before.push((len, blocks.len()));
+        empty(blocks);
+    }
+    // Whatever was there before, all of it is free again: for the same size, for smaller and for larger ones.
+    for (len, count) in before.into_iter().rev() {
+        let blocks = fill(len);
+        assert_eq!(blocks.len(), count, "blocks of {len} bytes");
+        assert!(pool.check().unwrap().is_ok());
+        empty(blocks);
+    }
+}
+
+#[test]
+fn blocks_freed_twice_or_never_allocated_are_errors_and_an_abort_gives_freed_ones_back() {
+    let pool = on(&sample()).unwrap();
+    let block = pool.write(|tx| tx.open::<PHeap<u64>>("heap")?.alloc([5u64; 8])).unwrap();
+    let before = pool.stats().unwrap();
+    let aborted: Result<()> = pool.write(|tx| {
+        let mut heap = tx.open::<PHeap<u64>>("heap")?;
+        heap.free(block)?;
+        assert_kind!(heap.free(block), ErrorKind::Corrupt { .. });
+        assert_kind!(heap.free(Ptr::<u64>::from_offset(block.offset() + 8)), ErrorKind::Corrupt { .. });
+        for nothing in [0, 8, SIZE, u64::MAX] {
+            assert_kind!(heap.free(Ptr::<u64>::from_offset(nothing)), ErrorKind::Corrupt { .. });
+        }
+        let new = heap.alloc([6u64; 8])?;
+        assert_ne!(new, block, "handed out before its free is durable");
+        heap.free(new)?;
+        assert_kind!(heap.get(new), ErrorKind::Corrupt { .. });
+        Err(Error::abort("no"))
+    });
+    assert_kind!(aborted, ErrorKind::Aborted(_));
+    let after = pool.stats().unwrap();
+    assert_eq!((after.blocks, after.used), (before.blocks, before.used));
+    assert_eq!(*pool.read().unwrap().open::<PHeap<u64>>("heap").unwrap().get(block).unwrap(), [5; 8]);
+    assert!(pool.check().unwrap().is_ok());
+}
+
+#[test]
+fn a_block_of_no_bytes_is_a_block_of_its_own() {
+    let pool = Pool::anonymous(SIZE).unwrap();
+    pool.write(|tx| {
+        let mut heap = tx.open::<PHeap<u64>>("heap")?;
+        let (one, other) = (heap.alloc_aligned(0, 8)?, heap.alloc_aligned(0, 4096)?);
+        assert!(one != other && !one.is_null() && !other.is_null());
+        heap.free(one)?;
+        heap.free(other)
+    })
+    .unwrap();
+    assert!(pool.check().unwrap().is_ok());
+}
+
+#[test]
+fn pools_of_every_size_near_the_smallest_are_whole_and_a_layout_name_may_have_112_bytes() {
+    let (longest, none) = ("x".repeat(112), String::new());
+    for pages in 32..100 {
+        for layout in [&longest, &none] {
+            let size = pages * PAGE + pages % 3 * 64;
+            let options = PoolOptions::new().layout(layout);
+            let pool = options.create_on(Mapping::anonymous(size).unwrap()).unwrap();
+            pool.write(|tx| {
+                tx.open::<PHeap<u64>>("heap")?;
+                tx.open::<Cell<u64>>("c")?.set(pages)
+            })
+            .unwrap();
+            let largest = pool.stats().unwrap().longest_free.max(1);
+            pool.write(|tx| tx.open::<PHeap<u64>>("heap")?.alloc_aligned(largest, 8)).unwrap();
+            assert_eq!((value(&pool), pool.check().unwrap().is_ok()), (pages, true), "{size}");
+        }
+    }
 }
