@@ -161,7 +161,8 @@ fn creation_by_path_leaves_nothing_or_a_whole_pool_or_what_open_or_create_comple
 }
 
 /// What is durable for certain: flushed or stored past the caches, and drained.
-struct Durable(Mutex<(Vec<u8>, Vec<(u64, Vec<u8>)>)>);
+struct Durable(Mutex<(Vec<u8>, Stores)>);
+type Stores = Vec<(u64, Vec<u8>)>;
 
 impl Observer for Durable {
     fn event(&self, region: &Region, event: Event<'_>) {
