@@ -1,6 +1,6 @@
 //! The pool's format on media: header, geometry, descriptors of spans. `FORMAT.md` has the diagrams.
 
-use crate::{Error, ErrorKind, Result, classes};
+use crate::{Error, ErrorKind, Result, classes, directory::head_checksum};
 use bytemuck::{Pod, Zeroable};
 use pmem_map::PAGE;
 use pmem_tx::engine::Log;
@@ -130,7 +130,7 @@ impl Geometry {
         self.log_start..self.log_start + self.log_len
     }
 
-    /// Page table, bitmaps, state line: zero in a new pool.
+    /// Page table, bitmaps, state line: zero in a new pool, but for the checksum of an empty directory.
     pub(crate) fn metadata(&self) -> Range<u64> {
         self.state_start..self.data_start
     }
@@ -364,8 +364,12 @@ pub(crate) fn is_unfinished(bytes: &[u8], error: &Error) -> bool {
     let is_unused = |header: Header| {
         let Ok(geometry) = header.geometry(bytes.len() as u64) else { return false };
         let log = &bytes[geometry.log_start as usize..][..geometry.log_len as usize];
+        let Range { start: state, end } = geometry.metadata();
+        let empty = u64::from_le_bytes(bytes[state as usize + 8..][..8].try_into().expect("eight bytes"));
         header.version == VERSION
-            && is_zero(geometry.metadata())
+            && is_zero(state..state + 8)
+            && (empty == 0 || empty == head_checksum(&geometry, 0))
+            && is_zero(state + 16..end)
             && !Log::may_have_committed(log, header.identity)
     };
     match complete_but_magic.next() {
