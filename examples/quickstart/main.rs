@@ -10,10 +10,11 @@
 //! count. In the end it prints what it saw, and fails if anything was lost or anything was there that should not
 //! be.
 //!
-//! In reading order: `index`, the objects in the pool and the transaction on them; `worker`; `messages`, what a
-//! worker says; `parent`, which kills; `verify`, which compares; `place`, where the pool is; `corpus`, the files and their words.
+//! In reading order: `index`, the objects in the pool and the transaction on them; `worker`; `hold`, how it is made to
+//! stand still in a commit; `messages`, what a worker says; `parent`, which kills; `verify`, which compares; `place`, where the pool is; `corpus`, the files and their words.
 
 mod corpus;
+mod hold;
 mod index;
 mod messages;
 mod parent;
@@ -65,6 +66,8 @@ pub(crate) struct Arguments {
     worker: bool,
     /// A worker that ends when all files are in the same round.
     finish: bool,
+    /// A worker that stands still in a commit.
+    hold: Option<hold::Hold>,
 }
 
 impl Arguments {
@@ -81,6 +84,7 @@ impl Arguments {
             directory: Path::new(env!("CARGO_MANIFEST_DIR")).join(".."),
             worker: false,
             finish: false,
+            hold: None,
         };
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
@@ -93,6 +97,7 @@ impl Arguments {
                 Long("query") => parsed.query = Some(parser.value()?.string()?),
                 Long("worker") => parsed.worker = true,
                 Long("finish") => parsed.finish = true,
+                Long("hold") => parsed.hold = Some(parser.value()?.parse()?),
                 Long("help") | Short('h') => return Ok(None),
                 Value(directory) => parsed.directory = directory.into(),
                 other => return Err(other.unexpected()),
@@ -116,7 +121,8 @@ fn main() -> ExitCode {
     };
     let done = match &arguments.pool {
         Some(path) if arguments.worker => {
-            worker::run(path, &arguments.directory, arguments.finish).map(|()| ExitCode::SUCCESS)
+            worker::run(path, &arguments.directory, arguments.finish, arguments.hold)
+                .map(|()| ExitCode::SUCCESS)
         }
         _ => run(&arguments),
     };

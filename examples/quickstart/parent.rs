@@ -3,6 +3,7 @@
 use crate::{
     Arguments, Result,
     corpus::Corpus,
+    hold::Hold,
     messages::Message,
     progress::Progress,
     verify::{Acknowledged, Found, verify},
@@ -47,6 +48,11 @@ impl Score {
         self.before + self.inside + self.after
     }
 
+    /// About as many stores, flushes and drains as a commit has: at least its lines.
+    fn events(&self) -> u32 {
+        (self.lines / self.transactions.max(1)).clamp(8, 100_000) as u32
+    }
+
     fn hear(&mut self, message: &Message, corpus: &Corpus) {
         if let Message::Committed { file, lines, drains, nanoseconds, .. } = *message {
             self.transactions += 1;
@@ -59,6 +65,8 @@ impl Score {
 
 /// When to kill: a while after some message, counted from the life's first acknowledged transaction.
 struct Moment {
+    /// The worker stands still after so many events of the commit that the message begins.
+    events: Option<u32>,
     /// Only a message that a commit begins will do.
     commit: bool,
     /// How many such messages to let pass.
@@ -68,15 +76,16 @@ struct Moment {
 }
 
 impl Moment {
-    /// `commit`: in a commit, if it is possible at all; else anywhere.
-    fn random(rng: &mut fastrand::Rng, files: usize, commit: bool) -> Moment {
+    /// `commit`: in a commit, at one of its first `events` stores, flushes and drains; else anywhere.
+    fn random(rng: &mut fastrand::Rng, files: usize, commit: bool, events: u32) -> Moment {
         let skip = rng.u32(0..files.clamp(4, 50) as u32);
         if commit {
-            Moment { commit, skip, delay: rng.f64() * 0.3 } // it takes a while to hear that a commit begins
+            Moment { events: Some(rng.u32(1..=events)), commit, skip, delay: rng.f64() * 3.0 }
         } else if rng.bool() {
-            Moment { commit: true, skip, delay: rng.f64() * 1.3 }
+            Moment { events: None, commit: true, skip, delay: rng.f64() * 1.3 }
         } else {
-            Moment { commit, skip: skip * 3, delay: rng.f64() * 5.0 } // three messages a transaction
+            // Three messages a transaction.
+            Moment { events: None, commit, skip: skip * 3, delay: rng.f64() * 5.0 }
         }
     }
 }
@@ -99,7 +108,8 @@ pub(crate) fn run(
             return Err(format!("{lives} workers, and only {} kills inside a commit", score.inside).into());
         }
         // A quarter must land inside a commit: whoever is behind aims there.
-        let moment = Moment::random(&mut rng, corpus.files.len(), score.inside * 4 <= score.kills());
+        let aim = score.inside * 4 <= score.kills();
+        let moment = Moment::random(&mut rng, corpus.files.len(), aim, score.events());
         let before = score.transactions;
         let phase = life(path, corpus, Some(moment), &mut acknowledged, &mut score)?
             .ok_or("a worker ended by itself, although it was told to go on for ever")?;
@@ -129,7 +139,8 @@ fn life(
     acknowledged: &mut Acknowledged,
     score: &mut Score,
 ) -> Result<Option<Phase>> {
-    let mut worker = Worker::start(path, corpus, moment.is_none())?;
+    let hold = moment.as_ref().and_then(|m| Some(Hold { commits: m.skip + 1, events: m.events? }));
+    let mut worker = Worker::start(path, corpus, moment.is_none(), hold)?;
     let mut to_skip = moment.as_ref().map(|moment| moment.skip);
     let (mut committed, mut last) = (false, None);
     let mut line = String::new();
@@ -187,11 +198,14 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(path: &Path, corpus: &Corpus, finish: bool) -> Result<Worker> {
+    fn start(path: &Path, corpus: &Corpus, finish: bool, hold: Option<Hold>) -> Result<Worker> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--worker").arg("--pool").arg(path);
         if finish {
             command.arg("--finish");
+        }
+        if let Some(hold) = hold {
+            command.arg("--hold").arg(hold.to_string());
         }
         let mut process = command
             .arg("--")
