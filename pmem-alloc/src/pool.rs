@@ -134,7 +134,8 @@ impl PoolOptions {
     }
 
     /// Opens the pool on a mapping; replays what was committed and may not be in place. Checks the page table, all
-    /// bitmaps, and the directory. 2 drains; more if something was repaired.
+    /// bitmaps, and the directory. 2 drains; one more if there is something to replay, and one if a copy of the header was
+    /// repaired.
     ///
     /// # Errors
     ///

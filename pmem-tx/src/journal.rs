@@ -50,7 +50,7 @@ impl JournalOptions {
     }
 
     /// Opens the log in `log`, and recovers: what was committed is there, what was not has left no trace.
-    /// 2 drains.
+    /// 2 drains; 3 if there is something to replay.
     pub fn open(&self, mapping: Mapping, log: Range<u64>) -> Result<Journal> {
         let region = Arc::new(mapping.into_region());
         let home = 0..region.len() & !63;

@@ -109,7 +109,7 @@ impl Log {
     }
 
     /// Opens the log in `area`, created under `identity`, and recovers: replays what was committed and may not be in
-    /// place. Entries outside `home`, or inside `area`, are damage. 2 drains; 3 if a header copy had to be repaired.
+    /// place. Entries outside `home`, or inside `area`, are damage. 2 drains; 3 if there is something to replay.
     ///
     /// # Errors
     ///
