@@ -21,11 +21,22 @@ impl Region {
     #[inline]
     #[track_caller]
     pub unsafe fn store(&self, offset: u64, bytes: &[u8]) {
+        // SAFETY: the caller's.
+        unsafe { self.store_for(Location::caller(), offset, bytes) };
+    }
+
+    /// [`store`](Region::store), on behalf of a `caller`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`store`](Region::store).
+    #[inline]
+    pub(crate) unsafe fn store_for(&self, caller: &'static Location<'static>, offset: u64, bytes: &[u8]) {
         let to = self.at(offset, bytes.len() as u64);
         // SAFETY: `to` is in bounds; the caller excludes other accesses, and with them an overlap.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
         if let Some(observer) = self.observer.get() {
-            observer.event(self, Event::Store { offset, bytes, caller: Location::caller() });
+            observer.event(self, Event::Store { offset, bytes, caller });
         }
     }
 
