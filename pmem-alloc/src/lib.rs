@@ -54,6 +54,8 @@ mod value;
 pub use body::{Body, Mode, Peek, Read, Write};
 pub use check::{CheckReport, Problem};
 pub use error::{Error, ErrorKind, Result};
+#[doc(hidden)]
+pub use growth::GrowthShortcut;
 pub use object::{Guard, HeapGuard, Mut, Named, Object, PHeap, Ref};
 pub use pmem_map::{Mapping, Ptr};
 pub use pool::{Opening, Pool, PoolOptions};

@@ -5,7 +5,7 @@ use crate::{
     directory::{self, Names, Objects},
     format::{self, COPIES, Geometry, Header, MAGIC},
     gate::{Gate, Turn},
-    growth::{Growth, checked_max_size},
+    growth::{Growth, GrowthOptions, GrowthShortcut, checked_max_size},
     heap::{Block, Heap},
     media::Media,
     pages::PageMap,
@@ -33,7 +33,7 @@ use std::{
 pub struct PoolOptions {
     pub(crate) size: u64,
     pub(crate) max_size: u64,
-    auto_grow: bool,
+    growth: GrowthOptions,
     layout: String,
     pub(crate) mapping: MapOptions,
     log: LogOptions,
@@ -45,7 +45,7 @@ impl Default for PoolOptions {
         PoolOptions {
             size: 4 << 20,
             max_size: 0,
-            auto_grow: false,
+            growth: GrowthOptions::default(),
             layout: String::new(),
             mapping: MapOptions::new(),
             log: LogOptions::default(),
@@ -81,7 +81,7 @@ impl PoolOptions {
     /// Grow when there is no room for what is to be allocated, by at least an eighth of the pool. Not recorded. A full
     /// disk is then the disk's error; a pool at its maximal size is [`ErrorKind::NoSpace`].
     pub fn auto_grow(mut self, grow: bool) -> Self {
-        self.auto_grow = grow;
+        self.growth.automatic = grow;
         self
     }
 
@@ -109,6 +109,12 @@ impl PoolOptions {
     #[doc(hidden)]
     pub fn shortcuts(mut self, shortcuts: Shortcuts) -> Self {
         self.log.shortcuts = shortcuts;
+        self
+    }
+
+    #[doc(hidden)]
+    pub fn growth_shortcut(mut self, shortcut: GrowthShortcut) -> Self {
+        self.growth.shortcut = Some(shortcut);
         self
     }
 
@@ -155,7 +161,7 @@ impl PoolOptions {
         let heap = Heap::rebuild(&geometry, |_| 0)?;
         let (objects, names) = Objects::read(&heap, &media)?;
         let growth =
-            Growth::new(media.copy(COPIES[0], header.header_len.into()), header.max_size, self.auto_grow);
+            Growth::new(media.copy(COPIES[0], header.header_len.into()), header.max_size, self.growth);
         let writer = Writer::new(log, heap, objects, growth);
         Ok(Pool::new(media, geometry, writer, names, Opening::default()))
     }
@@ -219,7 +225,7 @@ impl PoolOptions {
             opening.repaired_header = Some(if copy == COPIES[0] { 'A' } else { 'B' });
         }
         let content = media.copy(COPIES[0], header.header_len.into());
-        let mut growth = Growth::new(content, header.max_size, self.auto_grow);
+        let mut growth = Growth::new(content, header.max_size, self.growth);
         growth.raise(&media, geometry.size(), checked_max_size(self.max_size)?)?;
         let writer = Writer::new(log, heap, objects, growth);
         Ok(Pool::new(media, geometry, writer, names, opening))
