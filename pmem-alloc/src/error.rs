@@ -125,6 +125,14 @@ pub enum ErrorKind {
         /// Bytes that the pool may grow to.
         recorded: u64,
     },
+    /// The pool was not closed, and was to be read as it is.
+    #[error(
+        "the pool was not closed: {records} commits have to be replayed; open it to write, or let a private view recover"
+    )]
+    NeedsRecovery {
+        /// Commits that may not be in place.
+        records: u64,
+    },
     /// A name that stands for nothing (only readers see this: a writer creates it).
     #[error("there is no object named {name:?}; a write transaction that opens it creates it")]
     NotFound {

@@ -363,3 +363,25 @@ fn a_named_object_that_needs_room_makes_it_grow_too() {
     drop(tx);
     assert_whole(&pool);
 }
+
+#[test]
+fn a_pool_of_several_parts_gives_out_exactly_what_was_freed_before_it_was_opened() {
+    // PMDK scenario 35
+    let folder = folder();
+    let path = folder.path().join("pool");
+    let options = growing(8 * SIZE);
+    let pool = create(&options, &path);
+    (0..7).for_each(|_| _ = pool.grow(SIZE).unwrap());
+    let blocks = fill(&pool, 3000);
+    assert!(blocks.len() as u64 * 3000 > 7 * SIZE, "more than one part holds");
+    let freed: Vec<_> = blocks.iter().copied().step_by(3).collect();
+    free(&pool, &freed);
+    drop(pool);
+    let pool = open(&options, &path).unwrap();
+    let mut again = fill(&pool, 3000);
+    again.sort_by_key(|at| at.offset());
+    let mut expected = freed;
+    expected.sort_by_key(|at| at.offset());
+    assert_eq!(again, expected);
+    assert_whole(&pool);
+}
