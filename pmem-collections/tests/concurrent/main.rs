@@ -1,0 +1,4 @@
+//! Concurrent containers: against models, with many threads, in full pools.
+
+mod crash;
+mod maps;
