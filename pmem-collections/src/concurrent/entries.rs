@@ -4,6 +4,7 @@ use super::{
     cells::{Cell, Cells, Found, MAX_PAYLOAD, Shape, Stripe, Words},
     hash::Shard,
     ordered::Ordered,
+    shortcut::Shortcut,
     sync::{Mutex, MutexGuard},
 };
 use crate::damage::corrupt;
@@ -329,7 +330,8 @@ impl<K: Plain, V: Plain, W: Words, I: Index<K, W>> Entries<K, V, W, I> {
         let at = self.asked(&key);
         let mut stripe = self.lock(&at);
         let old = self.index.find(&at, &self.cells, guard);
-        let newer = old.is_none_or(|old| self.cells.seq(old, guard) < self.cells.seq(cell, guard));
+        let any = self.cells.takes(Shortcut::AnyVersion);
+        let newer = old.is_none_or(|old| !any && self.cells.seq(old, guard) < self.cells.seq(cell, guard));
         if newer {
             self.index.set(&mut stripe, &at, old, Some(cell), guard);
         }

@@ -4,6 +4,7 @@ use super::{
     cells::Shape,
     entries::{Entries, Hashed, shape_of},
     object::{self, Kind},
+    shortcut::Shortcut,
 };
 use pmem_alloc::{EncodeAs, Plain, Pool, Result, Slab};
 use std::{fmt, marker::PhantomData, sync::Arc};
@@ -67,9 +68,15 @@ impl<K: Plain, V: Plain> ConcurrentHashMap<K, V> {
     /// [`WrongType`](crate::ErrorKind::WrongType); damage of header or list of slabs; no space; an open transaction of
     /// this thread. [`TooLarge`](super::TooLarge) as the reason of an abort.
     pub fn open(pool: &Pool, name: &str) -> Result<Self> {
+        Self::open_with(pool, name, None)
+    }
+
+    /// For the tests of the tests.
+    #[doc(hidden)]
+    pub fn open_with(pool: &Pool, name: &str, shortcut: Option<Shortcut>) -> Result<Self> {
         let header = object::locate::<HashMapKind<K, V>>(pool, name)?;
         let entries = pool.companion(header, || {
-            let cells = object::open::<HashMapKind<K, V>>(pool, name)?;
+            let cells = object::open::<HashMapKind<K, V>>(pool, name, shortcut)?;
             let entries = Entries::new(cells);
             object::recover(entries.cells(), |cell, payload| {
                 entries.admit(cell, payload, &crossbeam_epoch::pin())

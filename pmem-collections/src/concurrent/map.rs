@@ -5,6 +5,7 @@ use super::{
     entries::{Entries, shape_of},
     object::{self, Kind},
     ordered::Ordered,
+    shortcut::Shortcut,
 };
 use crate::map::KeyRange;
 use pmem_alloc::{EncodeAs, Plain, Pool, Result, Slab};
@@ -65,9 +66,15 @@ impl<K: SharedKey, V: Plain> ConcurrentMap<K, V> {
     /// Opens the map `name`, or makes it; costs and errors as of
     /// [`ConcurrentHashMap::open`](super::ConcurrentHashMap::open).
     pub fn open(pool: &Pool, name: &str) -> Result<Self> {
+        Self::open_with(pool, name, None)
+    }
+
+    /// For the tests of the tests.
+    #[doc(hidden)]
+    pub fn open_with(pool: &Pool, name: &str, shortcut: Option<Shortcut>) -> Result<Self> {
         let header = object::locate::<MapKind<K, V>>(pool, name)?;
         let entries = pool.companion(header, || {
-            let cells = object::open::<MapKind<K, V>>(pool, name)?;
+            let cells = object::open::<MapKind<K, V>>(pool, name, shortcut)?;
             let entries = Entries::new(cells);
             object::recover(entries.cells(), |cell, payload| {
                 entries.admit(cell, payload, &crossbeam_epoch::pin())

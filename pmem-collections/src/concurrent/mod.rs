@@ -14,11 +14,14 @@ mod hash_map;
 mod map;
 mod object;
 mod ordered;
+mod shortcut;
 mod snapshot;
 mod sync;
 
 pub use hash_map::ConcurrentHashMap;
 pub use map::{ConcurrentMap, Iter, SharedKey};
+#[doc(hidden)]
+pub use shortcut::Shortcut;
 
 /// Key and value do not fit in a cell: the reason of an abort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

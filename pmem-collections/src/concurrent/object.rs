@@ -2,6 +2,7 @@
 
 use super::{
     cells::{Cell, Cells, Found, Grow, MAX_LIFE, Shape},
+    shortcut::Shortcut,
     sync::Mutex,
 };
 use crate::damage::corrupt;
@@ -182,11 +183,13 @@ impl CellsGuard<'_, Write> {
 /// Opens the container, or makes it: its cells, in a new life. None of them is known to be free or taken yet.
 ///
 /// One drain.
-pub(crate) fn open<T: Kind>(pool: &Pool, name: &str) -> Result<Cells<Slab>> {
+pub(crate) fn open<T: Kind>(pool: &Pool, name: &str, shortcut: Option<Shortcut>) -> Result<Cells<Slab>> {
     let shape = T::shape()?;
     let (identity, life, slabs) = pool.write(|tx| {
         let mut guard = tx.open(Named::<CellsObject<T>>::new(name))?;
-        let (life, slabs) = (guard.begin()?, guard.slabs()?);
+        let same_life = shortcut == Some(Shortcut::NoNewLife);
+        let life = if same_life { guard.header()?.life } else { guard.begin()? };
+        let slabs = guard.slabs()?;
         Ok((guard.header()?.identity, life, slabs))
     })?;
     let slabs = slabs.into_iter().map(|slab| pool.slab(slab)).collect::<Result<Vec<_>>>()?;
@@ -195,7 +198,7 @@ pub(crate) fn open<T: Kind>(pool: &Pool, name: &str) -> Result<Cells<Slab>> {
         let slab = pool.write(|tx| tx.open(Named::<CellsObject<T>>::new(&name))?.add_slab())?;
         pool.slab(slab)
     });
-    Ok(Cells::new(shape, identity, life, slabs, grow))
+    Ok(Cells::new(shape, identity, life, slabs, grow).with(shortcut))
 }
 
 /// Where the container's header is, for its companion: it is made if there is none.

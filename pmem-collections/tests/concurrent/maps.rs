@@ -1,6 +1,6 @@
 //! Both concurrent maps: one interface for the tests, and what holds for each.
 
-use pmem_collections::*;
+use pmem_collections::{concurrent::Shortcut, *};
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
@@ -9,7 +9,10 @@ use std::{
 /// What both maps can do.
 pub(crate) trait Map: Sync + Sized {
     const NAME: &'static str;
-    fn open(pool: &Pool) -> Result<Self>;
+    fn open(pool: &Pool) -> Result<Self> {
+        Self::open_with(pool, None)
+    }
+    fn open_with(pool: &Pool, shortcut: Option<Shortcut>) -> Result<Self>;
     fn get(&self, key: u64) -> Result<Option<u64>>;
     fn insert(&self, key: u64, value: u64) -> Result<Option<u64>>;
     fn try_insert(&self, key: u64, value: u64) -> Result<Option<u64>>;
@@ -20,38 +23,40 @@ pub(crate) trait Map: Sync + Sized {
     fn check(&self) -> Result<()>;
 }
 
-macro_rules! map { ($Map:ident) => {
-    impl Map for $Map<u64, u64> {
-        const NAME: &'static str = stringify!($Map);
-        fn open(pool: &Pool) -> Result<Self> {
-            $Map::open(pool, "map")
+macro_rules! map {
+    ($Map:ident) => {
+        impl Map for $Map<u64, u64> {
+            const NAME: &'static str = stringify!($Map);
+            fn open_with(pool: &Pool, shortcut: Option<Shortcut>) -> Result<Self> {
+                $Map::open_with(pool, "map", shortcut)
+            }
+            fn get(&self, key: u64) -> Result<Option<u64>> {
+                self.get(key)
+            }
+            fn insert(&self, key: u64, value: u64) -> Result<Option<u64>> {
+                self.insert(key, value)
+            }
+            fn try_insert(&self, key: u64, value: u64) -> Result<Option<u64>> {
+                self.try_insert(key, value)
+            }
+            fn update(&self, key: u64, change: impl FnOnce(Option<u64>) -> u64) -> Result<u64> {
+                self.update(key, change)
+            }
+            fn remove(&self, key: u64) -> Result<Option<u64>> {
+                self.remove(key)
+            }
+            fn len(&self) -> usize {
+                self.len()
+            }
+            fn all(&self) -> Result<BTreeMap<u64, u64>> {
+                self.iter().collect()
+            }
+            fn check(&self) -> Result<()> {
+                self.check()
+            }
         }
-        fn get(&self, key: u64) -> Result<Option<u64>> {
-            self.get(key)
-        }
-        fn insert(&self, key: u64, value: u64) -> Result<Option<u64>> {
-            self.insert(key, value)
-        }
-        fn try_insert(&self, key: u64, value: u64) -> Result<Option<u64>> {
-            self.try_insert(key, value)
-        }
-        fn update(&self, key: u64, change: impl FnOnce(Option<u64>) -> u64) -> Result<u64> {
-            self.update(key, change)
-        }
-        fn remove(&self, key: u64) -> Result<Option<u64>> {
-            self.remove(key)
-        }
-        fn len(&self) -> usize {
-            self.len()
-        }
-        fn all(&self) -> Result<BTreeMap<u64, u64>> {
-            self.iter().collect()
-        }
-        fn check(&self) -> Result<()> {
-            self.check()
-        }
-    }
-} }
+    };
+}
 map!(ConcurrentHashMap);
 map!(ConcurrentMap);
 
