@@ -51,7 +51,7 @@ pub mod map;
 mod tree;
 
 pub use cell::{CellGuard, PCell};
-pub use concurrent::{ConcurrentHashMap, ConcurrentMap};
+pub use concurrent::{ConcurrentHashMap, ConcurrentMap, MpmcQueue};
 pub use map::PBTreeMap;
 pub use pmem_alloc::{
     EncodeAs, Error, ErrorKind, Guard, Key, Mapping, Mode, Mut, Named, Object, OrdKey, PHeap, Plain, Pool,

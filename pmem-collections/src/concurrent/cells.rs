@@ -285,6 +285,11 @@ impl<W: Words> Cells<W> {
         self.next_seq.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The next number that [`put`](Cells::put) would use.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq.load(Ordering::Relaxed)
+    }
+
     /// Stores an entry in a reserved cell; durable on return, and not published. One drain.
     ///
     /// # Errors
@@ -298,10 +303,7 @@ impl<W: Words> Cells<W> {
         value: &[u64],
         guard: &Guard,
     ) -> Result<()> {
-        let slab = &self.slabs(guard)[cell.slab()];
-        let at = self.at(cell);
-        let seq = self.new_seq();
-        let mut payload = [0u64; 32];
+        let mut payload = [0u64; 8];
         let mut long;
         let payload = match payload.get_mut(..self.shape.payload()) {
             Some(short) => short,
@@ -312,16 +314,30 @@ impl<W: Words> Cells<W> {
         };
         payload[..key.len()].copy_from_slice(key);
         payload[key.len()..].copy_from_slice(value);
+        let slab = self.store(cell, self.new_seq(), payload, guard)?;
+        if self.takes(Shortcut::PutNotDrained) {
+            return Ok(());
+        }
+        self.drain_superseded(slab, stripe, guard)
+    }
+
+    /// The same with a number of the caller's, and no stripe.
+    pub(crate) fn put_as(&self, cell: Cell, seq: u64, payload: &[u64], guard: &Guard) -> Result<()> {
+        let slab = self.store(cell, seq, payload, guard)?;
+        if self.takes(Shortcut::PutNotDrained) { Ok(()) } else { slab.drain() }
+    }
+
+    /// Stores an entry and flushes it.
+    fn store<'g>(&'g self, cell: Cell, seq: u64, payload: &[u64], guard: &'g Guard) -> Result<&'g W> {
+        let slab = &self.slabs(guard)[cell.slab()];
+        let at = self.at(cell);
         for (i, &word) in payload.iter().enumerate() {
             slab.store(at + ((HEAD + i) * 8) as u64, word);
         }
         slab.store(at + 8, self.checksum(slab, at, seq, payload));
         slab.store(at, seq);
         slab.flush(at..at + self.shape.cell())?;
-        if self.takes(Shortcut::PutNotDrained) {
-            return Ok(());
-        }
-        self.drain_superseded(slab, stripe, guard)
+        Ok(slab)
     }
 
     /// Flushes what the stripe superseded, and drains this thread; those cells can then be had again.

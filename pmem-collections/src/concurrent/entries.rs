@@ -27,7 +27,7 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    fn zeroed(len: usize) -> Packed {
+    pub(crate) fn zeroed(len: usize) -> Packed {
         Packed { short: [0; 4], long: if len > 4 { vec![0; len] } else { Vec::new() }, len }
     }
 

@@ -3,7 +3,7 @@
 use super::{
     cells::Shape,
     entries::{Entries, Hashed, shape_of},
-    object::{self, Kind},
+    object::{self, Fate, Kind, Opened},
     shortcut::Shortcut,
 };
 use pmem_alloc::{EncodeAs, Plain, Pool, Result, Slab};
@@ -76,10 +76,10 @@ impl<K: Plain, V: Plain> ConcurrentHashMap<K, V> {
     pub fn open_with(pool: &Pool, name: &str, shortcut: Option<Shortcut>) -> Result<Self> {
         let header = object::locate::<HashMapKind<K, V>>(pool, name)?;
         let entries = pool.companion(header, || {
-            let cells = object::open::<HashMapKind<K, V>>(pool, name, shortcut)?;
+            let Opened { cells, .. } = object::open::<HashMapKind<K, V>>(pool, name, shortcut)?;
             let entries = Entries::new(cells);
-            object::recover(entries.cells(), |cell, payload| {
-                entries.admit(cell, payload, &crossbeam_epoch::pin())
+            object::recover(entries.cells(), |cell, _, payload| {
+                entries.admit(cell, payload, &crossbeam_epoch::pin()).map(|()| Fate::Keep)
             })?;
             Ok(entries)
         })?;

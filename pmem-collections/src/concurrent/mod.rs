@@ -5,7 +5,7 @@
 //! of many stripes. Nothing that means something only while the program runs is in the pool.
 //!
 //! In reading order: `cells`; `entries`, what both maps are; [`ConcurrentHashMap`] with `hash`, [`ConcurrentMap`] with
-//! `ordered`; `object`; `snapshot` and `sync` below them.
+//! `ordered`; [`MpmcQueue`]; `object`; `snapshot` and `sync` below them.
 
 mod cells;
 mod entries;
@@ -14,12 +14,14 @@ mod hash_map;
 mod map;
 mod object;
 mod ordered;
+mod queue;
 mod shortcut;
 mod snapshot;
 mod sync;
 
 pub use hash_map::ConcurrentHashMap;
 pub use map::{ConcurrentMap, Iter, SharedKey};
+pub use queue::MpmcQueue;
 #[doc(hidden)]
 pub use shortcut::Shortcut;
 

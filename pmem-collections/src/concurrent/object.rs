@@ -7,7 +7,7 @@ use super::{
 };
 use crate::damage::corrupt;
 use bytemuck::{Pod, Zeroable};
-use pmem_alloc::{Body, ErrorKind, Mode, Named, Object, Pool, Ptr, Result, Slab, Stored, Write};
+use pmem_alloc::{Body, ErrorKind, MIN_SLAB, Mode, Named, Object, Pool, Ptr, Result, Slab, Stored, Write};
 use std::{
     hash::{BuildHasher, RandomState},
     marker::PhantomData,
@@ -26,7 +26,9 @@ struct Header {
     life: u64,
     slabs: u64,
     list: u64,
-    reserved: [u64; 2],
+    /// Offset of a slab for words that are no cells; 0: the kind needs none.
+    control: u64,
+    reserved: u64,
 }
 const _: () = assert!(size_of::<Header>() == 64);
 const MAGIC: [u8; 8] = *b"PMEMCELL";
@@ -53,6 +55,8 @@ pub(crate) trait Kind: 'static {
     fn type_name() -> String;
     const KEY: usize;
     const VALUE: usize;
+    /// Whether it needs a slab for words that are no cells.
+    const CONTROL: bool = false;
     /// Words of a cell.
     fn shape() -> Result<Shape>;
 }
@@ -76,6 +80,7 @@ impl<T: Kind> Object for CellsObject<T> {
 
     fn create(body: &mut Body<'_, Write>) -> Result<Ptr<u8>> {
         T::shape()?;
+        let control = if T::CONTROL { body.alloc_slab(MIN_SLAB)?.offset() } else { 0 };
         let header = Header {
             magic: MAGIC,
             key_size: T::KEY as u32,
@@ -84,7 +89,8 @@ impl<T: Kind> Object for CellsObject<T> {
             life: 0,
             slabs: 0,
             list: 0,
-            reserved: [0; 2],
+            control,
+            reserved: 0,
         };
         Ok(body.alloc(header)?.cast())
     }
@@ -142,14 +148,14 @@ impl<M: Mode> CellsGuard<'_, M> {
 
 impl CellsGuard<'_, Write> {
     /// A new life begins: no seq of an earlier one comes again.
-    fn begin(&mut self) -> Result<u64> {
+    fn begin(&mut self) -> Result<()> {
         let at = self.at.offset();
         let header = self.body.get_mut(self.at)?;
         if header.life >= MAX_LIFE {
             return Err(corrupt(at, "a life that has a next", header.life.to_string()));
         }
         header.life += 1;
-        Ok(header.life)
+        Ok(())
     }
 
     /// One slab more.
@@ -180,25 +186,35 @@ impl CellsGuard<'_, Write> {
     }
 }
 
-/// Opens the container, or makes it: its cells, in a new life. None of them is known to be free or taken yet.
-///
-/// One drain.
-pub(crate) fn open<T: Kind>(pool: &Pool, name: &str, shortcut: Option<Shortcut>) -> Result<Cells<Slab>> {
+/// What [`open`] finds.
+pub(crate) struct Opened {
+    /// None of them is known to be free or taken yet.
+    pub(crate) cells: Cells<Slab>,
+    pub(crate) control: Option<Slab>,
+}
+
+/// Opens the container, or makes it, and begins a new life. One drain.
+pub(crate) fn open<T: Kind>(pool: &Pool, name: &str, shortcut: Option<Shortcut>) -> Result<Opened> {
     let shape = T::shape()?;
-    let (identity, life, slabs) = pool.write(|tx| {
+    let (header, slabs) = pool.write(|tx| {
         let mut guard = tx.open(Named::<CellsObject<T>>::new(name))?;
-        let same_life = shortcut == Some(Shortcut::NoNewLife);
-        let life = if same_life { guard.header()?.life } else { guard.begin()? };
-        let slabs = guard.slabs()?;
-        Ok((guard.header()?.identity, life, slabs))
+        if shortcut != Some(Shortcut::NoNewLife) {
+            guard.begin()?;
+        }
+        Ok((*guard.header()?, guard.slabs()?))
     })?;
     let slabs = slabs.into_iter().map(|slab| pool.slab(slab)).collect::<Result<Vec<_>>>()?;
+    let control = match Ptr::from_offset(header.control) {
+        none if none.is_null() => None,
+        control => Some(pool.slab(control)?),
+    };
     let (pool, name) = (pool.clone(), name.to_owned());
     let grow: Grow<Slab> = Box::new(move || {
         let slab = pool.write(|tx| tx.open(Named::<CellsObject<T>>::new(&name))?.add_slab())?;
         pool.slab(slab)
     });
-    Ok(Cells::new(shape, identity, life, slabs, grow).with(shortcut))
+    let cells = Cells::new(shape, header.identity, header.life, slabs, grow).with(shortcut);
+    Ok(Opened { cells, control })
 }
 
 /// Where the container's header is, for its companion: it is made if there is none.
@@ -216,11 +232,22 @@ pub(crate) fn locate<T: Kind>(pool: &Pool, name: &str) -> Result<Ptr<u8>> {
     Ok(at.cast())
 }
 
-/// Reads every cell, several slabs at a time: those that are valid go to `admit`, all others are free. Makes durable
+/// What becomes of a valid cell at opening.
+pub(crate) enum Fate {
+    /// It counts, or its owner has dealt with it.
+    Keep,
+    /// It counts no more.
+    Free,
+}
+
+/// Reads every cell, several slabs at a time: those that are valid go to `admit` with seq and payload, all others are free. Makes durable
 /// what was found: nothing of it may be acted on before.
 ///
 /// Work for each byte of the slabs: once through, and a flush of each line. One drain for each thread.
-pub(crate) fn recover(cells: &Cells<Slab>, admit: impl Fn(Cell, &[u64]) -> Result<()> + Sync) -> Result<()> {
+pub(crate) fn recover(
+    cells: &Cells<Slab>,
+    admit: impl Fn(Cell, u64, &[u64]) -> Result<Fate> + Sync,
+) -> Result<()> {
     let guard = crossbeam_epoch::pin();
     let slabs = cells.slabs(&guard);
     let threads = thread::available_parallelism().map_or(1, usize::from).min(slabs.len().div_ceil(4)).max(1);
@@ -258,7 +285,7 @@ fn read_slab(
     cells: &Cells<Slab>,
     words: &Slab,
     slab: usize,
-    admit: &(dyn Fn(Cell, &[u64]) -> Result<()> + Sync),
+    admit: &(dyn Fn(Cell, u64, &[u64]) -> Result<Fate> + Sync),
 ) -> Result<()> {
     let guard = crossbeam_epoch::pin();
     let (mut payload, mut free) = (Vec::new(), Vec::new());
@@ -273,12 +300,13 @@ fn read_slab(
             continue;
         }
         tail = number + 1;
-        match found {
-            Found::Valid(_) => admit(cell, &payload)?,
-            _ => {
-                cells.clear(cell, &guard);
-                free.push(cell);
-            }
+        let fate = match found {
+            Found::Valid(seq) => admit(cell, seq, &payload)?,
+            _ => Fate::Free,
+        };
+        if let Fate::Free = fate {
+            cells.clear(cell, &guard);
+            free.push(cell);
         }
     }
     if tail == end && free.len() as u64 == end {

@@ -8,6 +8,7 @@ pub(crate) use {
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    waiting::Condvar,
 };
 
 #[cfg(loom)]
@@ -16,8 +17,33 @@ pub(crate) use {
         Arc, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
-    modelled::Mutex,
+    modelled::{Condvar, Mutex},
 };
+
+#[cfg(not(loom))]
+mod waiting {
+    /// parking_lot's, with an interface that loom's has too.
+    #[derive(Default)]
+    pub(crate) struct Condvar(parking_lot::Condvar);
+
+    impl Condvar {
+        pub(crate) fn new() -> Condvar {
+            Condvar::default()
+        }
+
+        pub(crate) fn wait<'m, T>(
+            &self,
+            mut guard: parking_lot::MutexGuard<'m, T>,
+        ) -> parking_lot::MutexGuard<'m, T> {
+            self.0.wait(&mut guard);
+            guard
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+}
 
 #[cfg(loom)]
 mod modelled {
@@ -37,6 +63,25 @@ mod modelled {
     impl<T: Default> Default for Mutex<T> {
         fn default() -> Mutex<T> {
             Mutex::new(T::default())
+        }
+    }
+
+    pub(crate) struct Condvar(loom::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn new() -> Condvar {
+            Condvar(loom::sync::Condvar::new())
+        }
+
+        pub(crate) fn wait<'m, T>(
+            &self,
+            guard: loom::sync::MutexGuard<'m, T>,
+        ) -> loom::sync::MutexGuard<'m, T> {
+            self.0.wait(guard).expect("no panic before")
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
         }
     }
 }
