@@ -59,4 +59,4 @@ pub use reservation::Reservation;
 pub use savepoint::Savepoint;
 pub use stats::{ClassStats, PoolStats};
 pub use transaction::{ReadTx, WriteTx};
-pub use value::{EncodeAs, Invalid, Key, OrdKey, Plain, Stored, Value};
+pub use value::{EncodeAs, Field, Form, Invalid, Key, OrdField, OrdKey, Plain, Schema, Serde, Stored, Value};

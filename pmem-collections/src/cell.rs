@@ -25,6 +25,10 @@ impl<T: Plain + Default> Object for PCell<T> {
         body.get::<T>(header.cast())?;
         Ok(CellGuard { body, at: header.cast() })
     }
+
+    fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
+        body.free(header)
+    }
 }
 
 /// A [`PCell`], during a transaction.

@@ -21,6 +21,9 @@ impl<T: Plain + Default> Object for Cell<T> {
         body.get::<T>(header.cast())?;
         Ok(CellGuard { body, at: header.cast() })
     }
+    fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
+        body.free(header)
+    }
 }
 
 pub(crate) struct CellGuard<'t, T, M: Mode = Read> {

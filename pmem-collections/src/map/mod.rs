@@ -64,6 +64,11 @@ impl<K: TreeKey, V: TreeValue> Object for PBTreeMap<K, V> {
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<MapGuard<'_, K, V, M>> {
         Ok(MapGuard { tree: Tree::attach(body, header)? })
     }
+
+    fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
+        body.open_mut::<Self>(header)?.clear()?;
+        body.free(header)
+    }
 }
 
 /// A [`PBTreeMap`], during a transaction.
