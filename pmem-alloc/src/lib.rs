@@ -51,6 +51,7 @@ mod value;
 
 pub use body::{Body, Mode, Peek, Read, Write};
 pub use check::{CheckReport, Problem};
+pub use classes::block_size;
 pub use error::{Error, ErrorKind, Result};
 pub use object::{Guard, HeapGuard, Mut, Named, Object, PHeap, Ref};
 pub use pmem_map::{Mapping, Ptr};
@@ -59,4 +60,6 @@ pub use reservation::Reservation;
 pub use savepoint::Savepoint;
 pub use stats::{ClassStats, PoolStats};
 pub use transaction::{ReadTx, WriteTx};
-pub use value::{EncodeAs, Field, Form, Invalid, Key, OrdField, OrdKey, Plain, Schema, Serde, Stored, Value};
+pub use value::{
+    EncodeAs, Field, Form, Invalid, Key, ObjectForm, OrdField, OrdKey, Plain, Schema, Serde, Stored, Value,
+};

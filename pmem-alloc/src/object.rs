@@ -1,6 +1,6 @@
 //! What a name can stand for.
 
-use crate::{Body, Mode, Plain, Read, Reservation, Result, Stored, Write};
+use crate::{Body, Form, Mode, Plain, Read, Reservation, Result, Stored, Write};
 use pmem_map::{Bytes, Ptr};
 use std::marker::PhantomData;
 
@@ -80,6 +80,7 @@ impl<'n, O> From<&'n String> for Named<'n, O> {
 pub struct PHeap<R>(PhantomData<fn() -> R>);
 
 impl<R: Plain + Default> Stored for PHeap<R> {
+    const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
         format!("PHeap<{}>", R::full_name())
     }

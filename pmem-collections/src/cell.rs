@@ -1,6 +1,6 @@
 //! One plain value under a name.
 
-use pmem_alloc::{Body, Mode, Object, Plain, Ptr, Read, Result, Stored, Write};
+use pmem_alloc::{Body, Form, Mode, Object, Plain, Ptr, Read, Result, Stored, Write};
 use std::{fmt, marker::PhantomData};
 
 /// One plain value: a counter, a setting, a root of your own. Open it for a [`CellGuard`].
@@ -9,6 +9,7 @@ use std::{fmt, marker::PhantomData};
 pub struct PCell<T>(PhantomData<fn() -> T>);
 
 impl<T: Plain + Default> Stored for PCell<T> {
+    const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
         format!("PCell<{}>", T::full_name())
     }

@@ -39,13 +39,15 @@
 //!
 //! # Modules, in reading order
 //!
-//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); below it the tree itself.
+//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); below it `stored`, how a value of any
+//! kind sits in a container, and the tree itself.
 
 #![forbid(unsafe_code)]
 
 mod cell;
 mod damage;
 pub mod map;
+mod stored;
 mod tree;
 
 pub use cell::{CellGuard, PCell};

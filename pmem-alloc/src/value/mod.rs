@@ -16,6 +16,7 @@ pub use {
     tuple::{Field, OrdField},
 };
 
+use crate::{Body, Object, Ptr, Result, Write};
 use std::{borrow::Cow, cmp::Ordering};
 
 /// Anything with a place in a pool and a name for its type: a [`Value`] or an [`Object`](crate::Object).
@@ -28,14 +29,14 @@ use std::{borrow::Cow, cmp::Ordering};
     note = "any type with serde's derives and `impl Schema for {Self}` can, as `Serde<{Self}>`"
 )]
 pub trait Stored: 'static {
-    /// How it sits in a container. What is not a [`Value`] is an object: a container in a container.
-    const FORM: Form = Form::Object;
+    /// How it sits in a container; `Form::object::<Self>()` for an object.
+    const FORM: Form;
     /// The type's name, kept on media; opening under another name is an error.
     fn type_name() -> String;
 }
 
 /// How a [`Stored`] thing sits in a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Form {
     /// As its bytes, always this many, at a multiple of `align`.
     Fixed {
@@ -49,8 +50,23 @@ pub enum Form {
         /// Bytes, a power of two.
         align: usize,
     },
-    /// As an object of its own, by the offset of its header.
-    Object,
+    /// As an object of its own, by the offset of its header: a container in a container.
+    Object(ObjectForm),
+}
+
+impl Form {
+    /// That of an object.
+    pub const fn object<O: Object>() -> Form {
+        Form::Object(ObjectForm { destroy: O::destroy })
+    }
+}
+
+/// What a container does with an object in it, whatever its kind.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ObjectForm {
+    /// [`Object::destroy`].
+    pub destroy: fn(&mut Body<'_, Write>, Ptr<u8>) -> Result<()>,
 }
 
 /// A type whose values containers hold.

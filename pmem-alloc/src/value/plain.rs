@@ -52,6 +52,7 @@ impl<T: 'static> Plain for Ptr<T> {
     const NAME: &'static str = "Ptr";
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Plain> Stored for T {
     const FORM: Form = Form::Fixed { size: size_of::<T>(), align: align_of::<T>() };
     fn type_name() -> String {
@@ -59,6 +60,7 @@ impl<T: Plain> Stored for T {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Plain> Value for T {
     type Ref<'a> = &'a T;
     type Arg<'a> = &'a T;
@@ -79,8 +81,10 @@ impl<T: Plain> Value for T {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Plain> Key for T {}
 
+#[diagnostic::do_not_recommend]
 impl<T: Plain + Ord> OrdKey for T {
     type Ordered<'a> = T;
 

@@ -64,6 +64,7 @@ fn all_of<T>(rest: &[u8], value: T) -> Result<T, Invalid> {
 
 // ---- parts -----------------------------------------------------------------------------------
 
+#[diagnostic::do_not_recommend]
 impl<T: Plain> Field for T {
     type View<'a> = T;
     fn write(value: &T, out: &mut Vec<u8>) -> Result<(), Invalid> {
@@ -78,6 +79,7 @@ impl<T: Plain> Field for T {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Plain + Ord> OrdField for T {
     type OrderedPart<'a> = T;
     fn ordered_part(bytes: &mut &[u8]) -> Result<T, Invalid> {
@@ -365,7 +367,7 @@ mod tests {
     }
 
     /// References to parts stand for the parts.
-    fn borrowed(value: &Six) -> (u32, &str, Option<i8>, &[u16], (bool, char), &Option<(String, u64)>) {
+    fn borrowed(value: &Six) -> impl EncodeAs<Six> {
         (value.0, &value.1, value.2, &value.3, value.4, &value.5)
     }
 
