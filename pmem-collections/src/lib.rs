@@ -40,7 +40,8 @@
 //!
 //! # Modules, in reading order
 //!
-//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); below it the tree itself.
+//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); below it `stored`, how a value of any
+//! kind sits in a container, and the tree itself.
 
 #![deny(unsafe_code)]
 
@@ -48,12 +49,14 @@ mod cell;
 pub mod concurrent;
 mod damage;
 pub mod map;
+mod stored;
 mod tree;
 
 pub use cell::{CellGuard, PCell};
 pub use concurrent::{ConcurrentHashMap, ConcurrentMap, MpmcQueue};
 pub use map::PBTreeMap;
 pub use pmem_alloc::{
-    EncodeAs, Error, ErrorKind, Guard, Key, Mapping, Mode, Mut, Named, Object, OrdKey, PHeap, Plain, Pool,
-    PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Stored, Value, Write, WriteTx,
+    EncodeAs, Error, ErrorKind, Field, Guard, Key, Mapping, Mode, Mut, Named, Object, OrdKey, PHeap, Plain,
+    Pool, PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Schema, Serde, Stored, Value, Write,
+    WriteTx,
 };
