@@ -22,7 +22,7 @@
 //! and [`Ptr`] (for authors of containers). Inside: `format` and FORMAT.md, `segments` and `growth`, `heap` with
 //! `classes`, `spans`, `runs` and `scan`, `directory`, `gate`, `transaction`, `savepoint`, and `body`, which has the soundness argument.
 //!
-//! All `unsafe` of this crate is in `body.rs` and `media.rs`, and in `path.rs` and `read_pool.rs`, where mapping a file by its path is
+//! All `unsafe` of this crate is in `body.rs`, `media.rs` and `slab.rs`, and in `path.rs` and `read_pool.rs`, where mapping a file by its path is
 //! `unsafe` for the caller.
 
 #![deny(unsafe_code)]
@@ -30,6 +30,7 @@
 mod body;
 mod check;
 mod classes;
+mod companion;
 mod directory;
 mod error;
 mod format;
@@ -47,6 +48,7 @@ mod runs;
 mod savepoint;
 mod scan;
 mod segments;
+mod slab;
 mod spans;
 mod stats;
 mod transaction;
@@ -54,6 +56,7 @@ mod value;
 
 pub use body::{Body, Mode, Peek, Read, Write};
 pub use check::{CheckReport, Problem};
+pub use classes::block_size;
 pub use error::{Error, ErrorKind, Result};
 #[doc(hidden)]
 pub use growth::GrowthShortcut;
@@ -63,6 +66,9 @@ pub use pool::{Opening, Pool, PoolOptions};
 pub use read_pool::ReadPool;
 pub use reservation::Reservation;
 pub use savepoint::Savepoint;
+pub use slab::{MIN_SLAB, Slab};
 pub use stats::{ClassStats, PoolStats};
 pub use transaction::{ReadTx, WriteTx};
-pub use value::{EncodeAs, Invalid, Key, OrdKey, Plain, Stored, Value};
+pub use value::{
+    EncodeAs, Field, Form, Invalid, Key, ObjectForm, OrdField, OrdKey, Plain, Schema, Serde, Stored, Value,
+};
