@@ -77,7 +77,7 @@ impl Growth {
             return refused("its max_size would be exceeded; open it with a larger `PoolOptions::max_size`");
         };
         // Who grows in tiny steps must not run out of them.
-        let least = if count < MOST_SEGMENTS / 2 { 0 } else { size / 8 & !(PAGE - 1) };
+        let least = if count < MOST_SEGMENTS / 2 { 0 } else { (size / 8) & !(PAGE - 1) };
         let new_size = size + wanted.max(least).min(room);
 
         let entry = SegmentEntry { start: size, pages: pages_that_fit(new_size - size) };
