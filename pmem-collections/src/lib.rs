@@ -53,7 +53,7 @@ mod stored;
 mod tree;
 
 pub use cell::{CellGuard, PCell};
-pub use concurrent::{ConcurrentHashMap, ConcurrentMap, MpmcQueue};
+pub use concurrent::{ConcurrentHashMap, ConcurrentLog, ConcurrentMap, MpmcQueue};
 pub use map::PBTreeMap;
 pub use pmem_alloc::{
     EncodeAs, Error, ErrorKind, Field, Guard, Key, Mapping, Mode, Mut, Named, Object, OrdKey, PHeap, Plain,

@@ -21,7 +21,7 @@
 use super::{
     cells::{Cell, Cells, Found, MAX_PAYLOAD, Shape, Words},
     entries::{Packed, words_of},
-    object::{self, Fate, Kind, Opened},
+    object::{self, Fate, Kind},
     shortcut::Shortcut,
     sync::{Condvar, Mutex},
 };
@@ -207,7 +207,7 @@ impl<T: Plain> MpmcQueue<T> {
     pub fn open_with(pool: &Pool, name: &str, shortcut: Option<Shortcut>) -> Result<Self> {
         let header = object::locate::<QueueKind<T>>(pool, name)?;
         let queue = pool.companion(header, || {
-            let Opened { cells, control } = object::open::<QueueKind<T>>(pool, name, shortcut)?;
+            let (cells, control) = object::open_cells::<QueueKind<T>>(pool, name, shortcut)?;
             let control = control.ok_or_else(|| corrupt(header.offset(), "a slab with the head", "none"))?;
             let (head, found) = (control.load(0), Mutex::new(Vec::new()));
             control.flush(0..8)?; // it is visible, and is drained with the cells
