@@ -44,7 +44,7 @@ use super::{
     object::{self, Kind, Parts},
     shortcut::Shortcut,
     snapshot::Snapshot,
-    sync::{Arc, AtomicU64, Condvar, Mutex, Ordering},
+    sync::{Appended, Arc, AtomicU64, Condvar, Mutex, Ordering, Site, release},
 };
 use crate::damage::corrupt;
 use crossbeam_epoch::Guard;
@@ -123,7 +123,7 @@ struct Segment<W> {
     words: W,
     start: u64,
     /// In order. Those above the watermark are under way.
-    records: boxcar::Vec<Place>,
+    records: Appended<Place>,
 }
 
 #[derive(Clone, Copy)]
@@ -274,7 +274,7 @@ impl<W: Words> Log<W> {
                     return Ok(None);
                 };
                 let words = spare.swap_remove(fits);
-                let segment = Arc::new(Segment { words, start: state.next, records: boxcar::Vec::new() });
+                let segment = Arc::new(Segment { words, start: state.next, records: Appended::new() });
                 let mut segments = self.segments.load(guard).clone();
                 segments.push(segment.clone());
                 self.segments.replace(segments, guard);
@@ -350,7 +350,7 @@ impl<W: Words> Log<W> {
         let mut risen = false;
         while let Some(&(done, true)) = state.under_way.front() {
             state.under_way.pop_front();
-            self.watermark.store(done, Ordering::Release);
+            self.watermark.store(done, release(Site::Watermark));
             risen = true;
         }
         if risen {
@@ -434,7 +434,7 @@ impl Log<Slab> {
         let guard = crossbeam_epoch::pin();
         let mut used = Vec::new();
         for words in slabs {
-            let segment = Segment { start: words.load(0), words, records: boxcar::Vec::new() };
+            let segment = Segment { start: words.load(0), words, records: Appended::new() };
             let previous = segment.words.load(16);
             if segment.start != 0 && segment.words.load(8) == segment.seal(self.identity, previous) {
                 used.push((previous, segment));

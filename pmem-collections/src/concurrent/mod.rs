@@ -13,6 +13,9 @@ mod hash;
 mod hash_map;
 mod log;
 mod map;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod models;
 mod object;
 mod ordered;
 mod queue;

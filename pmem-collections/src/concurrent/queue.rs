@@ -23,7 +23,7 @@ use super::{
     entries::{Packed, words_of},
     object::{self, Fate, Kind},
     shortcut::Shortcut,
-    sync::{Condvar, Mutex},
+    sync::{Condvar, Mutex, Site, is_weak},
 };
 use crate::damage::corrupt;
 use pmem_alloc::{EncodeAs, Plain, Pool, Result, Slab};
@@ -146,6 +146,11 @@ impl<T: Plain, W: Words> Queue<T, W> {
             order.first + order.elements.len() as u64 - 1
         };
         let mut pushing = Pushing { queue: self, ticket, became: Element::Failed };
+        if is_weak(Site::Ready) {
+            pushing.became = Element::Ready(cell);
+            drop(pushing);
+            return self.cells.put_as(cell, ticket, &Packed::of(value), &crossbeam_epoch::pin());
+        }
         self.cells.put_as(cell, ticket, &Packed::of(value), &crossbeam_epoch::pin())?;
         pushing.became = Element::Ready(cell);
         Ok(())
