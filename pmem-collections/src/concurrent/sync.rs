@@ -79,7 +79,10 @@ mod waiting {
 #[cfg(loom)]
 mod modelled {
     use super::Site;
-    use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst},
+    };
 
     /// The site that is weak in all models of this process, one after the other; 0: none.
     static WEAK: AtomicU8 = AtomicU8::new(0);
@@ -111,27 +114,27 @@ mod modelled {
         }
     }
 
-    /// A vector that only grows, whose elements stay where they are. (boxcar's cannot be built with loom by others.) A model
-    /// leaks them.
-    pub(crate) struct Appended<T: 'static>(loom::sync::Mutex<Vec<&'static T>>);
+    /// A vector that only grows, whose elements stay where they are. (boxcar's cannot be built with loom by others.) std's
+    /// cells order nothing in loom's eyes: who knows the number of an element must have learned it in an orderly way.
+    pub(crate) struct Appended<T>([OnceLock<T>; 16], AtomicUsize);
 
     impl<T> Appended<T> {
         pub(crate) fn new() -> Appended<T> {
-            Appended(loom::sync::Mutex::new(Vec::new()))
+            Appended(std::array::from_fn(|_| OnceLock::new()), AtomicUsize::new(0))
         }
 
         pub(crate) fn push(&self, value: T) -> usize {
-            let mut all = self.0.lock().expect("no panic before");
-            all.push(Box::leak(Box::new(value)));
-            all.len() - 1
+            let index = self.1.fetch_add(1, SeqCst);
+            assert!(self.0[index].set(value).is_ok(), "a model has few elements");
+            index
         }
 
         pub(crate) fn get(&self, index: usize) -> Option<&T> {
-            self.0.lock().expect("no panic before").get(index).copied()
+            self.0.get(index)?.get()
         }
 
         pub(crate) fn count(&self) -> usize {
-            self.0.lock().expect("no panic before").len()
+            self.1.load(SeqCst)
         }
     }
 
