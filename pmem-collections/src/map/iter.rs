@@ -1,7 +1,7 @@
 //! Iterators, from both ends.
 
 use crate::{
-    stored::StoredBytes,
+    stored::{Old, StoredBytes},
     tree::{Aim, Direction, Leaf, Path, Tree},
 };
 use pmem_alloc::{Mode, Object, OrdKey, Result, Stored, Value};
@@ -225,6 +225,11 @@ impl<'g, K: OrdKey, V: Value, M: Mode> Iter<'g, K, V, M> {
         high: Bound<StoredBytes>,
     ) -> Self {
         Iter(Cursor::new(tree, low, high))
+    }
+
+    /// The next entry, copied.
+    pub(super) fn next_old(&mut self) -> Option<Result<(K, Old<V>)>> {
+        self.0.advance(Direction::Forward, |leaf, slot| Ok((K::to_owned(leaf.key(slot)?), leaf.old(slot)?)))
     }
 }
 

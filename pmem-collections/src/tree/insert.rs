@@ -168,6 +168,14 @@ impl<K: OrdKey, V: Stored> Tree<'_, K, V, Write> {
         Ok(Fresh { leaf: nodes.remove(0), inner: nodes, separator })
     }
 
+    /// Gives back what was allocated for a split that does not happen.
+    pub(super) fn free_fresh(&mut self, fresh: Fresh) -> Result<()> {
+        for node in fresh.inner.into_iter().chain([fresh.leaf]) {
+            self.free(node)?;
+        }
+        self.release_separator(self.at, &fresh.separator)
+    }
+
     /// Makes the new leaf a child, right of the leaf at the end of `path`; splits inner nodes up to the root.
     pub(super) fn link(&mut self, path: &Path, fresh: Fresh) -> Result<()> {
         let size = Inner::<K, Write>::KEY;

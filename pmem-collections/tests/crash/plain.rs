@@ -1,0 +1,130 @@
+//! Trees of plain data: keys so large that few entries make three levels.
+
+use super::{Workload, blocks, explore, text};
+use pmem_collections::*;
+use std::collections::BTreeMap;
+
+/// Keys so large that an inner node has 8 of them, values so large that a leaf has few: three levels with 60 entries.
+type Key = [u64; 8];
+type Value = [u64; 20];
+type Tree = PBTreeMap<Key, Value>;
+type Model = BTreeMap<u64, u64>;
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Insert(u64, u64),
+    Remove(u64),
+    /// Two entries in one transaction, by way of the entry API.
+    Move(u64, u64),
+    Clear,
+}
+use Op::*;
+
+fn key(n: u64) -> Key {
+    [n, 0, 0, 0, 0, 0, 0, !n]
+}
+
+fn value(n: u64) -> Value {
+    std::array::from_fn(|i| n + i as u64)
+}
+
+struct Plain;
+
+impl Workload for Plain {
+    type Op = Op;
+    type Model = Model;
+
+    fn apply(op: Op, model: &mut Model) {
+        match op {
+            Insert(k, v) => drop(model.insert(k, v)),
+            Remove(k) => drop(model.remove(&k)),
+            Move(from, to) => {
+                let v = model.remove(&from).unwrap_or(0);
+                *model.entry(to).or_insert(1000) += v;
+            }
+            Clear => model.clear(),
+        }
+    }
+
+    fn perform(pool: &Pool, op: Op) -> Result<()> {
+        pool.write(|tx| {
+            let mut tree = tx.open::<Tree>("tree")?;
+            match op {
+                Insert(k, v) => drop(tree.insert(key(k), value(v))?),
+                Remove(k) => drop(tree.remove(key(k))?),
+                Move(from, to) => {
+                    let v = tree.remove(key(from))?.map_or(Ok(0), |old| old.get().map(|v| v[0]))?;
+                    let place = tree.entry(key(to)).or_insert(value(1000))?;
+                    *place = value(place[0] + v);
+                }
+                Clear => tree.clear()?,
+            }
+            Ok(())
+        })
+    }
+
+    fn observe(pool: &Pool) -> std::result::Result<Model, String> {
+        let blocks = blocks(pool)?;
+        let tx = pool.read().map_err(text)?;
+        let tree = match tx.open::<Tree>("tree") {
+            Ok(tree) => tree,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(Model::new()),
+            Err(error) => return Err(text(error)),
+        };
+        let nodes = tree.check().map_err(text)?;
+        // Nothing is lost: header, nodes, and the directory's entry.
+        if blocks != 2 + nodes.leaves + nodes.inner_nodes {
+            return Err(format!("{blocks} blocks are allocated, for {nodes:?}"));
+        }
+        tree.iter()
+            .map(|entry| {
+                let (k, v) = entry.map_err(text)?;
+                if *k != key(k[0]) || *v != value(v[0]) {
+                    return Err(format!("entry {} is torn", k[0]));
+                }
+                Ok((k[0], v[0]))
+            })
+            .collect()
+    }
+
+    fn use_it() -> Vec<Op> {
+        (0..6).map(|i| Insert(1 << 40 | i, i)).chain((0..5).map(|i| Remove(1 << 40 | i))).collect()
+    }
+}
+
+fn ascending(n: u64) -> Vec<Op> {
+    (0..n).map(|i| Insert(i * 10, i)).collect()
+}
+
+#[test]
+fn the_first_inserts_survive_at_any_store() {
+    explore::<Plain>("tree: creation and first inserts", &[], &ascending(3));
+}
+
+#[test]
+fn a_leaf_may_split_at_any_store() {
+    explore::<Plain>(
+        "tree: leaf split",
+        &ascending(4),
+        &[Insert(15, 1), Insert(16, 2), Insert(17, 3), Insert(5, 4), Remove(16)],
+    );
+}
+
+#[test]
+fn the_root_may_split_at_any_store() {
+    let ops: Vec<_> = (0..8).map(|i| Insert(101 + i, i)).collect();
+    explore::<Plain>("tree: inner split, growing root", &ascending(36), &ops);
+}
+
+#[test]
+fn leaves_and_inner_nodes_may_merge_at_any_store() {
+    let before = ascending(44);
+    let ops: Vec<_> = (20..44).map(|i| Remove(i * 10)).collect();
+    explore::<Plain>("tree: merges, shrinking root", &before, &ops);
+}
+
+#[test]
+fn several_changes_in_one_transaction_are_one() {
+    let ops = [Move(10, 11), Move(20, 20), Move(30, 400), Insert(30, 7), Clear, Insert(1, 1)];
+    explore::<Plain>("tree: several changes, clear", &ascending(12), &ops);
+}
