@@ -39,14 +39,15 @@
 //!
 //! # Modules, in reading order
 //!
-//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); below it `stored`, how a value of any
-//! kind sits in a container, and the tree itself.
+//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
+//! `stored`, how a value of any kind sits in a container, and the tree itself.
 
 #![forbid(unsafe_code)]
 
 mod cell;
 mod damage;
 pub mod map;
+pub mod set;
 mod stored;
 mod tree;
 
@@ -57,3 +58,4 @@ pub use pmem_alloc::{
     Pool, PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Schema, Serde, Stored, Value, Write,
     WriteTx,
 };
+pub use set::PBTreeSet;
