@@ -36,10 +36,11 @@
 #![expect(unsafe_code, reason = "one of two modules; see the essay and each SAFETY comment")]
 
 use crate::{
-    Error, ErrorKind, Object, Reservation, Result,
+    Error, ErrorKind, Object, Reservation, Result, Slab,
     directory::DIRECTORY,
     heap::Block,
     pool::Inner,
+    slab,
     transaction::{ReadCore, WriteCore, Writer},
 };
 use pmem_map::{Bytes, PAGE, Ptr};
@@ -314,6 +315,12 @@ impl<'t> Body<'t, Write> {
             Ok::<_, Error>(block)
         });
         fresh.map(|block| Ptr::from_offset(block.start))
+    }
+
+    /// The pages of a new slab; see `slab.rs`.
+    pub(crate) fn allocate_slab(&mut self, len: u64) -> Result<Ptr<Slab>> {
+        let block = self.tx.with(|writer| slab::allocate(writer, len, self.owner))?;
+        Ok(Ptr::from_offset(block.start))
     }
 
     /// Gives a block back. It can be had again when this transaction is committed.

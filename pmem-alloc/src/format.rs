@@ -385,17 +385,21 @@ pub(crate) enum Span {
     Run { class: u8, pages: u32 },
     /// One block of whole pages.
     Large { pages: u32 },
+    /// Whole pages whose words are stored outside transactions: nobody gets a reference to them.
+    Slab { pages: u32 },
 }
 
 impl Span {
     const RUN: u64 = 1;
     const LARGE: u64 = 2;
+    const SLAB: u64 = 3;
 
     /// The descriptor. 0, which no span has, is a free page.
     pub(crate) fn encode(self) -> u64 {
         match self {
             Span::Run { class, pages } => Span::RUN | (class as u64) << 8 | (pages as u64) << 32,
             Span::Large { pages } => Span::LARGE | (pages as u64) << 32,
+            Span::Slab { pages } => Span::SLAB | (pages as u64) << 32,
         }
     }
 
@@ -405,6 +409,9 @@ impl Span {
         let (low, pages) = (descriptor as u32 as u64, (descriptor >> 32) as u32);
         if low == Span::LARGE {
             return (pages > 0).then_some(Span::Large { pages });
+        }
+        if low == Span::SLAB {
+            return (pages > 0).then_some(Span::Slab { pages });
         }
         let class = (low >> 8) as u8;
         let valid = low == Span::RUN | (class as u64) << 8
@@ -418,7 +425,7 @@ impl Span {
     #[inline]
     pub(crate) fn pages(self) -> u32 {
         match self {
-            Span::Run { pages, .. } | Span::Large { pages } => pages,
+            Span::Run { pages, .. } | Span::Large { pages } | Span::Slab { pages } => pages,
         }
     }
 }

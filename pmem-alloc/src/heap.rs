@@ -99,7 +99,7 @@ impl Heap {
                 heap.enter(page, span);
                 match span {
                     Span::Run { class, pages } => heap.runs.add_with(page, class, pages, bitmap),
-                    Span::Large { .. } => _ = heap.runs.set_live(page, 0, true),
+                    Span::Large { .. } | Span::Slab { .. } => _ = heap.runs.set_live(page, 0, true),
                 }
                 Ok(())
             }
@@ -215,7 +215,7 @@ impl Heap {
         let inside = block.start - self.geometry.page_at(page);
         let slot = match span {
             Span::Run { .. } => (inside / block.len) as u32,
-            Span::Large { .. } => 0,
+            Span::Large { .. } | Span::Slab { .. } => 0,
         };
         debug_assert_eq!(inside, slot as u64 * block.len);
         (page, span, slot)
@@ -230,7 +230,7 @@ impl Heap {
                 words.set_word(self.geometry.bitmap_word_at(page, word), bits);
                 self.steps.push(Step::Slot { page, slot });
             }
-            Span::Large { .. } => {
+            Span::Large { .. } | Span::Slab { .. } => {
                 words.set_word(self.geometry.descriptor_at(page), span.encode());
                 self.steps.push(Step::Large { page });
             }
@@ -240,6 +240,17 @@ impl Heap {
     /// Allocates at least `len` bytes at a multiple of `align`. Part of the transaction: abort takes it back.
     pub(crate) fn allocate(&mut self, len: u64, align: u64, words: &mut impl Words) -> Result<Block> {
         let block = self.take(len, align, words)?;
+        self.make_live(block, words);
+        Ok(block)
+    }
+
+    /// Allocates whole pages, at least `len` bytes, as a slab: [`locate`](Heap::locate) never finds it.
+    pub(crate) fn allocate_slab(&mut self, len: u64, words: &mut impl Words) -> Result<Block> {
+        let no_space = || Error::from(ErrorKind::NoSpace { needed: len });
+        let pages = u32::try_from(len.max(1).div_ceil(PAGE)).map_err(|_| no_space())?;
+        let page = self.take_pages(pages, 1, words).ok_or_else(no_space)?;
+        self.enter(page, Span::Slab { pages });
+        let block = Block { start: self.geometry.page_at(page), len: pages as u64 * PAGE };
         self.make_live(block, words);
         Ok(block)
     }
@@ -254,7 +265,7 @@ impl Heap {
                 words.set_word(self.geometry.bitmap_word_at(page, word), bits);
                 self.steps.push(Step::FreedSlot { page, slot });
             }
-            Span::Large { .. } => {
+            Span::Large { .. } | Span::Slab { .. } => {
                 words.set_word(self.geometry.descriptor_at(page), 0);
                 self.steps.push(Step::FreedLarge { page });
             }
@@ -274,7 +285,7 @@ impl Heap {
         let (page, span, slot) = self.place_of(block);
         match span {
             Span::Run { class, pages } => self.runs.give(page, class, pages, slot),
-            Span::Large { pages } => self.leave(page, pages),
+            Span::Large { pages } | Span::Slab { pages } => self.leave(page, pages),
         }
     }
 
@@ -368,7 +379,9 @@ impl Heap {
                 let first = page;
                 page += span.pages();
                 return Some(match span {
-                    Span::Large { .. } => (first, span, self.runs.is_live(first, 0) as u32, 1),
+                    Span::Large { .. } | Span::Slab { .. } => {
+                        (first, span, self.runs.is_live(first, 0) as u32, 1)
+                    }
                     Span::Run { class, pages } => {
                         let live = self.runs.live_count(first, class, pages);
                         (first, span, live, self.runs.taken_count(first))

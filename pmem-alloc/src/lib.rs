@@ -22,7 +22,7 @@
 //! and [`Ptr`] (for authors of containers). Inside: `format` and FORMAT.md, `heap` with `classes`, `spans`, `runs` and
 //! `scan`, `directory`, `gate`, `transaction`, `savepoint`, and `body`, which has the soundness argument.
 //!
-//! All `unsafe` of this crate is in `body.rs` and `media.rs`, and in `path.rs`, where mapping a file by its path is
+//! All `unsafe` of this crate is in `body.rs`, `media.rs` and `slab.rs`, and in `path.rs`, where mapping a file by its path is
 //! `unsafe` for the caller.
 
 #![deny(unsafe_code)]
@@ -30,6 +30,7 @@
 mod body;
 mod check;
 mod classes;
+mod companion;
 mod directory;
 mod error;
 mod format;
@@ -44,6 +45,7 @@ mod reservation;
 mod runs;
 mod savepoint;
 mod scan;
+mod slab;
 mod spans;
 mod stats;
 mod transaction;
@@ -58,6 +60,7 @@ pub use pmem_map::{Mapping, Ptr};
 pub use pool::{Opening, Pool, PoolOptions};
 pub use reservation::Reservation;
 pub use savepoint::Savepoint;
+pub use slab::{MIN_SLAB, Slab};
 pub use stats::{ClassStats, PoolStats};
 pub use transaction::{ReadTx, WriteTx};
 pub use value::{

@@ -20,9 +20,10 @@ use std::sync::{
 };
 
 // A page's word: the first page of its span in the upper half; in its lowest byte the class, if that is a run, or else:
+const SLAB: u64 = 0xFD;
 const LARGE: u64 = 0xFE;
 const FREE: u64 = 0xFF;
-const _: () = assert!(classes::COUNT <= LARGE as usize);
+const _: () = assert!(classes::COUNT <= SLAB as usize);
 
 /// Where each data page's span begins, and what it is.
 #[derive(Clone)]
@@ -43,6 +44,7 @@ impl PageMap {
         let kind = match span {
             Span::Run { class, .. } => class as u64,
             Span::Large { .. } => LARGE,
+            Span::Slab { .. } => SLAB,
         };
         self.set(page, span.pages(), (page as u64) << 32 | kind);
     }
@@ -79,8 +81,8 @@ impl PageMap {
         let page = (word >> 32) as u32;
         let inside = inside_data.wrapping_sub(page as u64 * PAGE);
         let Some(class) = classes::get(word as u8) else {
-            if word as u8 as u64 == FREE {
-                return None;
+            if word as u8 as u64 != LARGE {
+                return None; // free, or a slab: no address in it is ever given out
             }
             let size = large(page)? as u64 * PAGE;
             return (inside < size && len <= size - inside).then(|| Block { start: at - inside, len: size });
@@ -105,7 +107,7 @@ impl PageMap {
             |page, slot: u32| word(geometry.bitmap_word_at(page, slot as usize / 64)) >> (slot % 64) & 1 == 1;
         let large = |page| match Span::decode(word(geometry.descriptor_at(page)))? {
             Span::Large { pages } => Some(pages),
-            Span::Run { .. } => None,
+            Span::Run { .. } | Span::Slab { .. } => None,
         };
         self.locate(at, len, is_allocated, large)
     }

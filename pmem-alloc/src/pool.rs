@@ -2,6 +2,7 @@
 
 use crate::{
     CheckReport, ErrorKind, PoolStats, ReadTx, Reservation, Result, WriteTx, check,
+    companion::Companions,
     directory::{self, Names, Objects},
     format::{self, COPIES, Geometry, Header, MAGIC},
     gate::{Gate, Turn},
@@ -224,6 +225,7 @@ pub(crate) struct Inner {
     /// Reservations that were dropped; the next writer gives them back.
     pub(crate) cancelled: Mutex<Vec<Block>>,
     pub(crate) any_cancelled: AtomicBool,
+    pub(crate) companions: Companions,
     opening: Opening,
 }
 
@@ -290,7 +292,19 @@ impl Pool {
         let set = log.write_set();
         let turn = Turn::new(Box::new(Writer { log, set, heap, objects }));
         let (gate, cancelled, any_cancelled) = (Gate::new(), Mutex::default(), AtomicBool::new(false));
-        let inner = Inner { media, geometry, pages, names, gate, turn, cancelled, any_cancelled, opening };
+        let companions = Companions::default();
+        let inner = Inner {
+            media,
+            geometry,
+            pages,
+            names,
+            gate,
+            turn,
+            cancelled,
+            any_cancelled,
+            companions,
+            opening,
+        };
         Pool { inner: Arc::new(inner) }
     }
 

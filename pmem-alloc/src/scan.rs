@@ -82,7 +82,7 @@ pub(crate) fn scan<E>(
                 }
                 words
             }
-            Span::Large { .. } => 0,
+            Span::Large { .. } | Span::Slab { .. } => 0,
         };
         if let Some(at) = bits_from(page, words, span.pages() as usize * BITMAP_WORDS) {
             visit(stray(at))?;

@@ -86,7 +86,7 @@ pub(crate) fn stats(geometry: &Geometry, writer: &Writer) -> PoolStats {
         stats.blocks += live as u64;
         stats.reserved_blocks += (taken - live) as u64;
         match span {
-            Span::Large { pages } => {
+            Span::Large { pages } | Span::Slab { pages } => {
                 stats.large_blocks += live as u64;
                 stats.used += live as u64 * pages as u64 * PAGE;
             }

@@ -28,7 +28,8 @@
 //! [`CellGuard`]) the methods are. A guard's operations are part of its transaction: what they changed is
 //! durable when the transaction's commit returns, and none of them drains by itself.
 //!
-//! There is no `unsafe` in this crate: everything goes through [`pmem_alloc::Body`]. The bytes on media are
+//! There is no `unsafe` in this crate but two functions of `concurrent/snapshot.rs`: all bytes go through
+//! [`pmem_alloc::Body`] and [`pmem_alloc::Slab`]. The bytes on media are
 //! described in `FORMAT.md`.
 //!
 //! # Errors
@@ -42,9 +43,10 @@
 //! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
 //! `stored`, how a value of any kind sits in a container, and the tree itself.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod cell;
+pub mod concurrent;
 mod damage;
 pub mod map;
 pub mod set;
@@ -52,6 +54,7 @@ mod stored;
 mod tree;
 
 pub use cell::{CellGuard, PCell};
+pub use concurrent::{ConcurrentHashMap, ConcurrentMap, MpmcQueue};
 pub use map::PBTreeMap;
 pub use pmem_alloc::{
     EncodeAs, Error, ErrorKind, Field, Guard, Key, Mapping, Mode, Mut, Named, Object, OrdKey, PHeap, Plain,
