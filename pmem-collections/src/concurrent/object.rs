@@ -7,7 +7,9 @@ use super::{
 };
 use crate::damage::corrupt;
 use bytemuck::{Pod, Zeroable};
-use pmem_alloc::{Body, ErrorKind, MIN_SLAB, Mode, Named, Object, Pool, Ptr, Result, Slab, Stored, Write};
+use pmem_alloc::{
+    Body, ErrorKind, Form, MIN_SLAB, Mode, Named, Object, Pool, Ptr, Result, Slab, Stored, Write,
+};
 use std::{
     hash::{BuildHasher, RandomState},
     marker::PhantomData,
@@ -65,6 +67,7 @@ pub(crate) trait Kind: 'static {
 pub(crate) struct CellsObject<T>(PhantomData<fn() -> T>);
 
 impl<T: Kind> Stored for CellsObject<T> {
+    const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
         T::type_name()
     }
@@ -114,6 +117,11 @@ impl<T: Kind> Object for CellsObject<T> {
             ));
         }
         Ok(CellsGuard { body, at })
+    }
+
+    /// No container holds one of these, and slabs are never freed.
+    fn destroy(_: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
+        Err(corrupt(header.offset(), "an object that can be destroyed", "a concurrent container"))
     }
 }
 
