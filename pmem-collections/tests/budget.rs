@@ -93,7 +93,8 @@ mod budget {
     }
 
     /// What operations on keys and values of `len` bytes take: insert, overwrite with `other` bytes, remove.
-    fn measure_strings(len: usize, other: usize, [insert, overwrite, remove]: [f64; 3]) {
+    /// And at most so many bytes of the pool for an entry.
+    fn measure_strings(len: usize, other: usize, [insert, overwrite, remove]: [f64; 3], space: u64) {
         let pool = Pool::anonymous(64 << 20).unwrap();
         let insert_one = |n, key, value| {
             let (key, value) = (text(n, key), text(!n ^ value as u64, value));
@@ -101,6 +102,12 @@ mod budget {
         };
         (0..STRINGS).for_each(|n| insert_one(n, len, len));
         pool.checkpoint().unwrap();
+        let summary = pool.read().unwrap().open::<Strings>("map").unwrap().check().unwrap();
+        println!(
+            "space  | 20k keys and values of {len} bytes: {} bytes for an entry",
+            summary.bytes / summary.entries
+        );
+        assert!(summary.bytes / summary.entries <= space, "{summary:?}");
         let name = |what: &str| format!("B-tree {what}, 20k keys and values of {len} bytes");
         spend(&name("insert"), &pool, insert, 1.0, OPERATIONS, || {
             (STRINGS..STRINGS + OPERATIONS).for_each(|n| insert_one(n, len, len));
@@ -118,12 +125,12 @@ mod budget {
 
     #[test]
     fn operations_on_strings_of_16_bytes_take_at_most_10_4_and_6_lines_and_1_drain() {
-        measure_strings(16, 18, [10.0, 4.0, 6.0]);
+        measure_strings(16, 18, [10.0, 4.0, 6.0], 80);
     }
 
     #[test]
     fn operations_on_strings_of_200_bytes_take_at_most_26_11_and_6_lines_and_1_drain() {
-        measure_strings(200, 204, [26.0, 11.0, 6.0]);
+        measure_strings(200, 204, [26.0, 11.0, 6.0], 480);
     }
 
     #[test]

@@ -29,6 +29,24 @@ use std::{fmt, marker::PhantomData, ops::Bound};
 /// (`PBTreeMap<String, PBTreeMap<u64, u64>>`). Plain entries have up to about 4,000 bytes ([`EntryTooLarge`] otherwise);
 /// what varies in length, up to [`MAX_KEY`] and [`MAX_VALUE`] bytes (`TooLarge` otherwise).
 ///
+/// ```
+/// # use pmem_collections::*; fn main() -> Result<()> {
+/// # let pool = PoolOptions::new().create_on(Mapping::anonymous(1 << 20)?)?;
+/// pool.write(|tx| {
+///     let mut remarks = tx.open::<PBTreeMap<(String, u32), Option<String>>>("remarks")?;
+///     remarks.insert(("ada", 1815), Some("poetical science"))?;
+///     remarks.insert(("grace", 1906), None::<&str>)?;
+///     let all = remarks.range(("ada", 0)..)?.collect::<Result<Vec<_>>>()?;
+///     assert_eq!(all, [(("ada", 1815), Some("poetical science")), (("grace", 1906), None)]);
+///
+///     let mut mails = tx.open::<PBTreeMap<String, PBTreeMap<u64, String>>>("mails")?;
+///     mails.open_mut("ada")?.insert(1, "hello")?;
+///     assert_eq!(mails.open("ada")?.unwrap().get(1)?, Some("hello"));
+///     Ok(())
+/// })
+/// # }
+/// ```
+///
 /// Space: about 25 bytes for an entry of two `u64` after random inserts, 18 after inserts in ascending order. What
 /// varies in length takes 24 bytes of its leaf, and if it has more than 20, a block of its own.
 pub struct PBTreeMap<K, V>(PhantomData<fn() -> (K, V)>);
@@ -240,8 +258,8 @@ impl<'t, K: OrdKey, V: Stored> MapGuard<'t, K, V, Write> {
 
 /// Changing values.
 impl<'t, K: OrdKey, V: Value> MapGuard<'t, K, V, Write> {
-    /// Sets the value for `key`. Returns what was there; looking at it is optional, so that a damaged old value does
-    /// not stop an overwrite. The key that is stored stays.
+    /// Sets the value for `key`. Returns what was there; looking at it is optional, so that an old value whose bytes are
+    /// damaged does not stop an overwrite. The key that is stored stays.
     ///
     /// # Errors
     ///

@@ -258,9 +258,11 @@ impl<K: OrdKey, V: Stored> LeafImage<K, V> {
         LeafImage { bytes, entries: 0, types: PhantomData }
     }
 
-    pub(super) fn push(&mut self, EntrySlots { key, value, fingerprint }: EntrySlots<'_>) {
+    #[inline]
+    pub(super) fn push(&mut self, entry: EntrySlots<'_>) {
         let (layout, slot) = (Leaf::<K, V, Write>::LAYOUT, self.entries);
-        self.bytes[FINGERPRINTS + slot] = fingerprint;
+        let (key, value) = entry.sized::<K, V>();
+        self.bytes[FINGERPRINTS + slot] = entry.fingerprint;
         self.bytes[layout.key(slot)..][..key.len()].copy_from_slice(key);
         self.bytes[layout.value(slot)..][..value.len()].copy_from_slice(value);
         self.entries += 1;

@@ -4,6 +4,7 @@
 //! `PMEM_CRASH_LONG=1` explores further (`just crash`); without it, a seeded part that is quick.
 #![allow(missing_docs)]
 
+mod nested;
 mod plain;
 mod values;
 
