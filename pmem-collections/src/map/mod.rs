@@ -317,10 +317,7 @@ impl<'t, K: OrdKey, V: Value> MapGuard<'t, K, V, Write> {
 
     /// Takes out all entries, in order.
     pub fn drain(&mut self) -> Result<Vec<(K, Old<V>)>> {
-        let taken = {
-            let mut entries = self.iter();
-            std::iter::from_fn(|| entries.next_old()).collect::<Result<Vec<_>>>()?
-        };
+        let taken = self.iter().into_old().collect::<Result<Vec<_>>>()?;
         self.tree.clear()?;
         Ok(taken)
     }
@@ -328,6 +325,9 @@ impl<'t, K: OrdKey, V: Value> MapGuard<'t, K, V, Write> {
     /// Inserts many that are, for the most part, in ascending order and beyond the greatest key: these fill leaves, with a
     /// twentieth of the lines that inserts would take. Entries in any other order are inserted as by
     /// [`extend`](MapGuard::extend).
+    ///
+    /// Leaves and long values are written in place before the commit, but keys and values in blocks of less than 256 bytes
+    /// go through the log: many of these are best loaded by several transactions.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use super::{
     node::{Inner, NodeHead, Slots, fingerprint},
     path::Step,
 };
-use crate::stored::{self, Slot, StoredBytes, align_of_form, invalid};
+use crate::stored::{self, Shape, Slot, StoredBytes, align_of_form, invalid};
 use pmem_alloc::{OrdKey, Result, Stored, Value, Write};
 use std::{cmp::Ordering, marker::PhantomData};
 
@@ -274,10 +274,13 @@ impl<K: OrdKey, V: Stored> LeafImage<K, V> {
         let occupied = layout.full() & !layout.full().checked_shl(self.entries as u32).unwrap_or(0);
         self.bytes[OCCUPIED..OCCUPIED + 8].copy_from_slice(&occupied.to_le_bytes());
         let last = self.entries - 1;
-        let mut parts =
-            vec![0..FINGERPRINTS + self.entries, layout.keys..layout.key(last) + layout.key_stride];
-        if !layout.is_interleaved() {
-            parts.push(layout.values..layout.value(last) + layout.value_stride);
+        let (key_end, value_end) =
+            (layout.key(last) + Shape::of::<K>().size, layout.value(last) + Shape::of::<V>().size);
+        let mut parts = vec![0..FINGERPRINTS + self.entries];
+        if layout.is_interleaved() {
+            parts.push(layout.keys..value_end);
+        } else {
+            parts.extend([layout.keys..key_end, layout.values..value_end]);
         }
         for part in parts {
             tree.bytes_mut(at + part.start as u64, part.len())?.copy_from_slice(&self.bytes[part]);
