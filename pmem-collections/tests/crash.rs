@@ -157,6 +157,7 @@ fn explore(name: &str, before: &[Op], ops: &[Op]) -> Report {
             report.failures
         );
         report.assert_ok();
+        report.assert_no_lints();
         total = Some(report);
     }
     total.unwrap()
