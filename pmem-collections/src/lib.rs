@@ -25,7 +25,7 @@
 //!
 //! `PBTreeMap<K, V>` and its like are *names of types*, given to `open`; what a program holds is the
 //! guard, `Mut<PBTreeMap<K, V>>` or `Ref<PBTreeMap<K, V>>`, on whose page ([`map::MapGuard`],
-//! [`CellGuard`]) the methods are. A guard's operations are part of its transaction: what they changed is
+//! [`hash_map::HashMapGuard`], [`CellGuard`], ...) the methods are. A guard's operations are part of its transaction: what they changed is
 //! durable when the transaction's commit returns, and none of them drains by itself.
 //!
 //! There is no `unsafe` in this crate: everything goes through [`pmem_alloc::Body`]. The bytes on media are
@@ -39,16 +39,22 @@
 //!
 //! # Modules, in reading order
 //!
-//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); below it the tree itself.
+//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges), below it the tree itself; [`hash_map`]
+//! and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table.
 
 #![forbid(unsafe_code)]
 
 mod cell;
 mod damage;
+mod hash;
+pub mod hash_map;
+pub mod hash_set;
 pub mod map;
 mod tree;
 
 pub use cell::{CellGuard, PCell};
+pub use hash_map::PHashMap;
+pub use hash_set::PHashSet;
 pub use map::PBTreeMap;
 pub use pmem_alloc::{
     EncodeAs, Error, ErrorKind, Guard, Key, Mapping, Mode, Mut, Named, Object, OrdKey, PHeap, Plain, Pool,

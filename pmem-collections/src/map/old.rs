@@ -18,6 +18,11 @@ impl<V: Plain> Old<V> {
         Old { at, value: leaf.value(slot).ok().copied() }
     }
 
+    /// What was at `at`; `None` if its bits were no `V`.
+    pub(crate) fn new(at: u64, value: Option<V>) -> Self {
+        Old { at, value }
+    }
+
     /// Reads it. `Corrupt` if its bits are no `V`.
     pub fn get(&self) -> Result<&V> {
         self.value.as_ref().ok_or_else(|| corrupt(self.at, V::full_name(), "other bits"))

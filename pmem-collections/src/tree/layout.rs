@@ -25,7 +25,7 @@ pub(crate) const OCCUPIED: usize = 8;
 pub(crate) const FINGERPRINTS: usize = 16;
 
 /// Size and alignment of a key or a value, bytes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) size: usize,
     pub(crate) align: usize,

@@ -20,7 +20,8 @@ mod node;
 mod path;
 mod remove;
 
-pub(crate) use node::Leaf;
+pub(crate) use layout::Shape;
+pub(crate) use node::{Leaf, equal_bytes};
 pub(crate) use path::{Aim, Direction, Path};
 pub use {check::TreeSummary, header::EntryTooLarge};
 
