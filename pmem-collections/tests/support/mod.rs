@@ -18,3 +18,49 @@ pub(crate) fn reopened(pool: &Pool) -> Pool {
     mapping.as_mut_slice().copy_from_slice(&bytes);
     Pool::on(mapping).unwrap()
 }
+
+/// Another object of the pool, "vandal", whose owner forges references into others. Returns what was at `at` before.
+pub(crate) fn forge(pool: &Pool, at: u64, bytes: &[u8]) -> Result<Vec<u8>> {
+    pool.write(|tx| {
+        let mut vandal = tx.open::<PHeap<u64>>("vandal")?;
+        (at..)
+            .zip(bytes)
+            .map(|(at, byte)| Ok(std::mem::replace(vandal.get_mut(Ptr::from_offset(at))?, *byte)))
+            .collect()
+    })
+}
+
+/// What is at `at`.
+pub(crate) fn bytes<const N: usize>(pool: &Pool, at: u64) -> Result<[u8; N]> {
+    pool.read()?.open::<PHeap<u64>>("vandal")?.get(Ptr::from_offset(at)).copied()
+}
+
+/// Offsets of the blocks that begin with `magic`.
+pub(crate) fn blocks(pool: &Pool, magic: &[u8]) -> Result<Vec<u64>> {
+    let tx = pool.read()?;
+    let vandal = tx.open::<PHeap<u64>>("vandal")?;
+    let begins = |at: &u64| {
+        (*at..)
+            .zip(magic)
+            .all(|(at, byte)| vandal.get::<u8>(Ptr::from_offset(at)).is_ok_and(|found| found == byte))
+    };
+    Ok((0..pool.region().len()).step_by(64).filter(begins).collect())
+}
+
+/// Counts what was `Corrupt`; any other error is a failure.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) corrupt: usize,
+}
+impl Tally {
+    pub(crate) fn see<T>(&mut self, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{error}");
+                self.corrupt += 1;
+                None
+            }
+        }
+    }
+}
