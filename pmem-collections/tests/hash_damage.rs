@@ -9,7 +9,7 @@ use pmem_collections::{hash_map::TableSummary, *};
 use std::collections::HashMap;
 use support::{Tally, blocks, bytes, forge};
 
-/// Values so large that a bucket has 4 slots and a full segment 8 buckets.
+/// Values so large that a bucket has 4 slots and a full segment 4 buckets.
 type Value = [u64; 60];
 type Map = PHashMap<u64, Value>;
 
@@ -36,15 +36,15 @@ fn summary(pool: &Pool) -> TableSummary {
 
 /// Where the buckets are.
 fn buckets(pool: &Pool) -> Vec<u64> {
-    // The tag is in bits 18 to 22 of the first word, behind the number, the size (8) and the depth.
+    // The tag is in bits 18 to 22 of the first word, behind the number, the size (4) and the depth.
     let all = (0..POOL).step_by(64).filter(|&at| {
         bytes::<8>(pool, at).is_ok_and(|word| {
             let word = u64::from_le_bytes(word);
-            word >> 18 & 15 == 11 && word >> 6 & 15 == 3 && word & 63 <= 12 && word >> 10 & 255 < 8
+            word >> 18 & 15 == 11 && word >> 6 & 15 == 2 && word & 63 <= 12 && word >> 10 & 255 < 4
         })
     });
     let found: Vec<_> = all.collect();
-    assert_eq!(found.len() as u64, 8 * summary(pool).segments);
+    assert_eq!(found.len() as u64, 4 * summary(pool).segments);
     found
 }
 
@@ -190,14 +190,14 @@ fn no_changed_byte_anywhere_makes_an_operation_panic_or_loop() -> Result<()> {
 fn a_reference_to_any_other_block_is_found_by_check() -> Result<()> {
     let pool = pool();
     let chunks = blocks(&pool, b"PHMc")?;
-    let segments: Vec<u64> = buckets(&pool).into_iter().step_by(8).collect();
-    let segment = |at: &u64| at | 6;
-    let others: Vec<u64> = [0, 1, 6, 64, POOL, POOL | 6, u64::MAX, u64::MAX - 63]
+    let segments: Vec<u64> = buckets(&pool).into_iter().step_by(4).collect();
+    let segment = |at: &u64| at | 4;
+    let others: Vec<u64> = [0, 1, 4, 64, POOL, POOL | 4, u64::MAX, u64::MAX - 63]
         .into_iter()
         .chain(chunks.iter().map(|at| at | 1))
         .chain(segments.iter().map(segment))
-        .chain(segments.iter().map(|at| at | 4))
-        .chain(segments.iter().map(|at| (at + BUCKET.next_multiple_of(64)) | 6))
+        .chain(segments.iter().map(|at| at | 2))
+        .chain(segments.iter().map(|at| (at + BUCKET) | 4))
         .collect();
     let mut changed = 0;
     for at in &chunks {

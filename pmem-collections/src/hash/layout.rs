@@ -17,7 +17,7 @@ const GOOD_SLOTS: usize = 8;
 const MIN_SLOTS: usize = 4;
 const GOOD_BUCKET: usize = 2 * 1024;
 const MAX_BUCKET: usize = 16 * 1024;
-const SEGMENT: usize = 16 * 1024;
+const SEGMENT: usize = 8 * 1024;
 const MIN_BITS: u32 = 2;
 const MAX_BITS: u32 = 8;
 
@@ -115,11 +115,11 @@ mod tests {
 
     #[test]
     fn buckets_are_what_the_format_says() {
-        assert_eq!(of::<u64, u64>(), (256, 14, 64));
-        assert_eq!(of::<u64, [u8; 0]>(), (128, 12, 128));
-        assert_eq!(of::<u64, u8>(), (128, 10, 128));
-        assert_eq!(of::<u32, u32>(), (128, 12, 128));
-        assert_eq!(of::<u64, [u64; 5]>(), (704, 14, 16));
+        assert_eq!(of::<u64, u64>(), (256, 14, 32));
+        assert_eq!(of::<u64, [u8; 0]>(), (128, 12, 64));
+        assert_eq!(of::<u64, u8>(), (128, 10, 64));
+        assert_eq!(of::<u32, u32>(), (128, 12, 64));
+        assert_eq!(of::<u64, [u64; 5]>(), (704, 14, 8));
         assert_eq!(of::<u64, [u8; 1000]>(), (4096, 4, 4));
         assert_eq!(of::<[u64; 400], [u8; 880]>(), (16384, 4, 4));
         assert_eq!(of::<[u64; 400], [u8; 1000]>().0, 0);

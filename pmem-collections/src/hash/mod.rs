@@ -1,6 +1,6 @@
 //! The hash table behind [`PHashMap`](crate::PHashMap) and [`PHashSet`](crate::PHashSet).
 //!
-//! Extendible hashing (Fagin et al., TODS 1979) with segments of 16 KiB, as CCEH (FAST'19) has them, and buckets of 256 bytes
+//! Extendible hashing (Fagin et al., TODS 1979) with segments of 8 KiB, much as CCEH (FAST'19) has them, and buckets of 256 bytes
 //! with fingerprints, as in Dash (VLDB'20). What is different: a bucket's first word says which hashes it holds, so that no
 //! look-up needs another line to trust what it found; the directory is a tree, which never doubles; homes
 //! count their entries elsewhere, so that a miss ends at the home bucket, after removals too.

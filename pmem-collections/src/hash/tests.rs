@@ -71,7 +71,7 @@ fn a_flood_of_equal_hashes_is_refused_with_a_reason_and_changes_nothing() {
 fn equal_directory_bits_are_no_flood_until_all_buckets_near_a_home_are_full() {
     with_bits(0xff, |pool| {
         let mut model = HashMap::new();
-        for key in 0..600u64 {
+        for key in 0..300u64 {
             pool.write(|tx| tx.open::<Map>("map")?.insert(key, key).map(drop)).unwrap();
             model.insert(key, key);
         }

@@ -22,7 +22,7 @@ use std::{fmt, marker::PhantomData};
 ///
 /// Keys and values are plain data of up to about 4,000 bytes together ([`EntryTooLarge`] otherwise). The hash is keyed
 /// (SipHash-1-3, as std's), so that chosen keys cannot flood the map. No insert rehashes the map: the longest splits one
-/// segment of 16 KiB. Space: about 32 bytes for an entry of two `u64`; an empty map has 64 bytes, one of up to
+/// segment of 8 KiB. Space: 27 to 41 bytes for an entry of two `u64`; an empty map has 64 bytes, one of up to
 /// 14 entries 320.
 pub struct PHashMap<K, V>(PhantomData<fn() -> (K, V)>);
 
@@ -74,9 +74,9 @@ impl<K: HashKey, V: HashValue> Object for PHashMap<K, V> {
 /// transaction ends. Every operation can fail, because what is in the pool is checked as it is read; the crate's
 /// page says what to do then.
 ///
-/// No operation drains: the transaction's commit does, once; twice if a segment was split in it, about one insert in 500.
+/// No operation drains: the transaction's commit does, once; twice if a segment was split in it, about one insert in 250.
 /// What an operation on entries of two `u64` changes: an insert 3 lines (the slot; fingerprint and bitmap; the header's
-/// length), a remove 2; splits included, on average 3.7.
+/// length), a remove 2; splits included, on average 3.7 while a map doubles.
 pub struct HashMapGuard<'t, K, V, M: Mode = Read> {
     table: Table<'t, K, V, M>,
 }

@@ -51,8 +51,8 @@ fn config(tear: Tear) -> Config {
     }
 }
 
-/// Explores `ops` on what `before` leaves.
-pub(crate) fn explore<S: Subject>(name: &str, before: &[S::Op], ops: &[S::Op]) {
+/// Explores `ops` on what `before` leaves. The container's number of blocks before and after them.
+pub(crate) fn explore<S: Subject>(name: &str, before: &[S::Op], ops: &[S::Op]) -> (u64, u64) {
     let pool = PoolOptions::new().identity(7).create_on(Mapping::anonymous(S::LEN).unwrap()).unwrap();
     let mut model = S::Model::default();
     for op in before {
@@ -65,6 +65,10 @@ pub(crate) fn explore<S: Subject>(name: &str, before: &[S::Op], ops: &[S::Op]) {
     // SAFETY: this thread has the only pool on the region, and no transaction.
     unsafe { pool.region().load(0, &mut bytes) };
     let start = Image::new(bytes);
+    let blocks = |pool: &Pool| S::observe(&pool.read().unwrap()).map_or(0, |(_, blocks)| blocks);
+    let blocks_before = blocks(&pool);
+    ops.iter().for_each(|op| S::perform(&pool, op).unwrap());
+    let blocks_after = blocks(&pool);
     drop(pool);
 
     let mut states = vec![model];
@@ -106,4 +110,5 @@ pub(crate) fn explore<S: Subject>(name: &str, before: &[S::Op], ops: &[S::Op]) {
         );
         report.assert_ok();
     }
+    (blocks_before, blocks_after)
 }

@@ -4,7 +4,7 @@ use crate::harness::{Subject, explore};
 use pmem_collections::*;
 use std::collections::BTreeMap;
 
-/// 4 slots in a bucket, 8 buckets in a full segment.
+/// 4 slots in a bucket, 4 buckets in a full segment.
 type Value = [u64; 60];
 type Map = PHashMap<u64, Value>;
 
@@ -99,9 +99,12 @@ fn a_hash_map_may_be_created_and_grow_at_any_store() {
 #[test]
 fn a_segment_may_split_at_any_store() {
     // Somewhere in these the full segment splits, and gets a directory.
-    explore::<Hash>("hash: the first split", &[Fill(0, 24)], &inserts(24, 34));
+    let blocks = explore::<Hash>("hash: the first split", &[Fill(0, 10)], &inserts(10, 18));
+    assert_eq!(blocks, (2, 4), "header and segment, then another segment and a directory");
     // And here others do, in the directory.
-    explore::<Hash>("hash: further splits", &[Fill(0, 70)], &[Fill(70, 84), Insert(84, 1), Fill(85, 99)]);
+    let (before, after) =
+        explore::<Hash>("hash: further splits", &[Fill(0, 36)], &[Fill(36, 44), Insert(44, 1), Fill(45, 60)]);
+    assert!(before >= 4 && after > before, "{before} blocks before, {after} after");
 }
 
 #[test]
