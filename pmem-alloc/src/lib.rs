@@ -53,6 +53,7 @@ mod value;
 
 pub use body::{Body, Mode, Peek, Read, Write};
 pub use check::{CheckReport, Problem};
+pub use classes::block_size;
 pub use error::{Error, ErrorKind, Result};
 pub use object::{Guard, HeapGuard, Mut, Named, Object, PHeap, Ref};
 pub use pmem_map::{Mapping, Ptr};
@@ -62,4 +63,6 @@ pub use savepoint::Savepoint;
 pub use slab::{MIN_SLAB, Slab};
 pub use stats::{ClassStats, PoolStats};
 pub use transaction::{ReadTx, WriteTx};
-pub use value::{EncodeAs, Invalid, Key, OrdKey, Plain, Stored, Value};
+pub use value::{
+    EncodeAs, Field, Form, Invalid, Key, ObjectForm, OrdField, OrdKey, Plain, Schema, Serde, Stored, Value,
+};

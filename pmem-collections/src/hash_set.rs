@@ -1,29 +1,28 @@
 //! [`PHashSet`], and the guard on it: a hash map to values of no bytes.
 
-pub use crate::hash_map::HashKey;
-
 use crate::{
     hash::TableSummary,
-    hash_map::{Drain, HashMapGuard, Iter, PHashMap},
+    hash_map::{Drain, HashMapGuard, Keys, PHashMap},
 };
-use pmem_alloc::{Body, EncodeAs, Mode, Object, Ptr, Read, Result, Stored, Write};
+use pmem_alloc::{Body, EncodeAs, Form, Key, Mode, Object, Ptr, Read, Result, Stored, Write};
 use std::{fmt, marker::PhantomData};
 
 /// What the map of a set has as values.
-type Nothing = [u8; 0];
+type Nothing = ();
 
 /// A set without order. Open it for a [`HashSetGuard`].
 ///
 /// Everything that is said about [`PHashMap`] holds. Space: about 19 bytes for a `u64`.
 pub struct PHashSet<K>(PhantomData<fn() -> K>);
 
-impl<K: HashKey> Stored for PHashSet<K> {
+impl<K: Key> Stored for PHashSet<K> {
+    const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
-        format!("PHashSet<{}>", K::full_name())
+        format!("PHashSet<{}>", K::type_name())
     }
 }
 
-impl<K: HashKey> Object for PHashSet<K> {
+impl<K: Key> Object for PHashSet<K> {
     type Guard<'t, M: Mode> = HashSetGuard<'t, K, M>;
 
     fn create(body: &mut Body<'_, Write>) -> Result<Ptr<u8>> {
@@ -32,6 +31,10 @@ impl<K: HashKey> Object for PHashSet<K> {
 
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<HashSetGuard<'_, K, M>> {
         Ok(HashSetGuard { map: PHashMap::<K, Nothing>::attach(body, header)? })
+    }
+
+    fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
+        PHashMap::<K, Nothing>::destroy(body, header)
     }
 }
 
@@ -53,7 +56,7 @@ pub struct HashSetGuard<'t, K, M: Mode = Read> {
     map: HashMapGuard<'t, K, Nothing, M>,
 }
 
-impl<K: HashKey, M: Mode> HashSetGuard<'_, K, M> {
+impl<K: Key, M: Mode> HashSetGuard<'_, K, M> {
     /// Number of members. Kept in the header: costs nothing.
     pub fn len(&self) -> usize {
         self.map.len()
@@ -70,13 +73,13 @@ impl<K: HashKey, M: Mode> HashSetGuard<'_, K, M> {
     }
 
     /// The member that equals `key`, as it is stored.
-    pub fn get(&self, key: impl EncodeAs<K>) -> Result<Option<&K>> {
+    pub fn get(&self, key: impl EncodeAs<K>) -> Result<Option<K::Ref<'_>>> {
         Ok(self.map.get_key_value(key)?.map(|(key, _)| key))
     }
 
     /// All members, in an order that means nothing. Yields `Result`s; an error is the last item.
     pub fn iter(&self) -> Members<'_, K, M> {
-        Members(self.map.iter())
+        Members(self.map.keys())
     }
 
     /// Whether every member is one of `other`'s.
@@ -84,12 +87,7 @@ impl<K: HashKey, M: Mode> HashSetGuard<'_, K, M> {
         if self.len() > other.len() {
             return Ok(false);
         }
-        for key in self {
-            if !other.contains(key?)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Ok(self.difference(other).next().transpose()?.is_none())
     }
 
     /// Whether every member of `other` is one of this set's.
@@ -99,19 +97,14 @@ impl<K: HashKey, M: Mode> HashSetGuard<'_, K, M> {
 
     /// Whether no member is one of `other`'s.
     pub fn is_disjoint<N: Mode>(&self, other: &HashSetGuard<'_, K, N>) -> Result<bool> {
-        for key in self {
-            if other.contains(key?)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Ok(self.intersection(other).next().transpose()?.is_none())
     }
 
     /// The members that are `other`'s too.
     pub fn intersection<'a, N: Mode>(
         &'a self,
         other: &'a HashSetGuard<'_, K, N>,
-    ) -> impl Iterator<Item = Result<&'a K>> {
+    ) -> impl Iterator<Item = Result<K::Ref<'a>>> {
         self.which_are(other, true)
     }
 
@@ -119,7 +112,7 @@ impl<K: HashKey, M: Mode> HashSetGuard<'_, K, M> {
     pub fn difference<'a, N: Mode>(
         &'a self,
         other: &'a HashSetGuard<'_, K, N>,
-    ) -> impl Iterator<Item = Result<&'a K>> {
+    ) -> impl Iterator<Item = Result<K::Ref<'a>>> {
         self.which_are(other, false)
     }
 
@@ -127,7 +120,7 @@ impl<K: HashKey, M: Mode> HashSetGuard<'_, K, M> {
     pub fn union<'a, N: Mode>(
         &'a self,
         other: &'a HashSetGuard<'_, K, N>,
-    ) -> impl Iterator<Item = Result<&'a K>> {
+    ) -> impl Iterator<Item = Result<K::Ref<'a>>> {
         self.iter().chain(other.difference(self))
     }
 
@@ -135,7 +128,7 @@ impl<K: HashKey, M: Mode> HashSetGuard<'_, K, M> {
     pub fn symmetric_difference<'a, N: Mode>(
         &'a self,
         other: &'a HashSetGuard<'_, K, N>,
-    ) -> impl Iterator<Item = Result<&'a K>> {
+    ) -> impl Iterator<Item = Result<K::Ref<'a>>> {
         self.difference(other).chain(other.difference(self))
     }
 
@@ -143,15 +136,19 @@ impl<K: HashKey, M: Mode> HashSetGuard<'_, K, M> {
         &'a self,
         other: &'a HashSetGuard<'_, K, N>,
         wanted: bool,
-    ) -> impl Iterator<Item = Result<&'a K>> {
-        self.iter().filter_map(move |key| {
-            let key = match key {
-                Ok(key) => key,
-                Err(error) => return Some(Err(error)),
-            };
-            match other.contains(key) {
-                Ok(there) => (there == wanted).then_some(Ok(key)),
-                Err(error) => Some(Err(error)),
+    ) -> impl Iterator<Item = Result<K::Ref<'a>>> {
+        let mut keys = self.map.keys();
+        std::iter::from_fn(move || {
+            loop {
+                let (key, form) = match keys.next_form()? {
+                    Ok(found) => found,
+                    Err(error) => return Some(Err(error)),
+                };
+                match other.map.contains_form(form) {
+                    Ok(there) if there == wanted => return Some(Ok(key)),
+                    Ok(_) => {}
+                    Err(error) => return Some(Err(error)),
+                }
             }
         })
     }
@@ -162,10 +159,10 @@ impl<K: HashKey, M: Mode> HashSetGuard<'_, K, M> {
     }
 }
 
-impl<'t, K: HashKey> HashSetGuard<'t, K, Write> {
+impl<'t, K: Key> HashSetGuard<'t, K, Write> {
     /// Adds `key`; whether it was not there.
     pub fn insert(&mut self, key: impl EncodeAs<K>) -> Result<bool> {
-        Ok(self.map.insert(key, [0; 0])?.is_none())
+        Ok(self.map.insert(key, ())?.is_none())
     }
 
     /// Adds many. (Not `std::iter::Extend`, which cannot fail.)
@@ -179,8 +176,8 @@ impl<'t, K: HashKey> HashSetGuard<'t, K, Write> {
     }
 
     /// Keeps the members for which `keep` says so.
-    pub fn retain(&mut self, mut keep: impl FnMut(&K) -> bool) -> Result<()> {
-        self.map.retain(|key, _| keep(key))
+    pub fn retain(&mut self, mut keep: impl FnMut(K::Ref<'_>) -> bool) -> Result<()> {
+        self.map.retain_keys(&mut keep)
     }
 
     /// Takes all members out, as [`HashMapGuard::drain`] does.
@@ -195,14 +192,14 @@ impl<'t, K: HashKey> HashSetGuard<'t, K, Write> {
     }
 }
 
-/// Iterator over a set. Yields `Result<&K>`, and nothing after an error.
-pub struct Members<'g, K, M: Mode>(Iter<'g, K, Nothing, M>);
+/// Iterator over a set. Yields `Result<K::Ref>`, and nothing after an error.
+pub struct Members<'g, K, M: Mode>(Keys<'g, K, Nothing, M>);
 
-impl<'g, K: HashKey, M: Mode> Iterator for Members<'g, K, M> {
-    type Item = Result<&'g K>;
+impl<'g, K: Key, M: Mode> Iterator for Members<'g, K, M> {
+    type Item = Result<K::Ref<'g>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.0.next()?.map(|(key, _)| key))
+        self.0.next()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -210,10 +207,10 @@ impl<'g, K: HashKey, M: Mode> Iterator for Members<'g, K, M> {
     }
 }
 
-impl<K: HashKey, M: Mode> std::iter::FusedIterator for Members<'_, K, M> {}
+impl<K: Key, M: Mode> std::iter::FusedIterator for Members<'_, K, M> {}
 
-impl<'g, K: HashKey, M: Mode> IntoIterator for &'g HashSetGuard<'_, K, M> {
-    type Item = Result<&'g K>;
+impl<'g, K: Key, M: Mode> IntoIterator for &'g HashSetGuard<'_, K, M> {
+    type Item = Result<K::Ref<'g>>;
     type IntoIter = Members<'g, K, M>;
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
@@ -221,12 +218,15 @@ impl<'g, K: HashKey, M: Mode> IntoIterator for &'g HashSetGuard<'_, K, M> {
 }
 
 /// As a set of std; where damage ends it, the error stands for the rest.
-impl<K: HashKey + fmt::Debug, M: Mode> fmt::Debug for HashSetGuard<'_, K, M> {
+impl<K: Key, M: Mode> fmt::Debug for HashSetGuard<'_, K, M>
+where
+    for<'a> K::Ref<'a>: fmt::Debug,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut set = f.debug_set();
         for key in self {
             match key {
-                Ok(key) => set.entry(key),
+                Ok(key) => set.entry(&key),
                 Err(error) => set.entry(&error),
             };
         }

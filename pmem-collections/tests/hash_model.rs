@@ -6,7 +6,7 @@ mod support;
 
 use fastrand::Rng;
 use pmem_collections::{
-    hash_map::{self, HashKey, HashMapGuard, HashValue},
+    hash_map::{self, HashMapGuard},
     hash_set::HashSetGuard,
     *,
 };
@@ -17,10 +17,10 @@ use std::{
     hash::Hash,
 };
 
-trait TestKey: HashKey + Hash + Ord + Debug {}
-impl<T: HashKey + Hash + Ord + Debug> TestKey for T {}
-trait TestValue: HashValue + PartialEq + Debug + Default {}
-impl<T: HashValue + PartialEq + Debug + Default> TestValue for T {}
+trait TestKey: Plain + Hash + Ord + Debug {}
+impl<T: Plain + Hash + Ord + Debug> TestKey for T {}
+trait TestValue: Plain + PartialEq + Debug + Default {}
+impl<T: Plain + PartialEq + Debug + Default> TestValue for T {}
 
 fn sorted<K: Ord, V>(entries: impl IntoIterator<Item = (K, V)>) -> Vec<(K, V)> {
     let mut entries: Vec<_> = entries.into_iter().collect();

@@ -3,10 +3,10 @@
 use super::layout::{GROUP, HEAD, Layout};
 use crate::{
     damage::corrupt,
-    tree::{Shape, equal_bytes},
+    stored::{self, Old, Shape},
+    tree::equal_bytes,
 };
-use bytemuck::checked;
-use pmem_alloc::{Body, Error, Mode, Plain, Ptr, Result};
+use pmem_alloc::{Body, Error, Guard, Key, Mode, Object, Ptr, Result, Stored, Value};
 use std::marker::PhantomData;
 
 /// Bits of the hash that choose a segment, at most.
@@ -66,8 +66,15 @@ pub(crate) const fn identity(hash: u64, depth: u32, bits: u32, number: usize) ->
     prefix(hash, depth) | TAG << 18 | (number as u64) << 10 | (bits as u64) << 6 | depth as u64
 }
 
+/// Where things are in a bucket.
+pub(crate) const fn bucket_layout<K: Stored, V: Stored>() -> Layout {
+    Layout::of(Shape::of::<K>(), Shape::of::<V>())
+}
+
 /// A bucket that was checked.
-pub(crate) struct Bucket<'a, K, V> {
+pub(crate) struct Bucket<'a, K, V, M: Mode> {
+    /// What its slots refer into.
+    pub(crate) body: &'a Body<'a, M>,
     pub(crate) at: u64,
     /// All of it.
     pub(crate) bytes: &'a [u8],
@@ -76,32 +83,34 @@ pub(crate) struct Bucket<'a, K, V> {
     types: PhantomData<fn() -> (K, V)>,
 }
 
-impl<K, V> Clone for Bucket<'_, K, V> {
+impl<K, V, M: Mode> Clone for Bucket<'_, K, V, M> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<K, V> Copy for Bucket<'_, K, V> {}
+impl<K, V, M: Mode> Copy for Bucket<'_, K, V, M> {}
 
-impl<'a, K: Plain, V: Plain> Bucket<'a, K, V> {
-    pub(crate) const LAYOUT: Layout = Layout::of(Shape::of::<K>(), Shape::of::<V>());
+impl<'a, K: Key, V: Stored, M: Mode> Bucket<'a, K, V, M> {
+    pub(crate) const LAYOUT: Layout = bucket_layout::<K, V>();
 
     /// Bucket `number` of a segment that holds `hash`.
     #[inline]
-    pub(crate) fn read<M: Mode>(
-        body: &'a Body<'_, M>,
-        segment: Segment,
-        number: usize,
-        hash: u64,
-    ) -> Result<Self> {
+    pub(crate) fn read(body: &'a Body<'_, M>, segment: Segment, number: usize, hash: u64) -> Result<Self> {
         let at = segment.at + (number * Self::LAYOUT.bucket) as u64;
         let bytes = body.bytes(Ptr::from_offset(at), Self::LAYOUT.bucket as u64)?;
-        Self::of(at, bytes, segment.bits, number, hash)
+        Self::of(body, at, bytes, segment.bits, number, hash)
     }
 
     /// The bucket in `bytes`, which were read at `at`.
     #[inline]
-    pub(crate) fn of(at: u64, bytes: &'a [u8], bits: u32, number: usize, hash: u64) -> Result<Self> {
+    pub(crate) fn of(
+        body: &'a Body<'_, M>,
+        at: u64,
+        bytes: &'a [u8],
+        bits: u32,
+        number: usize,
+        hash: u64,
+    ) -> Result<Self> {
         let word = word_at(bytes, 0);
         let depth = (word & 63) as u32;
         if depth > MAX_DEPTH || word != identity(hash, depth, bits, number) {
@@ -111,7 +120,7 @@ impl<'a, K: Plain, V: Plain> Bucket<'a, K, V> {
         if occupied >> Self::LAYOUT.slots != 0 {
             return Err(wrong_bitmap(at, Self::LAYOUT.slots, occupied));
         }
-        Ok(Bucket { at, bytes, occupied, types: PhantomData })
+        Ok(Bucket { body, at, bytes, occupied, types: PhantomData })
     }
 
     /// Depth of its segment.
@@ -131,19 +140,19 @@ impl<'a, K: Plain, V: Plain> Bucket<'a, K, V> {
         [head[13], head[14], head[15], head[30], head[31]]
     }
 
-    /// The slot of a key, given as its bytes.
+    /// The slot of a key, in its stored form.
     #[inline]
-    pub(crate) fn find(&self, key: &[u8], fingerprint: u8) -> Option<usize> {
+    pub(crate) fn find(&self, key: &[u8], fingerprint: u8) -> Result<Option<usize>> {
         let fingerprints = &self.bytes[FINGERPRINTS..FINGERPRINTS + FINGERPRINT_BYTES];
         let mut candidates = equal_bytes(fingerprints, fingerprint) & u64::from(self.occupied);
         while candidates != 0 {
             let slot = candidates.trailing_zeros() as usize;
-            if self.key_bytes(slot) == key {
-                return Some(slot);
+            if self.key_form(slot)? == key {
+                return Ok(Some(slot));
             }
             candidates &= candidates - 1;
         }
-        None
+        Ok(None)
     }
 
     /// A slot that holds no entry.
@@ -158,30 +167,54 @@ impl<'a, K: Plain, V: Plain> Bucket<'a, K, V> {
         Slots(self.occupied)
     }
 
+    pub(crate) fn key_slot(&self, slot: usize) -> &'a [u8] {
+        &self.bytes[Self::LAYOUT.key(slot)..][..const { Shape::of::<K>().size }]
+    }
+
+    pub(crate) fn value_slot(&self, slot: usize) -> &'a [u8] {
+        &self.bytes[Self::LAYOUT.value(slot)..][..const { Shape::of::<V>().size }]
+    }
+
+    pub(crate) fn key_at(&self, slot: usize) -> u64 {
+        self.at + Self::LAYOUT.key(slot) as u64
+    }
+
+    pub(crate) fn value_at(&self, slot: usize) -> u64 {
+        self.at + Self::LAYOUT.value(slot) as u64
+    }
+
+    /// A key in its stored form.
     #[inline]
-    pub(crate) fn key_bytes(&self, slot: usize) -> &'a [u8] {
-        &self.bytes[Self::LAYOUT.key(slot)..][..size_of::<K>()]
+    pub(crate) fn key_form(&self, slot: usize) -> Result<&'a [u8]> {
+        stored::bytes::<K, M>(self.body, self.key_at(slot), self.key_slot(slot))
     }
 
     #[inline]
-    pub(crate) fn value_bytes(&self, slot: usize) -> &'a [u8] {
-        &self.bytes[Self::LAYOUT.value(slot)..][..size_of::<V>()]
+    pub(crate) fn key(&self, slot: usize) -> Result<K::Ref<'a>> {
+        stored::read::<K, M>(self.body, self.key_at(slot), self.key_slot(slot))
     }
 
     #[inline]
-    pub(crate) fn key(&self, slot: usize) -> Result<&'a K> {
-        read(self.at + Self::LAYOUT.key(slot) as u64, self.key_bytes(slot))
+    pub(crate) fn value(&self, slot: usize) -> Result<V::Ref<'a>>
+    where
+        V: Value,
+    {
+        stored::read::<V, M>(self.body, self.value_at(slot), self.value_slot(slot))
     }
 
+    /// An object among the values.
+    pub(crate) fn object(&self, slot: usize) -> Result<Guard<'a, V, M::Shared>>
+    where
+        V: Object,
+    {
+        stored::open::<V, M>(self.body, self.value_at(slot), self.value_slot(slot))
+    }
+
+    /// A copy of a value, for whoever takes it out.
     #[inline]
-    pub(crate) fn value(&self, slot: usize) -> Result<&'a V> {
-        read(self.at + Self::LAYOUT.value(slot) as u64, self.value_bytes(slot))
+    pub(crate) fn old(&self, slot: usize) -> Result<Old<V>> {
+        Old::take(self.body, self.value_at(slot), self.value_slot(slot))
     }
-}
-
-#[inline]
-fn read<T: Plain>(at: u64, bytes: &[u8]) -> Result<&T> {
-    checked::try_from_bytes(bytes).map_err(|why| corrupt(at, T::full_name(), why.to_string()))
 }
 
 #[inline]

@@ -1,14 +1,15 @@
 //! Whether a table is what it should be.
 
 use super::{
-    Table,
-    bucket::{FINGERPRINTS, fingerprint, prefix},
+    Bucket, Table,
+    bucket::{FINGERPRINTS, Segment, fingerprint, prefix},
     directory::CHUNK,
     insert::probe,
     layout::{GROUP, LINE},
 };
-use crate::damage::corrupt;
-use pmem_alloc::{Mode, Plain, Result};
+use crate::{damage::corrupt, stored};
+use pmem_alloc::{Key, Mode, Result, Stored};
+use std::collections::HashSet;
 
 /// What [`check`](crate::hash_map::HashMapGuard::check) found in a table that is right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,13 +25,20 @@ pub struct TableSummary {
     pub slots: u64,
     /// Entries that are not in their home bucket.
     pub elsewhere: u64,
-    /// Bytes of the header and all blocks.
+    /// Blocks of keys and values that do not fit their slots.
+    pub blocks: u64,
+    /// Bytes of the header and all blocks; of an object among the values, one byte.
     pub bytes: u64,
 }
 
-impl<K: Plain, V: Plain, M: Mode> Table<'_, K, V, M> {
+impl<K: Key, V: Stored, M: Mode> Table<'_, K, V, M> {
     /// Reads every block, key and value, and checks all there is to check.
-    pub(crate) fn check(&self) -> Result<TableSummary> {
+    /// Of values, `check_value` checks each.
+    pub(crate) fn check(
+        &self,
+        check_value: impl Fn(&Bucket<'_, K, V, M>, usize) -> Result<()>,
+    ) -> Result<TableSummary> {
+        let mut owned = HashSet::new();
         let blocks = self.blocks()?;
         let mut summary = TableSummary {
             segments: blocks.segments.len() as u64,
@@ -41,7 +49,7 @@ impl<K: Plain, V: Plain, M: Mode> Table<'_, K, V, M> {
         for (segment, hash) in blocks.segments {
             summary.bytes += Self::LAYOUT.segment(segment.bits) as u64;
             summary.slots += (segment.buckets() * Self::LAYOUT.slots) as u64;
-            self.check_segment(&mut summary, segment, hash)?;
+            self.check_segment(&mut summary, &mut owned, segment, hash, &check_value)?;
         }
         if summary.entries != self.len {
             return Err(
@@ -54,8 +62,10 @@ impl<K: Plain, V: Plain, M: Mode> Table<'_, K, V, M> {
     fn check_segment(
         &self,
         summary: &mut TableSummary,
-        segment: super::bucket::Segment,
+        owned: &mut HashSet<u64>,
+        segment: Segment,
         first: u64,
+        check_value: &impl Fn(&Bucket<'_, K, V, M>, usize) -> Result<()>,
     ) -> Result<()> {
         let view = self.view(segment, first)?;
         let mut elsewhere = vec![[0u8; GROUP - 1]; segment.buckets()];
@@ -63,8 +73,20 @@ impl<K: Plain, V: Plain, M: Mode> Table<'_, K, V, M> {
         for number in 0..segment.buckets() {
             let bucket = view.bucket(number)?;
             for slot in bucket.slots() {
-                let (key, _) = (bucket.key(slot)?, bucket.value(slot)?);
-                let key = bytemuck::bytes_of(key);
+                bucket.key(slot)?;
+                check_value(&bucket, slot)?;
+                let key = bucket.key_form(slot)?;
+                let blocks = [
+                    stored::block::<K>(bucket.key_at(slot), bucket.key_slot(slot))?,
+                    stored::block::<V>(bucket.value_at(slot), bucket.value_slot(slot))?,
+                ];
+                for (block, len) in blocks.into_iter().flatten() {
+                    if !owned.insert(block) {
+                        return Err(corrupt(block, "a block with one owner", "one with two"));
+                    }
+                    summary.blocks += 1;
+                    summary.bytes += len;
+                }
                 let hash = self.hash(key);
                 if prefix(hash ^ first, view.depth) != 0 {
                     return Err(corrupt(

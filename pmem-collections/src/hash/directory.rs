@@ -10,7 +10,7 @@ use super::{
 };
 use crate::damage::corrupt;
 use bytemuck::{Pod, Zeroable};
-use pmem_alloc::{Error, Mode, Plain, Ptr, Result, Write};
+use pmem_alloc::{Error, Key, Mode, Ptr, Result, Stored, Write};
 
 /// References in a chunk: 6 bits of the hash.
 pub(crate) const FANOUT: usize = 64;
@@ -86,7 +86,7 @@ pub(crate) struct Way {
     pub(crate) segment: Segment,
 }
 
-impl<K: Plain, V: Plain, M: Mode> Table<'_, K, V, M> {
+impl<K: Key, V: Stored, M: Mode> Table<'_, K, V, M> {
     /// The way below `root`, which is not null, to the segment of a hash.
     #[inline]
     pub(crate) fn way(&self, root: u64, hash: u64) -> Result<Way> {
@@ -136,7 +136,7 @@ impl<K: Plain, V: Plain, M: Mode> Table<'_, K, V, M> {
     }
 }
 
-impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
+impl<K: Key, V: Stored> Table<'_, K, V, Write> {
     /// Whether a segment of `depth` at the end of `way` has no references to spare for another.
     pub(crate) fn needs_chunk(way: &Way, depth: u32) -> bool {
         depth == FANOUT_BITS * way.chunks

@@ -4,7 +4,7 @@ use super::{
     Bucket, Table,
     bucket::{Segment, fingerprint},
 };
-use pmem_alloc::{Mode, Plain, Ptr, Result};
+use pmem_alloc::{Key, Mode, Ptr, Result, Stored};
 
 /// Where an entry is.
 #[derive(Clone, Copy, Debug)]
@@ -37,15 +37,15 @@ pub(crate) enum Place {
     Full { hash: u64 },
 }
 
-impl<K: Plain, V: Plain, M: Mode> Table<'_, K, V, M> {
+impl<K: Key, V: Stored, M: Mode> Table<'_, K, V, M> {
     /// Bucket `number` of a segment that holds `hash`.
     #[inline]
-    pub(crate) fn bucket(&self, segment: Segment, number: usize, hash: u64) -> Result<Bucket<'_, K, V>> {
+    pub(crate) fn bucket(&self, segment: Segment, number: usize, hash: u64) -> Result<Bucket<'_, K, V, M>> {
         Bucket::read(&self.body, segment, number, hash)
     }
 
     /// The bucket that an entry is in.
-    pub(crate) fn bucket_of(&self, at: SlotAt) -> Result<Bucket<'_, K, V>> {
+    pub(crate) fn bucket_of(&self, at: SlotAt) -> Result<Bucket<'_, K, V, M>> {
         self.bucket(at.segment, at.home ^ at.probe, at.hash)
     }
 
@@ -59,9 +59,9 @@ impl<K: Plain, V: Plain, M: Mode> Table<'_, K, V, M> {
         Ok(segment)
     }
 
-    /// The bucket and the slot of a key, given as its bytes.
+    /// The bucket and the slot of a key, in its stored form.
     #[inline]
-    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<(Bucket<'_, K, V>, SlotAt)>> {
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<(Bucket<'_, K, V, M>, SlotAt)>> {
         if self.root == 0 {
             return Ok(None);
         }
@@ -70,16 +70,21 @@ impl<K: Plain, V: Plain, M: Mode> Table<'_, K, V, M> {
     }
 
     #[inline]
-    fn find_in(&self, segment: Segment, key: &[u8], hash: u64) -> Result<Option<(Bucket<'_, K, V>, SlotAt)>> {
+    fn find_in(
+        &self,
+        segment: Segment,
+        key: &[u8],
+        hash: u64,
+    ) -> Result<Option<(Bucket<'_, K, V, M>, SlotAt)>> {
         let (home, fingerprint) = (segment.home(hash), fingerprint(hash));
         let first = self.bucket(segment, home, hash)?;
-        if let Some(slot) = first.find(key, fingerprint) {
+        if let Some(slot) = first.find(key, fingerprint)? {
             return Ok(Some((first, SlotAt { segment, hash, home, probe: 0, slot })));
         }
         for probe in 1..segment.probes() {
             if first.elsewhere(probe) > 0 {
                 let bucket = self.bucket(segment, home ^ probe, hash)?;
-                if let Some(slot) = bucket.find(key, fingerprint) {
+                if let Some(slot) = bucket.find(key, fingerprint)? {
                     return Ok(Some((bucket, SlotAt { segment, hash, home, probe, slot })));
                 }
             }
@@ -87,7 +92,7 @@ impl<K: Plain, V: Plain, M: Mode> Table<'_, K, V, M> {
         Ok(None)
     }
 
-    /// Where a key, given as its bytes, is or could be.
+    /// Where a key, in its stored form, is or could be.
     pub(crate) fn place(&self, key: &[u8]) -> Result<Place> {
         let hash = self.hash(key);
         if self.root == 0 {

@@ -1,9 +1,9 @@
 //! The table's own block: what it holds, where its root is, how many entries there are, the key of its hash.
 
-use super::bucket::Bucket;
-use crate::{damage::corrupt, tree::Shape};
+use super::bucket::bucket_layout;
+use crate::{damage::corrupt, stored::Shape};
 use bytemuck::{Pod, Zeroable};
-use pmem_alloc::{Error, Plain, Result};
+use pmem_alloc::{Error, Result, Stored};
 use siphasher::sip::SipHasher13;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PHashMap");
@@ -54,25 +54,25 @@ pub struct EntryTooLarge {
 
 impl Header {
     /// The header of an empty table; [`EntryTooLarge`], as the reason of an abort, if there is no layout.
-    pub(crate) fn new<K: Plain, V: Plain>(hash_key: [u64; 2]) -> Result<Header> {
+    pub(crate) fn new<K: Stored, V: Stored>(hash_key: [u64; 2]) -> Result<Header> {
         if !Self::has_layout::<K, V>() {
             return Err(Error::abort(EntryTooLarge {
-                key_size: size_of::<K>(),
-                key_align: align_of::<K>(),
-                value_size: size_of::<V>(),
-                value_align: align_of::<V>(),
+                key_size: Shape::of::<K>().size,
+                key_align: Shape::of::<K>().align,
+                value_size: Shape::of::<V>().size,
+                value_align: Shape::of::<V>().align,
             }));
         }
         Ok(Header { hash_key, ..Self::empty::<K, V>() })
     }
 
-    const fn has_layout<K: Plain, V: Plain>() -> bool {
-        Bucket::<K, V>::LAYOUT.slots > 0
+    const fn has_layout<K: Stored, V: Stored>() -> bool {
+        bucket_layout::<K, V>().slots > 0
     }
 
     /// The header of an empty table without a hash key, if there is a layout.
-    const fn empty<K: Plain, V: Plain>() -> Header {
-        let (key, value, layout) = (Shape::of::<K>(), Shape::of::<V>(), Bucket::<K, V>::LAYOUT);
+    const fn empty<K: Stored, V: Stored>() -> Header {
+        let (key, value, layout) = (Shape::of::<K>(), Shape::of::<V>(), bucket_layout::<K, V>());
         // All of these are small: buckets have at most 16 KiB.
         Header {
             magic: MAGIC,
@@ -94,7 +94,7 @@ impl Header {
 
     /// Checks a header that was read at `at`.
     #[inline]
-    pub(crate) fn check<K: Plain, V: Plain>(&self, at: u64) -> Result<()> {
+    pub(crate) fn check<K: Stored, V: Stored>(&self, at: u64) -> Result<()> {
         let Header { root, len, hash_key, .. } = *self;
         let expected = Header { root, len, hash_key, ..const { Self::empty::<K, V>() } };
         if const { Self::has_layout::<K, V>() }
@@ -108,7 +108,7 @@ impl Header {
 
     /// What is wrong with it.
     #[cold]
-    fn fault<K: Plain, V: Plain>(&self, at: u64) -> Error {
+    fn fault<K: Stored, V: Stored>(&self, at: u64) -> Error {
         let expected = match Header::new::<K, V>([0; 2]) {
             Ok(expected) => expected,
             Err(no_layout) => return no_layout,

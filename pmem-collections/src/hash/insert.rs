@@ -2,11 +2,14 @@
 
 use super::{
     Bucket, Place, SlotAt, Table,
-    bucket::{ELSEWHERE, FINGERPRINTS, MAX_DEPTH, OCCUPIED, Segment, fingerprint, identity},
+    bucket::{ELSEWHERE, FINGERPRINTS, MAX_DEPTH, OCCUPIED, Segment, bucket_layout, fingerprint, identity},
     directory::Reference,
 };
-use crate::damage::corrupt;
-use pmem_alloc::{Error, Plain, Ptr, Result, Write};
+use crate::{
+    damage::corrupt,
+    stored::{self, Slot},
+};
+use pmem_alloc::{Error, Key, Mode, Mut, Object, Plain, Ptr, Result, Stored, Value, Write};
 
 /// So many bits of hashes are looked at before a bucket that is full of them is split.
 const LOOK_AHEAD: u32 = 8;
@@ -24,19 +27,38 @@ pub struct TooManyEqualHashes {
     pub equal: usize,
 }
 
-impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
-    /// Inserts an entry, given as its bytes, where [`place`](Table::place) said that the key could be; returns where it is.
-    pub(crate) fn insert_at(&mut self, place: Place, key: &[u8], value: &[u8]) -> Result<SlotAt> {
+impl<K: Key, V: Stored> Table<'_, K, V, Write> {
+    /// Inserts an entry, in stored form, where [`place`](Table::place) said that the key could be; returns where it is.
+    pub(crate) fn insert_at(&mut self, place: Place, key: &[u8], value: &[u8]) -> Result<SlotAt>
+    where
+        V: Value,
+    {
+        if let Place::Taken(at) = place {
+            self.set_value(at, value)?;
+            return Ok(at);
+        }
+        let value = stored::make::<V>(&mut self.body, value)?;
+        self.insert_new(place, key, value)
+    }
+
+    /// Inserts an entry whose key is not there, and whose value's slot was made. If that fails, what the slot
+    /// refers to is freed.
+    pub(crate) fn insert_new(&mut self, place: Place, key: &[u8], value: Slot<'_>) -> Result<SlotAt> {
+        let inserted = self.insert_slots(place, key, &value);
+        if inserted.is_err() {
+            stored::release::<V>(&mut self.body, self.at, &value)?;
+        }
+        inserted
+    }
+
+    fn insert_slots(&mut self, place: Place, key: &[u8], value: &[u8]) -> Result<SlotAt> {
         let len = self.len.checked_add(1).ok_or_else(|| self.wrong("fewer than 2^64 entries", "2^64 - 1"))?;
         let at = match place {
-            Place::Taken(at) => {
-                self.write_value(at, value)?;
-                return Ok(at);
-            }
-            Place::Free(at) => at,
+            Place::Taken(at) | Place::Free(at) => at,
             Place::Full { hash } => self.make_room(hash)?,
         };
-        self.fill_slot(at, key, value)?;
+        let key = stored::make::<K>(&mut self.body, key)?;
+        self.fill_slot(at, &key, value)?;
         self.set_len(len)?;
         Ok(at)
     }
@@ -79,7 +101,7 @@ impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
             let ahead = u64::MAX >> depth & !(u64::MAX >> (depth + LOOK_AHEAD).min(MAX_DEPTH));
             let home_bits = (1 << Self::LAYOUT.bits) - 1;
             for slot in bucket.slots() {
-                differing |= (self.hash(bucket.key_bytes(slot)) ^ hash) & (ahead | home_bits);
+                differing |= (self.hash(bucket.key_form(slot)?) ^ hash) & (ahead | home_bits);
                 equal += 1;
             }
             // Bits of the home that the segment has already: entries of the group's other homes differ there.
@@ -102,7 +124,7 @@ impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
             slot[key.len()..].copy_from_slice(value);
         } else {
             self.bytes_mut(bucket + layout.key(at.slot) as u64, key.len())?.copy_from_slice(key);
-            self.write_value(at, value)?;
+            self.bytes_mut(bucket + layout.value(at.slot) as u64, value.len())?.copy_from_slice(value);
         }
         let head = self.bytes_mut(bucket + OCCUPIED as u64, FINGERPRINTS - OCCUPIED + at.slot + 1)?;
         head[FINGERPRINTS - OCCUPIED + at.slot] = fingerprint(at.hash);
@@ -110,17 +132,32 @@ impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
         Ok(())
     }
 
+    fn value_at(at: SlotAt) -> u64 {
+        at.bucket(Self::LAYOUT.bucket) + Self::LAYOUT.value(at.slot) as u64
+    }
+
     /// Overwrites the value of an entry.
-    pub(crate) fn write_value(&mut self, at: SlotAt, value: &[u8]) -> Result<()> {
-        let start = at.bucket(Self::LAYOUT.bucket) + Self::LAYOUT.value(at.slot) as u64;
-        self.bytes_mut(start, value.len())?.copy_from_slice(value);
-        Ok(())
+    pub(crate) fn set_value(&mut self, at: SlotAt, form: &[u8]) -> Result<()>
+    where
+        V: Value,
+    {
+        stored::replace::<V>(&mut self.body, Self::value_at(at), form)
     }
 
     /// The value of an entry, to change.
-    pub(crate) fn value_mut(&mut self, at: SlotAt) -> Result<&mut V> {
-        let start = at.bucket(Self::LAYOUT.bucket) + Self::LAYOUT.value(at.slot) as u64;
-        self.body.get_mut(Ptr::from_offset(start))
+    pub(crate) fn value_mut(&mut self, at: SlotAt) -> Result<&mut V>
+    where
+        V: Plain,
+    {
+        self.body.get_mut(Ptr::from_offset(Self::value_at(at)))
+    }
+
+    /// The object that is the value of an entry, to change.
+    pub(crate) fn object_mut(&mut self, at: SlotAt) -> Result<Mut<'_, V>>
+    where
+        V: Object,
+    {
+        stored::open_mut::<V>(&mut self.body, Self::value_at(at))
     }
 
     /// Tells the home of an entry, if that is not where it is, that there is one more (1) or one less (-1).
@@ -147,8 +184,8 @@ pub(super) struct SegmentImage {
 
 impl SegmentImage {
     /// An empty one.
-    pub(super) fn new<K: Plain, V: Plain>(hash: u64, depth: u32, bits: u32) -> Self {
-        let layout = Bucket::<K, V>::LAYOUT;
+    pub(super) fn new<K: Stored, V: Stored>(hash: u64, depth: u32, bits: u32) -> Self {
+        let layout = bucket_layout::<K, V>();
         let mut bytes = vec![0; layout.segment(bits)];
         for (number, bucket) in bytes.chunks_exact_mut(layout.bucket).enumerate() {
             bucket[..8].copy_from_slice(&identity(hash, depth, bits, number).to_le_bytes());
@@ -157,17 +194,17 @@ impl SegmentImage {
     }
 
     /// Copies an entry with its fingerprint to the same slot of bucket `number`, and counts it where it belongs.
-    pub(super) fn push<K: Plain, V: Plain>(
+    pub(super) fn push<K: Key, V: Stored, M: Mode>(
         &mut self,
-        from: &Bucket<'_, K, V>,
+        from: &Bucket<'_, K, V, M>,
         slot: usize,
         number: usize,
         hash: u64,
     ) -> Result<()> {
-        let layout = Bucket::<K, V>::LAYOUT;
+        let layout = bucket_layout::<K, V>();
         let bucket = &mut self.bytes[number * layout.bucket..][..layout.bucket];
-        bucket[layout.key(slot)..][..size_of::<K>()].copy_from_slice(from.key_bytes(slot));
-        bucket[layout.value(slot)..][..size_of::<V>()].copy_from_slice(from.value_bytes(slot));
+        bucket[layout.key(slot)..][..from.key_slot(slot).len()].copy_from_slice(from.key_slot(slot));
+        bucket[layout.value(slot)..][..from.value_slot(slot).len()].copy_from_slice(from.value_slot(slot));
         bucket[FINGERPRINTS + slot] = from.bytes[FINGERPRINTS + slot];
         bucket[OCCUPIED + slot / 8] |= 1 << (slot % 8);
         let probe = probe(from.at, self.bits, number, hash)?;

@@ -2,7 +2,7 @@
 //!
 //! `format/hash.md` has the tables; this is the arithmetic behind them, at compile time.
 
-use crate::tree::Shape;
+use crate::stored::Shape;
 
 /// Bytes of a cache line: what blocks and buckets are aligned to.
 pub(crate) const LINE: usize = 64;
@@ -108,7 +108,7 @@ impl Layout {
 mod tests {
     use super::*;
 
-    fn of<K, V>() -> (usize, usize, usize) {
+    fn of<K: pmem_alloc::Stored, V: pmem_alloc::Stored>() -> (usize, usize, usize) {
         let layout = Layout::of(Shape::of::<K>(), Shape::of::<V>());
         (layout.bucket, layout.slots, 1 << layout.bits)
     }
@@ -119,6 +119,7 @@ mod tests {
         assert_eq!(of::<u64, [u8; 0]>(), (128, 12, 64));
         assert_eq!(of::<u64, u8>(), (128, 10, 64));
         assert_eq!(of::<u32, u32>(), (128, 12, 64));
+        assert_eq!(of::<String, u64>(), (448, 13, 16));
         assert_eq!(of::<u64, [u64; 5]>(), (704, 14, 8));
         assert_eq!(of::<u64, [u8; 1000]>(), (4096, 4, 4));
         assert_eq!(of::<[u64; 400], [u8; 880]>(), (16384, 4, 4));

@@ -7,6 +7,8 @@
 //!
 //! A split keeps each entry's bucket and slot: so it is one pass, and always succeeds.
 //!
+//! A table treats keys and values as the slots that [`stored`](crate::stored) makes of them, and moves these as they are.
+//!
 //! Two rules keep a failed operation from leaving a half-changed table: everything that can fail for an ordinary reason
 //! (no space, equal hashes) comes before the first change; and every bucket is checked when it is read, before
 //! anything of it is changed.
@@ -35,13 +37,13 @@ pub use {check::TableSummary, header::EntryTooLarge, insert::TooManyEqualHashes}
 
 use header::{Header, LEN, ROOT};
 use layout::{LINE, Layout};
-use pmem_alloc::{Body, Mode, Plain, Ptr, Result, Write};
+use pmem_alloc::{Body, Key, Mode, Ptr, Result, Stored, Write};
 use siphasher::sip::SipHasher13;
 use std::marker::PhantomData;
 
 /// A table, during a transaction. `K` and `V` are what its buckets hold.
 pub(crate) struct Table<'t, K, V, M: Mode> {
-    body: Body<'t, M>,
+    pub(crate) body: Body<'t, M>,
     at: u64,
     /// The checked header's, kept up to date.
     root: u64,
@@ -51,15 +53,15 @@ pub(crate) struct Table<'t, K, V, M: Mode> {
 }
 
 /// Makes an empty table: one block of 64 bytes.
-pub(crate) fn create<K: Plain, V: Plain>(body: &mut Body<'_, Write>) -> Result<Ptr<u8>> {
+pub(crate) fn create<K: Key, V: Stored>(body: &mut Body<'_, Write>) -> Result<Ptr<u8>> {
     let at = body.alloc(Header::new::<K, V>([0; 2])?)?;
     let key = header::hash_key(body.pool_identity(), at.offset());
     body.get_mut(at)?.hash_key = key;
     Ok(at.cast())
 }
 
-impl<'t, K: Plain, V: Plain, M: Mode> Table<'t, K, V, M> {
-    const LAYOUT: Layout = Bucket::<K, V>::LAYOUT;
+impl<'t, K: Key, V: Stored, M: Mode> Table<'t, K, V, M> {
+    const LAYOUT: Layout = bucket::bucket_layout::<K, V>();
 
     /// Checks the header.
     pub(crate) fn attach(body: Body<'t, M>, at: Ptr<u8>) -> Result<Self> {
@@ -75,7 +77,7 @@ impl<'t, K: Plain, V: Plain, M: Mode> Table<'t, K, V, M> {
         self.len
     }
 
-    /// The hash of a key, given as its bytes.
+    /// The hash of a key, in its stored form.
     #[inline]
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         let hash = self.hasher.hash(key);
@@ -93,7 +95,7 @@ impl<'t, K: Plain, V: Plain, M: Mode> Table<'t, K, V, M> {
 
 // ---- the smallest changes --------------------------------------------------------------------
 
-impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
+impl<K: Key, V: Stored> Table<'_, K, V, Write> {
     fn set_root(&mut self, root: u64) -> Result<()> {
         *self.body.get_mut::<u64>(Ptr::from_offset(self.at + ROOT))? = root;
         self.root = root;

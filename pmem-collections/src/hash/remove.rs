@@ -1,23 +1,27 @@
 //! Removing entries. Segments stay as they are, until all go.
 
 use super::{
-    Blocks, SlotAt, Table,
-    bucket::{ELSEWHERE, OCCUPIED, Slots},
+    Blocks, Bucket, SlotAt, Table,
+    bucket::{ELSEWHERE, OCCUPIED, Segment, Slots},
     insert::probe,
     layout::GROUP,
     walk::SegmentView,
 };
-use pmem_alloc::{Plain, Result, Write};
+use crate::stored::{self, StoredBytes, is_fixed};
+use pmem_alloc::{Key, Mode, Result, Stored, Write};
 
-impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
+impl<K: Key, V: Stored> Table<'_, K, V, Write> {
     /// Removes an entry.
     pub(crate) fn remove_at(&mut self, at: SlotAt) -> Result<()> {
+        let bucket = self.bucket_of(at)?;
+        let owned = Owned::of(&bucket, at.slot);
         let len =
             self.len.checked_sub(1).ok_or_else(|| self.wrong("an entry in the header's len", "none"))?;
         self.count_elsewhere(at, -1)?;
         let occupied = at.bucket(Self::LAYOUT.bucket) + (OCCUPIED + at.slot / 8) as u64;
         self.bytes_mut(occupied, 1)?[0] &= !(1 << (at.slot % 8));
-        self.set_len(len)
+        self.set_len(len)?;
+        self.release(&owned)
     }
 
     /// Removes entries of a segment: `gone` has a bitmap for each bucket.
@@ -28,7 +32,7 @@ impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
             self.wrong(format!("at least {removed} entries in the header's len"), self.len.to_string())
         })?;
         // First all that is to be written, from what is there.
-        let mut heads = Vec::new();
+        let (mut heads, mut owned) = (Vec::new(), Vec::new());
         for number in 0..segment.buckets() {
             let bucket = self.bucket(segment, number, view.hash)?;
             let elsewhere: [u8; GROUP - 1] = std::array::from_fn(|i| bucket.elsewhere(i + 1));
@@ -37,7 +41,10 @@ impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
         for (number, &gone) in view.gone.iter().enumerate() {
             let bucket = self.bucket(segment, number, view.hash)?;
             for slot in Slots(gone) {
-                let probe = probe(bucket.at, segment.bits, number, self.hash(bucket.key_bytes(slot)))?;
+                let probe = probe(bucket.at, segment.bits, number, self.hash(bucket.key_form(slot)?))?;
+                if const { !is_inline::<K, V>() } {
+                    owned.push(Owned::of(&bucket, slot));
+                }
                 if probe > 0 {
                     let count = &mut heads[number ^ probe].1[probe - 1];
                     *count = count.checked_sub(1).ok_or_else(|| {
@@ -52,7 +59,8 @@ impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
             head[..2].copy_from_slice(&occupied.to_le_bytes());
             head[2..].copy_from_slice(&elsewhere);
         }
-        self.set_len(len)
+        self.set_len(len)?;
+        owned.iter().try_for_each(|owned| self.release(owned))
     }
 
     /// Takes everything out: the table is empty, the blocks are the caller's to free.
@@ -66,14 +74,54 @@ impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
     /// Removes everything and frees all blocks.
     pub(crate) fn clear(&mut self) -> Result<()> {
         let blocks = self.detach()?;
-        blocks.segments.iter().try_for_each(|(segment, _)| self.free(segment.at))?;
+        blocks.segments.iter().try_for_each(|&(segment, hash)| self.free_segment(segment, hash))?;
         blocks.chunks.iter().try_for_each(|&chunk| self.free(chunk))
+    }
+}
+
+/// Whether slots refer to nothing.
+const fn is_inline<K: Stored, V: Stored>() -> bool {
+    is_fixed::<K>() && is_fixed::<V>()
+}
+
+/// The slots of an entry that is about to go: what they refer to goes with it.
+struct Owned {
+    key: (u64, StoredBytes),
+    value: (u64, StoredBytes),
+}
+
+impl Owned {
+    fn of<K: Key, V: Stored, M: Mode>(bucket: &Bucket<'_, K, V, M>, slot: usize) -> Owned {
+        Owned {
+            key: (bucket.key_at(slot), StoredBytes::new(bucket.key_slot(slot), 1)),
+            value: (bucket.value_at(slot), StoredBytes::new(bucket.value_slot(slot), 1)),
+        }
+    }
+}
+
+impl<K: Key, V: Stored> Table<'_, K, V, Write> {
+    fn release(&mut self, Owned { key, value }: &Owned) -> Result<()> {
+        stored::release::<K>(&mut self.body, key.0, key.1.as_slice())?;
+        stored::release::<V>(&mut self.body, value.0, value.1.as_slice())
+    }
+
+    /// Frees a segment whose first hash is `hash`, and what its slots refer to.
+    pub(crate) fn free_segment(&mut self, segment: Segment, hash: u64) -> Result<()> {
+        if const { !is_inline::<K, V>() } {
+            let (view, mut owned) = (self.view(segment, hash)?, Vec::new());
+            for number in 0..segment.buckets() {
+                let bucket = view.bucket(number)?;
+                owned.extend(bucket.slots().map(|slot| Owned::of(&bucket, slot)));
+            }
+            owned.iter().try_for_each(|owned| self.release(owned))?;
+        }
+        self.free(segment.at)
     }
 }
 
 /// Entries of a segment that are to go.
 pub(crate) struct Gone {
-    pub(crate) segment: super::bucket::Segment,
+    pub(crate) segment: Segment,
     /// The first hash that the segment holds.
     pub(crate) hash: u64,
     /// Slots, for each bucket.
@@ -82,7 +130,7 @@ pub(crate) struct Gone {
 
 impl Gone {
     /// None, so far.
-    pub(crate) fn none<K, V>(view: &SegmentView<'_, K, V>) -> Gone {
+    pub(crate) fn none<K: Key, V: Stored, M: Mode>(view: &SegmentView<'_, K, V, M>) -> Gone {
         Gone { segment: view.segment, hash: view.hash, gone: vec![0; view.segment.buckets()] }
     }
 }

@@ -8,9 +8,9 @@ use super::{
     layout::GROUP,
 };
 use crate::damage::corrupt;
-use pmem_alloc::{Plain, Ptr, Result, Write};
+use pmem_alloc::{Key, Ptr, Result, Stored, Write};
 
-impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
+impl<K: Key, V: Stored> Table<'_, K, V, Write> {
     /// Doubles the number of buckets of a small segment, the only one of its table.
     pub(super) fn grow(&mut self, way: &Way, hash: u64) -> Result<()> {
         let (old, bits) = (way.segment, way.segment.bits + 1);
@@ -25,7 +25,7 @@ impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
                 ));
             }
             for slot in bucket.slots() {
-                let hash = self.hash(bucket.key_bytes(slot));
+                let hash = self.hash(bucket.key_form(slot)?);
                 probe(bucket.at, old.bits, number, hash)?;
                 let new_bit = hash as usize & old.buckets();
                 image.push(&bucket, slot, number | new_bit, hash)?;
@@ -57,12 +57,12 @@ impl<K: Plain, V: Plain> Table<'_, K, V, Write> {
         let bytes = self.body.bytes(Ptr::from_offset(old.at), layout.segment(old.bits) as u64)?;
         for (number, bytes) in bytes.chunks_exact(layout.bucket).enumerate() {
             let at = old.at + (number * layout.bucket) as u64;
-            let bucket = Bucket::<K, V>::of(at, bytes, old.bits, number, hash)?;
+            let bucket = Bucket::<K, V, _>::of(&self.body, at, bytes, old.bits, number, hash)?;
             if bucket.depth() != depth {
                 return Err(corrupt(at, format!("depth {depth}"), bucket.depth().to_string()));
             }
             for slot in bucket.slots() {
-                let other = self.hash(bucket.key_bytes(slot));
+                let other = self.hash(bucket.key_form(slot)?);
                 if prefix(other ^ hash, depth) != 0 {
                     return Err(corrupt(
                         at,

@@ -9,11 +9,12 @@ use super::{
     directory::Reference,
 };
 use crate::damage::corrupt;
-use pmem_alloc::{Mode, Plain, Ptr, Result};
+use pmem_alloc::{Body, Key, Mode, Ptr, Result, Stored};
 use std::marker::PhantomData;
 
 /// A segment, to read bucket by bucket.
-pub(crate) struct SegmentView<'a, K, V> {
+pub(crate) struct SegmentView<'a, K, V, M: Mode> {
+    body: &'a Body<'a, M>,
     pub(crate) segment: Segment,
     /// The first hash that it holds.
     pub(crate) hash: u64,
@@ -22,11 +23,12 @@ pub(crate) struct SegmentView<'a, K, V> {
     types: PhantomData<fn() -> (K, V)>,
 }
 
-impl<'a, K: Plain, V: Plain> SegmentView<'a, K, V> {
-    pub(crate) fn bucket(&self, number: usize) -> Result<Bucket<'a, K, V>> {
-        let size = Bucket::<K, V>::LAYOUT.bucket;
+impl<'a, K: Key, V: Stored, M: Mode> SegmentView<'a, K, V, M> {
+    pub(crate) fn bucket(&self, number: usize) -> Result<Bucket<'a, K, V, M>> {
+        let size = Bucket::<K, V, M>::LAYOUT.bucket;
         let start = number * size;
         let bucket = Bucket::of(
+            self.body,
             self.segment.at + start as u64,
             &self.bytes[start..start + size],
             self.segment.bits,
@@ -53,9 +55,9 @@ pub(crate) struct Blocks {
     pub(crate) chunks: Vec<u64>,
 }
 
-impl<K: Plain, V: Plain, M: Mode> Table<'_, K, V, M> {
+impl<K: Key, V: Stored, M: Mode> Table<'_, K, V, M> {
     /// The segment that begins with `hash`; `None` in a table without any.
-    pub(crate) fn segment_from(&self, hash: u64) -> Result<Option<SegmentView<'_, K, V>>> {
+    pub(crate) fn segment_from(&self, hash: u64) -> Result<Option<SegmentView<'_, K, V, M>>> {
         if self.root == 0 {
             return Ok(None);
         }
@@ -72,11 +74,18 @@ impl<K: Plain, V: Plain, M: Mode> Table<'_, K, V, M> {
     }
 
     /// A segment that begins with `hash`.
-    pub(crate) fn view(&self, segment: Segment, hash: u64) -> Result<SegmentView<'_, K, V>> {
+    pub(crate) fn view(&self, segment: Segment, hash: u64) -> Result<SegmentView<'_, K, V, M>> {
         let bytes =
             self.body.bytes(Ptr::from_offset(segment.at), Self::LAYOUT.segment(segment.bits) as u64)?;
-        let mut view = SegmentView { segment, hash, depth: 0, bytes, types: PhantomData };
-        let first = Bucket::<K, V>::of(segment.at, &bytes[..Self::LAYOUT.bucket], segment.bits, 0, hash)?;
+        let mut view = SegmentView { body: &self.body, segment, hash, depth: 0, bytes, types: PhantomData };
+        let first = Bucket::<K, V, M>::of(
+            &self.body,
+            segment.at,
+            &bytes[..Self::LAYOUT.bucket],
+            segment.bits,
+            0,
+            hash,
+        )?;
         view.depth = first.depth();
         if prefix(hash, view.depth) != hash {
             return Err(corrupt(

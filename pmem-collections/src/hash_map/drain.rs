@@ -1,15 +1,14 @@
 //! Taking everything out.
 
-use super::{HashKey, HashValue, entries};
 use crate::hash::{Blocks, Table};
-use pmem_alloc::{Result, Write};
+use pmem_alloc::{Key, Result, Value, Write};
 use std::iter::FusedIterator;
 
 /// Iterator over what was in a map: owned entries. Yields `Result<(K, V)>`, and nothing after an error.
 ///
 /// Dropping it frees what it did not come to. If damage stops that, blocks stay allocated that nothing
 /// refers to.
-pub struct Drain<'g, 't, K: HashKey, V: HashValue> {
+pub struct Drain<'g, 't, K: Key, V: Value> {
     table: &'g mut Table<'t, K, V, Write>,
     blocks: Blocks,
     entries: std::vec::IntoIter<(K, V)>,
@@ -17,7 +16,7 @@ pub struct Drain<'g, 't, K: HashKey, V: HashValue> {
     done: bool,
 }
 
-impl<'g, 't, K: HashKey, V: HashValue> Drain<'g, 't, K, V> {
+impl<'g, 't, K: Key, V: Value> Drain<'g, 't, K, V> {
     pub(super) fn new(table: &'g mut Table<'t, K, V, Write>) -> Result<Self> {
         let left = table.len();
         let blocks = table.detach()?;
@@ -34,10 +33,14 @@ impl<'g, 't, K: HashKey, V: HashValue> Drain<'g, 't, K, V> {
                 self.free_chunks()?;
                 return if self.left > 0 { Err(self.count_is_wrong("fewer")) } else { Ok(None) };
             };
-            let mut found = Vec::new();
-            entries(&self.table.view(segment, hash)?, &mut found)?;
-            let owned: Vec<_> = found.into_iter().map(|(key, value)| (*key, *value)).collect();
-            self.table.free(segment.at)?;
+            let (view, mut owned) = (self.table.view(segment, hash)?, Vec::new());
+            for number in 0..segment.buckets() {
+                let bucket = view.bucket(number)?;
+                for slot in bucket.slots() {
+                    owned.push((K::to_owned(bucket.key(slot)?), V::to_owned(bucket.value(slot)?)));
+                }
+            }
+            self.table.free_segment(segment, hash)?;
             self.entries = owned.into_iter();
         }
     }
@@ -54,7 +57,7 @@ impl<'g, 't, K: HashKey, V: HashValue> Drain<'g, 't, K, V> {
     }
 }
 
-impl<K: HashKey, V: HashValue> Iterator for Drain<'_, '_, K, V> {
+impl<K: Key, V: Value> Iterator for Drain<'_, '_, K, V> {
     type Item = Result<(K, V)>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -74,12 +77,12 @@ impl<K: HashKey, V: HashValue> Iterator for Drain<'_, '_, K, V> {
     }
 }
 
-impl<K: HashKey, V: HashValue> FusedIterator for Drain<'_, '_, K, V> {}
+impl<K: Key, V: Value> FusedIterator for Drain<'_, '_, K, V> {}
 
-impl<K: HashKey, V: HashValue> Drop for Drain<'_, '_, K, V> {
+impl<K: Key, V: Value> Drop for Drain<'_, '_, K, V> {
     fn drop(&mut self) {
-        while let Some((segment, _)) = self.blocks.segments.pop() {
-            let _ = self.table.free(segment.at);
+        while let Some((segment, hash)) = self.blocks.segments.pop() {
+            let _ = self.table.free_segment(segment, hash);
         }
         let _ = self.free_chunks();
     }

@@ -263,14 +263,19 @@ impl Anatomy {
         self.use_up(LogState, log.start + 128..log.start + 144);
         let generation = number(bytes, log.start + 128, 4);
         let horizon = word(bytes, log.start + 136) & ((1 << 40) - 1);
-        let mut at = log.start + RING;
+        let (mut at, mut old) = (log.start + RING, 0);
         while at < log.end {
             let (length, count) = (number(bytes, at + 32, 4), number(bytes, at + 36, 4));
             let newer = word(bytes, at + 8) > horizon;
             // Of old records, which mean nothing any more, only some.
             // What is inside of a longer record may look like one.
             let fits = length >= 40 && length <= log.end - at;
-            if number(bytes, at + 24, 4) != generation || !fits || !newer && at / SLOT % 4 != 0 {
+            if number(bytes, at + 24, 4) != generation || !fits {
+                at += SLOT;
+                continue;
+            }
+            old += u64::from(!newer);
+            if !newer && old % 8 != 1 {
                 at += SLOT;
                 continue;
             }
