@@ -351,6 +351,12 @@ impl<'t> Body<'t, Write> {
         Ok(Ptr::from_offset(block.start))
     }
 
+    /// The pool's identity: a number that no other pool has, and that nobody outside knows, unless it was
+    /// [chosen](crate::PoolOptions::identity).
+    pub fn pool_identity(&self) -> u64 {
+        self.tx.with(|writer| writer.log.identity())
+    }
+
     /// Makes a nested object; store the result.
     pub fn create<O: Object>(&mut self) -> Result<Ptr<u8>> {
         O::create(self)

@@ -7,7 +7,9 @@ use super::{
 };
 use crate::damage::corrupt;
 use bytemuck::{Pod, Zeroable};
-use pmem_alloc::{Body, ErrorKind, MIN_SLAB, Mode, Named, Object, Pool, Ptr, Result, Slab, Stored, Write};
+use pmem_alloc::{
+    Body, Error, ErrorKind, Form, MIN_SLAB, Mode, Named, Object, Pool, Ptr, Result, Slab, Stored, Write,
+};
 use std::{
     hash::{BuildHasher, RandomState},
     marker::PhantomData,
@@ -65,6 +67,7 @@ pub(crate) trait Kind: 'static {
 pub(crate) struct CellsObject<T>(PhantomData<fn() -> T>);
 
 impl<T: Kind> Stored for CellsObject<T> {
+    const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
         T::type_name()
     }
@@ -93,6 +96,11 @@ impl<T: Kind> Object for CellsObject<T> {
             reserved: 0,
         };
         Ok(body.alloc(header)?.cast())
+    }
+
+    /// Never called: it has no name that a program could give to a container.
+    fn destroy(_: &mut Body<'_, Write>, _: Ptr<u8>) -> Result<()> {
+        Err(Error::abort("a concurrent container cannot be in another container"))
     }
 
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<CellsGuard<'_, M>> {

@@ -25,7 +25,7 @@ mod path;
 mod remove;
 mod retain;
 
-pub(crate) use node::Leaf;
+pub(crate) use node::{Leaf, equal_bytes};
 pub(crate) use path::{Aim, Direction, Path};
 pub use {check::TreeSummary, header::EntryTooLarge};
 

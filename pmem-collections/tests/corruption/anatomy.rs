@@ -1,5 +1,7 @@
 //! Where everything is in a pool's bytes, read from them as the FORMAT.md of each crate describes it.
 
+mod hash;
+
 use std::{fmt, ops::Range};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -23,11 +25,15 @@ pub(crate) enum Structure {
     Entries,
     Separators,
     Children,
+    TableHeader,
+    References,
+    BucketHeads,
+    TableEntries,
 }
 use Structure::*;
 
 impl Structure {
-    pub(crate) const ALL: [Structure; 15] = [
+    pub(crate) const ALL: [Structure; 19] = [
         PoolHeader,
         LogHeader,
         LogState,
@@ -43,6 +49,10 @@ impl Structure {
         Entries,
         Separators,
         Children,
+        TableHeader,
+        References,
+        BucketHeads,
+        TableEntries,
     ];
     /// Those of which damage is found by a checksum, or harmless.
     pub(crate) const CHECKSUMMED: [Structure; 6] =
@@ -67,6 +77,10 @@ impl fmt::Display for Structure {
             Entries => "keys and values",
             Separators => "separators",
             Children => "child pointers",
+            TableHeader => "table header",
+            References => "hash directory",
+            BucketHeads => "bucket heads",
+            TableEntries => "table's entries",
         })
     }
 }
@@ -229,6 +243,10 @@ impl Anatomy {
                 anatomy.use_up(TreeHeader, header..header + 64);
                 anatomy.find_nodes(bytes, word(bytes, header + 16));
             }
+            if bytes[header as usize..].starts_with(b"PHashMap") {
+                anatomy.places.push(header);
+                anatomy.find_table(bytes, header);
+            }
             entry = word(bytes, entry);
         }
         anatomy
@@ -250,7 +268,9 @@ impl Anatomy {
             let (length, count) = (number(bytes, at + 32, 4), number(bytes, at + 36, 4));
             let newer = word(bytes, at + 8) > horizon;
             // Of old records, which mean nothing any more, only some.
-            if number(bytes, at + 24, 4) != generation || length < 40 {
+            // What is inside of a longer record may look like one.
+            let fits = length >= 40 && length <= log.end - at;
+            if number(bytes, at + 24, 4) != generation || !fits {
                 at += SLOT;
                 continue;
             }
