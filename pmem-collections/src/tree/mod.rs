@@ -28,7 +28,7 @@ mod remove;
 mod retain;
 
 pub(crate) use bulk::sort;
-pub(crate) use node::Leaf;
+pub(crate) use node::{Leaf, equal_bytes};
 pub(crate) use path::{Aim, Direction, Path};
 pub use {check::TreeSummary, header::EntryTooLarge};
 

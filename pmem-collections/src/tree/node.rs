@@ -298,7 +298,7 @@ fn mix(hash: u64, word: u64) -> u64 {
 
 /// Bit `i` is set if `bytes[i]` is `byte`: eight at a time in a 64-bit word. At most 64 bytes, whole words.
 #[inline]
-fn equal_bytes(bytes: &[u8], byte: u8) -> u64 {
+pub(crate) fn equal_bytes(bytes: &[u8], byte: u8) -> u64 {
     const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
     let pattern = u64::from(byte) * 0x0101_0101_0101_0101;
     let (words, _) = bytes.as_chunks::<8>();

@@ -1,5 +1,7 @@
 //! Where everything is in a pool's bytes, read from them as the FORMAT.md of each crate describes it.
 
+mod hash;
+
 use crate::images::POOL;
 use std::{collections::HashMap, fmt, ops::Range};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -24,14 +26,18 @@ pub(crate) enum Structure {
     Entries,
     Separators,
     Children,
-    References,
+    Slots,
     Texts,
     SerdeValues,
+    TableHeader,
+    References,
+    BucketHeads,
+    TableEntries,
 }
 use Structure::*;
 
 impl Structure {
-    pub(crate) const ALL: [Structure; 18] = [
+    pub(crate) const ALL: [Structure; 22] = [
         PoolHeader,
         LogHeader,
         LogState,
@@ -47,9 +53,13 @@ impl Structure {
         Entries,
         Separators,
         Children,
-        References,
+        Slots,
         Texts,
         SerdeValues,
+        TableHeader,
+        References,
+        BucketHeads,
+        TableEntries,
     ];
     /// Those of which damage is found by a checksum, or harmless.
     pub(crate) const CHECKSUMMED: [Structure; 7] =
@@ -74,9 +84,13 @@ impl fmt::Display for Structure {
             Entries => "keys and values",
             Separators => "separators",
             Children => "child pointers",
-            References => "references",
+            Slots => "references",
             Texts => "bytes of strings",
             SerdeValues => "serde values",
+            TableHeader => "table header",
+            References => "hash directory",
+            BucketHeads => "bucket heads",
+            TableEntries => "table's entries",
         })
     }
 }
@@ -263,6 +277,10 @@ impl Anatomy {
                 let shape = if number(bytes, header + 10, 2) == 0 { Shape::PLAIN } else { Shape::STRINGS };
                 anatomy.find_nodes(bytes, word(bytes, header + 16), shape);
             }
+            if bytes[header as usize..].starts_with(b"PHashMap") {
+                anatomy.places.push(header);
+                anatomy.find_table(bytes, header);
+            }
             entry = word(bytes, entry);
         }
         anatomy
@@ -375,15 +393,15 @@ impl Anatomy {
     /// The slot of what varies in length, and its bytes.
     fn find_reference(&mut self, bytes: &[u8], at: u64, content: Structure) {
         let len = number(bytes, at, 4);
-        self.field(References, "len", at, 4);
+        self.field(Slots, "len", at, 4);
         let start = if len <= 20 {
-            self.use_up(References, at..at + 4);
+            self.use_up(Slots, at..at + 4);
             at + 4
         } else {
-            self.field(References, "zero", at + 4, 4);
-            self.field(References, "block", at + 8, 8);
-            self.field(References, "reserved", at + 16, 8);
-            self.use_up(References, at..at + 24);
+            self.field(Slots, "zero", at + 4, 4);
+            self.field(Slots, "block", at + 8, 8);
+            self.field(Slots, "reserved", at + 16, 8);
+            self.use_up(Slots, at..at + 24);
             self.places.push(word(bytes, at + 8));
             word(bytes, at + 8)
         };

@@ -1,7 +1,8 @@
 //! The pools that are damaged: one that was closed, and two that the power failure left with records to replay.
 
+use crate::Table;
 use fastrand::Rng;
-use pmem_collections::{map::MapGuard, *};
+use pmem_collections::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
@@ -104,15 +105,19 @@ pub(crate) fn images<T: Kind>() -> [Image; 3] {
     let mut content = Content::new();
     pool.write(|tx| {
         tx.open::<Map<T>>("map")?;
+        tx.open::<Table>("table")?;
         tx.open::<PCell<u64>>("cell")?.set(7) // the newer entry: the map's is found by way of it
     })
     .unwrap();
     while pool.stats().unwrap().used * 3 < pool.stats().unwrap().capacity * 2 {
         pool.write(|tx| {
-            let mut map = tx.open::<Map<T>>("map")?;
+            let (mut map, mut table) = (tx.open::<Map<T>>("map")?, tx.open::<Table>("table")?);
             for _ in 0..50 {
                 let (key, value) = (random.u64(..), random.u64(..));
                 map.insert(T::key(key), T::value(value))?;
+                if is_in_table(key) {
+                    table.insert(key, value)?;
+                }
                 content.insert(key, value);
             }
             Ok(())
@@ -127,7 +132,7 @@ pub(crate) fn images<T: Kind>() -> [Image; 3] {
 
     let (mut snapshots, mut states) = (vec![closed.bytes.clone()], vec![content.clone()]);
     for _ in 0..COMMITS {
-        pool.write(|tx| change::<T>(&mut tx.open::<Map<T>>("map")?, &mut content, &mut random)).unwrap();
+        pool.write(|tx| change::<T>(tx, &mut content, &mut random)).unwrap();
         snapshots.push(bytes(&pool));
         states.insert(0, content.clone());
     }
@@ -142,12 +147,14 @@ pub(crate) fn images<T: Kind>() -> [Image; 3] {
     [closed, applied, lost]
 }
 
-/// Two values overwritten, an entry removed, three inserted.
-pub(crate) fn change<T: Kind>(
-    map: &mut MapGuard<'_, T::Key, T::Value, Write>,
-    content: &mut Content,
-    random: &mut Rng,
-) -> Result<()> {
+/// Whether an entry of the map is in the table too: some, so that a case stays quick.
+pub(crate) fn is_in_table(key: u64) -> bool {
+    key % 8 == 0
+}
+
+/// Two values overwritten, an entry removed, three inserted: in both.
+pub(crate) fn change<T: Kind>(tx: &WriteTx<'_>, content: &mut Content, random: &mut Rng) -> Result<()> {
+    let (mut map, mut table) = (tx.open::<Map<T>>("map")?, tx.open::<Table>("table")?);
     let mut any = |content: &Content| {
         let from = random.u64(..);
         content.range(from..).next().or(content.iter().next()).map_or(from, |(key, _)| *key)
@@ -155,13 +162,20 @@ pub(crate) fn change<T: Kind>(
     let keys = [any(content), any(content), any(content)];
     for key in &keys[..2] {
         map.insert(T::key(*key), T::value(!*key))?;
+        if is_in_table(*key) {
+            table.insert(*key, !*key)?;
+        }
         content.insert(*key, !*key);
     }
     map.remove(T::key(keys[2]))?;
+    table.remove(keys[2])?;
     content.remove(&keys[2]);
     for _ in 0..3 {
         let key = random.u64(..);
         map.insert(T::key(key), T::value(1))?;
+        if is_in_table(key) {
+            table.insert(key, 1)?;
+        }
         content.insert(key, 1);
     }
     Ok(())

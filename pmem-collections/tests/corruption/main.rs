@@ -1,7 +1,7 @@
 //! Damaged pools: more than ten thousand, each opened, read, checked and changed.
 //!
-//! Six pools more than half full of a tree of three levels, of numbers or of strings and values of serde (each closed, and
-//! twice as a power failure left it), are damaged
+//! Six pools more than half full of a tree of three levels, of numbers or of strings and values of serde, and of a hash map
+//! of some of the numbers (each closed, and twice as a power failure left it), are damaged
 //! by bytes anywhere, by fields that are aimed at, and by fields of which every checksum is made right again, so that
 //! the checks behind the checksums are reached. Whatever is done then ends in a value or an error: without a panic,
 //! within 2 s of processor time and 4 times the pool's size of memory. Where there are checksums, what is read without an error was committed.
@@ -30,6 +30,8 @@ use std::{
     },
     time::Duration,
 };
+
+type Table = PHashMap<u64, u64>;
 
 /// What reading a damaged pool came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,11 +75,23 @@ fn read<T: Kind>(pool: &Pool, keys: &Content) -> Result<Content> {
     let map = tx.open::<Map<T>>("map")?;
     let number = |(key, value)| (T::key_number(key), T::value_number(value));
     let found: Content = map.iter().map(|entry| entry.map(number)).collect::<Result<_>>()?;
+    let table = tx.open::<Table>("table")?;
+    let same: Content =
+        table.iter().map(|entry| entry.map(|(key, value)| (*key, *value))).collect::<Result<_>>()?;
     for key in keys.keys() {
         if map.get(T::key(*key))?.map(T::value_number) != found.get(key).copied() {
-            // Not an error of the map's, but not what a right one would say either.
+            // Not an error of the maps', but not what a right one would say either.
             return Ok(Content::new());
         }
+    }
+    let mut expected = found.iter().filter(|(key, _)| images::is_in_table(**key));
+    for (key, value) in &same {
+        if expected.next() != Some((key, value)) || table.get(*key)? != Some(value) {
+            return Ok(Content::new());
+        }
+    }
+    if expected.next().is_some() {
+        return Ok(Content::new());
     }
     tx.open::<PCell<u64>>("cell")?.get()?;
     Ok(found)
@@ -85,7 +99,8 @@ fn read<T: Kind>(pool: &Pool, keys: &Content) -> Result<Content> {
 
 fn check<T: Kind>(pool: &Pool) -> bool {
     let tree = pool.read().and_then(|tx| tx.open::<Map<T>>("map")?.check());
-    pool.check().is_ok_and(|report| report.is_ok()) && tree.is_ok()
+    let table = pool.read().and_then(|tx| tx.open::<Table>("table")?.check());
+    pool.check().is_ok_and(|report| report.is_ok()) && tree.is_ok() && table.is_ok()
 }
 
 /// Opens, reads, checks, changes and reads again what is in `bytes`.
@@ -109,8 +124,7 @@ fn examine<T: Kind>(image: &Image, bytes: &[u8], random: &mut Rng) -> Outcome {
     let mut content = found.unwrap_or_default();
     let mut refused = false;
     for _ in 0..3 {
-        let changed =
-            pool.write(|tx| images::change::<T>(&mut tx.open::<Map<T>>("map")?, &mut content, random));
+        let changed = pool.write(|tx| images::change::<T>(tx, &mut content, random));
         refused |= changed.is_err();
     }
     let again = read::<T>(&pool, &content);

@@ -1,6 +1,6 @@
 //! Maps in a map: made, filled and destroyed through the outer one.
 
-use super::{Workload, blocks, explore, text};
+use crate::harness::{Subject, explore};
 use pmem_collections::*;
 use std::{cell::Cell, collections::BTreeMap};
 
@@ -29,12 +29,13 @@ fn number(key: &str) -> Option<u64> {
 
 struct Nested;
 
-impl Workload for Nested {
+impl Subject for Nested {
     type Op = Op;
     type Model = Model;
+    const LEN: u64 = 256 << 10;
 
-    fn apply(op: Op, model: &mut Model) {
-        match op {
+    fn apply(op: &Op, model: &mut Model) {
+        match *op {
             Put(n, from, count, len) => {
                 model.entry(n).or_default().extend((from..from + count).map(|key| (key, len)))
             }
@@ -44,10 +45,10 @@ impl Workload for Nested {
         }
     }
 
-    fn perform(pool: &Pool, op: Op) -> Result<()> {
+    fn perform(pool: &Pool, op: &Op) -> Result<()> {
         pool.write(|tx| {
             let mut outer = tx.open::<Outer>("outer")?;
-            match op {
+            match *op {
                 Put(n, from, count, len) => {
                     outer.open_mut(key(n))?.extend((from..from + count).map(|key| (key, vec![n as u8; len])))
                 }
@@ -58,41 +59,31 @@ impl Workload for Nested {
         })
     }
 
-    fn observe(pool: &Pool) -> std::result::Result<Model, String> {
-        let blocks = blocks(pool)?;
-        let tx = pool.read().map_err(text)?;
-        let outer = match tx.open::<Outer>("outer") {
-            Ok(outer) => outer,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(Model::new()),
-            Err(error) => return Err(text(error)),
-        };
+    fn observe(tx: &ReadTx<'_>) -> Result<(Model, u64)> {
+        let outer = tx.open::<Outer>("outer")?;
         let inside = Cell::new(0);
         let nodes = outer.check_objects(|inner| {
             let nodes = inner.check()?;
             inside.set(inside.get() + nodes.nodes() + nodes.blocks);
             Ok(())
-        });
-        let nodes = nodes.map_err(text)?;
-        // Nothing is lost: header and directory entry; nodes, keys and headers of the inner maps; what these have.
-        if blocks != 2 + nodes.nodes() + nodes.blocks + inside.get() {
-            return Err(format!("{blocks} blocks are allocated, for {nodes:?} and {} inside", inside.get()));
-        }
+        })?;
         let mut model = Model::new();
         for entry in outer.objects() {
-            let (name, inner) = entry.map_err(text)?;
-            let n = number(name).ok_or(format!("key {name:?} is torn"))?;
+            let (name, inner) = entry?;
+            let n = number(name).ok_or_else(|| Error::abort(format!("key {name:?} is torn")))?;
             for entry in &inner {
-                let (key, value) = entry.map_err(text)?;
+                let (key, value) = entry?;
                 if value.iter().any(|byte| *byte != n as u8) {
-                    return Err(format!("the value of {key} in {n} is torn"));
+                    return Err(Error::abort(format!("the value of {key} in {n} is torn")));
                 }
                 model.entry(n).or_default().insert(*key, value.len());
             }
         }
-        Ok(model)
+        // Header, nodes, keys, and headers of the inner maps; and what these have.
+        Ok((model, 1 + nodes.nodes() + nodes.blocks + inside.get()))
     }
 
-    fn use_it() -> Vec<Op> {
+    fn later() -> Vec<Op> {
         vec![Put(900, 1, 3, 30), Put(901, 1, 1, 5), Remove(900)]
     }
 }

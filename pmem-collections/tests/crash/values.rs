@@ -1,6 +1,6 @@
 //! Trees of strings and byte slices: what varies in length is in slots and in blocks of its own, and separators are too.
 
-use super::{Workload, blocks, explore, text};
+use crate::harness::{Subject, explore};
 use pmem_collections::*;
 use std::collections::BTreeMap;
 
@@ -47,12 +47,13 @@ fn value(n: u64, len: usize) -> Vec<u8> {
 
 struct Values;
 
-impl Workload for Values {
+impl Subject for Values {
     type Op = Op;
     type Model = Model;
+    const LEN: u64 = 256 << 10;
 
-    fn apply(op: Op, model: &mut Model) {
-        match op {
+    fn apply(op: &Op, model: &mut Model) {
+        match *op {
             Insert(n, len) => drop(model.insert(n, len)),
             Remove(n) => drop(model.remove(&n)),
             Overwrite(n, lens) => model.extend((n..).zip(lens)),
@@ -63,10 +64,10 @@ impl Workload for Values {
         }
     }
 
-    fn perform(pool: &Pool, op: Op) -> Result<()> {
+    fn perform(pool: &Pool, op: &Op) -> Result<()> {
         let tx = pool.begin()?;
         let mut tree = tx.open::<Tree>("tree")?;
-        match op {
+        match *op {
             Insert(n, len) => drop(tree.insert(key(n), value(n, len))?),
             Remove(n) => drop(tree.remove(key(n))?),
             Overwrite(n, lens) => {
@@ -89,31 +90,21 @@ impl Workload for Values {
         tx.commit()
     }
 
-    fn observe(pool: &Pool) -> std::result::Result<Model, String> {
-        let blocks = blocks(pool)?;
-        let tx = pool.read().map_err(text)?;
-        let tree = match tx.open::<Tree>("tree") {
-            Ok(tree) => tree,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => return Ok(Model::new()),
-            Err(error) => return Err(text(error)),
-        };
-        let nodes = tree.check().map_err(text)?;
-        // Nothing is lost: header, nodes, blocks of keys, values and separators, and the directory's entry.
-        if blocks != 2 + nodes.nodes() + nodes.blocks {
-            return Err(format!("{blocks} blocks are allocated, for {nodes:?}"));
-        }
+    fn observe(tx: &ReadTx<'_>) -> Result<(Model, u64)> {
+        let tree = tx.open::<Tree>("tree")?;
+        let nodes = tree.check()?;
         let entry = |entry: Result<(&str, &[u8])>| {
-            let (found, bytes) = entry.map_err(text)?;
-            let n = number(found).filter(|n| key(*n) == found).ok_or(format!("key {found:?} is torn"))?;
-            if bytes != value(n, bytes.len()) {
-                return Err(format!("the value of {n} is torn"));
+            let (found, bytes) = entry?;
+            match number(found).filter(|n| key(*n) == found) {
+                Some(n) if bytes == value(n, bytes.len()) => Ok((n, bytes.len())),
+                _ => Err(Error::abort(format!("the entry of {found:?} is torn"))),
             }
-            Ok((n, bytes.len()))
         };
-        tree.iter().map(entry).collect()
+        // Header, nodes, blocks of keys, values and separators.
+        Ok((tree.iter().map(entry).collect::<Result<_>>()?, 1 + nodes.nodes() + nodes.blocks))
     }
 
-    fn use_it() -> Vec<Op> {
+    fn later() -> Vec<Op> {
         vec![Insert(900_000, 5), Insert(900_001, 100), Overwrite(900_000, [100, 5, 30]), Remove(900_001)]
     }
 }
@@ -149,8 +140,8 @@ fn an_inner_node_of_strings_may_split_at_any_store() {
 
 /// Levels of the tree after `ops`.
 fn height(ops: &[Op]) -> u32 {
-    let pool = Pool::create_on(Mapping::anonymous(super::LEN).unwrap()).unwrap();
-    ops.iter().for_each(|op| Values::perform(&pool, *op).unwrap());
+    let pool = Pool::create_on(Mapping::anonymous(Values::LEN).unwrap()).unwrap();
+    ops.iter().for_each(|op| Values::perform(&pool, op).unwrap());
     pool.read().unwrap().open::<Tree>("tree").unwrap().check().unwrap().height
 }
 
