@@ -1,8 +1,8 @@
 //! Slabs: allocated with a transaction, out of every object's reach, and not taken back by a replay.
 
-use pmem_alloc::{Body, Mode, Object};
 use pmem_alloc::{
-    ErrorKind, Form, MIN_SLAB, Mapping, PHeap, Pool, PoolOptions, Ptr, Result, Slab, Stored, Write,
+    Body, ErrorKind, Form, MIN_SLAB, Mapping, Mode, Object, PHeap, Pool, PoolOptions, Ptr, Result, Slab,
+    Stored, Write,
 };
 
 /// An object that is one slab.
@@ -25,6 +25,7 @@ impl Object for Words {
         let slab = *body.get::<Ptr<Slab>>(header.cast())?;
         Ok((body, slab))
     }
+    /// Its slab stays: slabs are never freed.
     fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
         body.free(header)
     }

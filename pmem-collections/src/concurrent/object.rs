@@ -8,7 +8,7 @@ use super::{
 use crate::damage::corrupt;
 use bytemuck::{Pod, Zeroable};
 use pmem_alloc::{
-    Body, ErrorKind, Form, MIN_SLAB, Mode, Named, Object, Pool, Ptr, Result, Slab, Stored, Write,
+    Body, Error, ErrorKind, Form, MIN_SLAB, Mode, Named, Object, Pool, Ptr, Result, Slab, Stored, Write,
 };
 use std::{
     hash::{BuildHasher, RandomState},
@@ -100,6 +100,11 @@ impl<T: Kind> Object for CellsObject<T> {
         Ok(body.alloc(header)?.cast())
     }
 
+    /// Never called: it has no name that a program could give to a container.
+    fn destroy(_: &mut Body<'_, Write>, _: Ptr<u8>) -> Result<()> {
+        Err(Error::abort("a concurrent container cannot be in another container"))
+    }
+
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<CellsGuard<'_, M>> {
         let at = header.cast::<Header>();
         let found = *body.get(at)?;
@@ -119,11 +124,6 @@ impl<T: Kind> Object for CellsObject<T> {
             ));
         }
         Ok(CellsGuard { body, at })
-    }
-
-    /// Never called: no container holds one, for the type is private. Slabs are not freed.
-    fn destroy(_: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
-        Err(corrupt(header.offset(), "an object that can be freed", "a concurrent container"))
     }
 }
 
