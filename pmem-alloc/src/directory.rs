@@ -4,9 +4,10 @@
 //! of the transaction that creates it.
 
 use crate::{
-    Error, ErrorKind, Result,
+    Descriptor, Error, ErrorKind, Result,
     format::Geometry,
     heap::{Block, Heap, Words},
+    kind::Kind,
     media::Media,
 };
 use bytemuck::{Pod, Zeroable};
@@ -25,12 +26,14 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 pub(crate) const MAX_NAME: usize = 1 << 10;
 /// The longest name of a type, in bytes.
 pub(crate) const MAX_TYPE: usize = 16 << 10;
+/// The longest descriptor, in bytes.
+pub(crate) const MAX_DESCRIPTOR: usize = 64 << 10;
 
 /// Owners of shadows: 0 is metadata, this one the directory's blocks, objects come after.
 pub(crate) const DIRECTORY: u32 = 1;
 const FIRST_OBJECT: u32 = 2;
 
-/// One entry on media; the type's name and the object's name follow it.
+/// One entry on media; the type's name, the object's name and the descriptor follow it.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Entry {
@@ -40,7 +43,9 @@ struct Entry {
     checksum: u64,
     /// Offset of the object's header, an allocated block.
     header: u64,
-    flags: u64,
+    /// The object's schema version, from 1.
+    schema: u32,
+    descriptor_len: u32,
     type_len: u32,
     name_len: u32,
 }
@@ -72,16 +77,55 @@ pub(crate) struct Listed {
     /// Offset of the entry.
     pub(crate) at: u64,
     pub(crate) name: Box<str>,
-    pub(crate) type_name: Arc<str>,
+    pub(crate) about: About,
     pub(crate) header: u64,
 }
 
-fn encode(at: u64, next: u64, header: u64, type_name: &str, name: &str) -> Vec<u8> {
-    let (type_len, name_len) = (type_name.len() as u32, name.len() as u32);
-    let mut bytes =
-        bytemuck::bytes_of(&Entry { next, checksum: 0, header, flags: 0, type_len, name_len }).to_vec();
+/// What is recorded of an object, besides its name and its place.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    pub(crate) type_name: Arc<str>,
+    pub(crate) schema: u32,
+    pub(crate) descriptor: Arc<Descriptor>,
+}
+
+impl About {
+    pub(crate) fn new(kind: &Kind, schema: u32) -> About {
+        let (type_name, descriptor) = (kind.type_name.as_str().into(), Arc::new(kind.descriptor.clone()));
+        About { type_name, schema, descriptor }
+    }
+
+    /// Whether this is an object of schema `schema` and, if that is to be looked at, of the type `kind`.
+    #[inline]
+    fn check(&self, name: &str, schema: u32, kind: Option<&Kind>) -> Result<()> {
+        if self.schema != schema {
+            return Err(self.other_schema(name, schema));
+        }
+        kind.map_or(Ok(()), |kind| kind.check(name, &self.type_name, &self.descriptor))
+    }
+
+    #[cold]
+    fn other_schema(&self, name: &str, wanted: u32) -> Error {
+        let (name, found) = (name.into(), self.schema);
+        if found > wanted {
+            ErrorKind::NewerSchema { name, found, known: wanted }.into()
+        } else {
+            ErrorKind::OlderSchema { name, found, wanted }.into()
+        }
+    }
+}
+
+/// The bytes of an entry at `at`.
+pub(crate) fn encode(at: u64, next: u64, header: u64, about: &About, name: &str) -> Vec<u8> {
+    let About { type_name, schema, descriptor } = about;
+    let descriptor = descriptor.encode();
+    let [descriptor_len, type_len, name_len] =
+        [descriptor.len(), type_name.len(), name.len()].map(|len| len as u32);
+    let entry = Entry { next, checksum: 0, header, schema: *schema, descriptor_len, type_len, name_len };
+    let mut bytes = bytemuck::bytes_of(&entry).to_vec();
     bytes.extend_from_slice(type_name.as_bytes());
     bytes.extend_from_slice(name.as_bytes());
+    bytes.extend_from_slice(&descriptor);
     let checksum = xxh3_64_with_seed(&bytes, at);
     bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
     bytes
@@ -94,10 +138,12 @@ fn decode(at: u64, heap: &Heap, media: &Media) -> Result<(Listed, u64)> {
         return Err(Error::corrupt(at, "an allocated block with a directory entry", "none"));
     }
     let entry: Entry = bytemuck::pod_read_unaligned(&media.copy(at, ENTRY as u64));
-    let (type_len, name_len) = (entry.type_len as usize, entry.name_len as usize);
-    let len = (ENTRY + type_len + name_len) as u64;
-    if type_len > MAX_TYPE || name_len > MAX_NAME || in_block(len).is_none() {
-        let found = format!("lengths {type_len} and {name_len}");
+    let [type_len, name_len, descriptor_len] =
+        [entry.type_len, entry.name_len, entry.descriptor_len].map(|len| len as usize);
+    let len = (ENTRY + type_len + name_len + descriptor_len) as u64;
+    let too_long = type_len > MAX_TYPE || name_len > MAX_NAME || descriptor_len > MAX_DESCRIPTOR;
+    if too_long || in_block(len).is_none() {
+        let found = format!("lengths {type_len}, {name_len} and {descriptor_len}");
         return Err(Error::corrupt(at, "a directory entry inside its block", found));
     }
     let mut bytes = media.copy(at, len);
@@ -107,8 +153,8 @@ fn decode(at: u64, heap: &Heap, media: &Media) -> Result<(Listed, u64)> {
         let (expected, found) = (format!("checksum {checksum:#x}"), format!("{:#x}", entry.checksum));
         return Err(Error::corrupt(at, expected, found));
     }
-    if entry.flags != 0 {
-        return Err(Error::corrupt(at, "a directory entry without flags", format!("{:#x}", entry.flags)));
+    if entry.schema == 0 {
+        return Err(Error::corrupt(at, "a schema version from 1", "0"));
     }
     let text = |from: usize, len: usize| {
         str::from_utf8(&bytes[from..from + len])
@@ -116,11 +162,15 @@ fn decode(at: u64, heap: &Heap, media: &Media) -> Result<(Listed, u64)> {
     };
     let type_name = text(ENTRY, type_len)?.into();
     let name = text(ENTRY + type_len, name_len)?.into();
+    let descriptor_at = ENTRY + type_len + name_len;
+    let descriptor = Descriptor::decode(&bytes[descriptor_at..])
+        .ok_or_else(|| Error::corrupt(at + descriptor_at as u64, "a descriptor", "other bytes"))?;
     if heap.locate(entry.header, 1).is_none() {
         let expected = format!("an allocated block, the object {name:?}");
         return Err(Error::corrupt(entry.header, expected, "none"));
     }
-    Ok((Listed { at, name, type_name, header: entry.header }, entry.next))
+    let about = About { type_name, schema: entry.schema, descriptor: Arc::new(descriptor) };
+    Ok((Listed { at, name, about, header: entry.header }, entry.next))
 }
 
 /// Walks the list, telling `visit` each entry, and none twice; returns where it begins. Stops at damage, a cycle, or an
@@ -140,17 +190,9 @@ pub(crate) fn walk(heap: &Heap, media: &Media, mut visit: impl FnMut(Listed) -> 
     Ok(head)
 }
 
-fn check_type(name: &str, found: &str, expected: &str) -> Result<()> {
-    if expected == found {
-        return Ok(());
-    }
-    let (name, expected, found) = (name.into(), expected.into(), found.into());
-    Err(ErrorKind::WrongType { name, expected, found }.into())
-}
-
 /// What readers know of an object.
 struct Published {
-    type_name: Arc<str>,
+    about: About,
     header: u64,
     /// The Rust type that was found to have that name.
     checked: OnceLock<TypeId>,
@@ -161,16 +203,23 @@ struct Published {
 pub(crate) struct Names(RwLock<FxHashMap<Box<str>, Published>>);
 
 impl Names {
-    /// Where the header of the object `name` is, if it is one of Rust type `rust_type`. `None`: that needs to be checked
-    /// against what the type is called, so give `type_name`.
-    pub(crate) fn find(&self, name: &str, rust_type: TypeId, type_name: Option<&str>) -> Result<Option<u64>> {
+    /// Where the header of the object `name` is, if it is one of this schema and of Rust type `rust_type`. `None`: that
+    /// needs to be checked against what the type is, so give `kind`.
+    pub(crate) fn find(
+        &self,
+        name: &str,
+        schema: u32,
+        rust_type: TypeId,
+        kind: Option<&Kind>,
+    ) -> Result<Option<u64>> {
         let names = self.0.read();
         let Some(object) = names.get(name) else {
             return Err(ErrorKind::NotFound { name: name.into() }.into());
         };
+        object.about.check(name, schema, None)?;
         if object.checked.get() != Some(&rust_type) {
-            let Some(type_name) = type_name else { return Ok(None) };
-            check_type(name, &object.type_name, type_name)?;
+            let Some(kind) = kind else { return Ok(None) };
+            object.about.check(name, schema, Some(kind))?;
             _ = object.checked.set(rust_type); // a second type of that name is compared each time
         }
         Ok(Some(object.header))
@@ -180,7 +229,8 @@ impl Names {
 /// What the writer knows of an object.
 struct Object {
     name: Box<str>,
-    type_name: Arc<str>,
+    /// What is recorded, if there is such an object.
+    about: Option<About>,
     /// Offset of the header; 0: no such object (its creation was rolled back).
     header: u64,
     checked: Option<TypeId>,
@@ -242,7 +292,7 @@ impl Objects {
                     vacant.insert(index);
                     objects.objects.push(Object {
                         name: listed.name,
-                        type_name: listed.type_name,
+                        about: Some(listed.about),
                         header: listed.header,
                         checked: None,
                         token: Arc::new(()),
@@ -262,24 +312,28 @@ impl Objects {
         self.objects.iter().filter(|object| object.header != 0).count()
     }
 
-    /// Opens `name` as an object of Rust type `rust_type`. `None`: that needs to be checked against what the type is
-    /// called, so give `type_name`.
+    /// Opens `name` as an object of this schema and of Rust type `rust_type`. `None`: that needs to be checked against
+    /// what the type is, so give `kind`.
     #[inline]
     pub(crate) fn open(
         &mut self,
         name: &str,
+        schema: u32,
         rust_type: TypeId,
-        type_name: Option<&str>,
+        kind: Option<&Kind>,
     ) -> Result<Option<Opened>> {
         let index = match self.by_name.get(name) {
             Some(&index) => index,
             None => self.enter(name)?,
         };
         let object = &mut self.objects[index as usize];
-        if object.header != 0 && object.checked != Some(rust_type) {
-            let Some(type_name) = type_name else { return Ok(None) };
-            check_type(name, &object.type_name, type_name)?;
-            object.checked = Some(rust_type);
+        if let Some(about) = object.about.as_ref().filter(|_| object.header != 0) {
+            about.check(name, schema, None)?;
+            if object.checked != Some(rust_type) {
+                let Some(kind) = kind else { return Ok(None) };
+                about.check(name, schema, Some(kind))?;
+                object.checked = Some(rust_type);
+            }
         }
         if Arc::strong_count(&object.token) > 1 {
             return Err(ErrorKind::AlreadyOpen { name: name.into() }.into());
@@ -295,7 +349,7 @@ impl Objects {
         let index = self.objects.len() as u32;
         self.objects.push(Object {
             name: name.into(),
-            type_name: "".into(),
+            about: None,
             header: 0,
             checked: None,
             token: Arc::new(()),
@@ -309,12 +363,14 @@ impl Objects {
     pub(crate) fn allocate_entry(
         &self,
         index: u32,
-        type_name: &str,
+        kind: &Kind,
         heap: &mut Heap,
         set: &mut WriteSet,
     ) -> Result<Block> {
-        too_long("type name", type_name.len(), MAX_TYPE)?;
-        let len = ENTRY + type_name.len() + self.objects[index as usize].name.len();
+        let (type_len, descriptor_len) = (kind.type_name.len(), kind.descriptor.encode().len());
+        too_long("type name", type_len, MAX_TYPE)?;
+        too_long("descriptor", descriptor_len, MAX_DESCRIPTOR)?;
+        let len = ENTRY + type_len + self.objects[index as usize].name.len() + descriptor_len;
         heap.allocate(len as u64, 8, set)
     }
 
@@ -324,19 +380,20 @@ impl Objects {
         &mut self,
         index: u32,
         header: u64,
-        (rust_type, type_name): (TypeId, &str),
+        (kind, schema): (&Kind, u32),
         entry: Block,
         set: &mut WriteSet,
     ) -> Vec<u8> {
         let object = &mut self.objects[index as usize];
-        let bytes = encode(entry.start, self.head, header, type_name, &object.name);
+        let about = About::new(kind, schema);
+        let bytes = encode(entry.start, self.head, header, &about, &object.name);
         let state = self.geometry.state_start;
         set.set_word(state, entry.start);
         set.set_word(state + 8, head_checksum(&self.geometry, entry.start));
         self.head = entry.start;
         object.header = header;
-        object.type_name = type_name.into();
-        object.checked = Some(rust_type);
+        object.about = Some(about);
+        object.checked = Some(kind.rust_type);
         self.created.push(index);
         bytes
     }
@@ -389,9 +446,8 @@ impl Objects {
 
 impl Object {
     fn published(&self) -> (Box<str>, Published) {
-        let object =
-            Published { type_name: self.type_name.clone(), header: self.header, checked: OnceLock::new() };
-        (self.name.clone(), object)
+        let about = self.about.clone().expect("an object that is there");
+        (self.name.clone(), Published { about, header: self.header, checked: OnceLock::new() })
     }
 }
 
@@ -430,7 +486,7 @@ mod tests {
         walk(&writer.heap, &inner.media, &mut visit).unwrap();
         let [_, second, last] = &entries[..] else { panic!("{entries:?}") };
         // The last one goes on with the second, under a right checksum.
-        inner.media.store(last.at, &encode(last.at, second.at, last.header, &last.type_name, &last.name));
+        inner.media.store(last.at, &encode(last.at, second.at, last.header, &last.about, &last.name));
         let mut visited = Vec::new();
         let mut visit = |listed: Listed| {
             visited.push(listed.at);

@@ -121,6 +121,28 @@ pub enum ErrorKind {
         /// The type in the pool.
         found: String,
     },
+    /// A name that stands for an object of an older schema version.
+    #[error(
+        "object {name:?} has schema version {found}, this program wants {wanted}; migrate it, or open it as version {found}"
+    )]
+    OlderSchema {
+        /// The name.
+        name: String,
+        /// The version in the pool.
+        found: u32,
+        /// The version the program asked for.
+        wanted: u32,
+    },
+    /// A name that stands for an object of a newer schema version.
+    #[error("object {name:?} has schema version {found}, this program knows {known}; use a newer program")]
+    NewerSchema {
+        /// The name.
+        name: String,
+        /// The version in the pool.
+        found: u32,
+        /// The version the program asked for.
+        known: u32,
+    },
     /// A second guard on one object in one transaction.
     #[error("object {name:?} is already open in this transaction; drop its guard, or pass it on")]
     AlreadyOpen {

@@ -11,7 +11,7 @@
 
 use crate::{
     Error, ErrorKind, Result, classes,
-    format::{Geometry, Span},
+    format::{BITMAP_WORDS, Geometry, Span},
     pages::PageMap,
     runs::Runs,
     scan::{Stretch, scan},
@@ -221,6 +221,17 @@ impl Heap {
         (page, span, slot)
     }
 
+    /// Numbers that blocks can have: one more than the largest.
+    pub(crate) fn block_numbers(&self) -> usize {
+        self.geometry.data_pages as usize * 64 * BITMAP_WORDS
+    }
+
+    /// A number that no other block has: that of the block's bit, if it is in a run.
+    pub(crate) fn block_number(&self, block: Block) -> usize {
+        let (page, _, slot) = self.place_of(block);
+        page as usize * 64 * BITMAP_WORDS + slot as usize
+    }
+
     /// A block that was taken becomes part of the transaction.
     fn make_live(&mut self, block: Block, words: &mut impl Words) {
         let (page, span, slot) = self.place_of(block);
@@ -376,6 +387,26 @@ impl Heap {
                 });
             }
             None
+        })
+    }
+
+    /// Every allocated block, as this transaction sees it, whose number has no bit in `without`; in the order of offsets.
+    pub(crate) fn each_block<'a>(&'a self, without: &'a [u64]) -> impl Iterator<Item = Block> {
+        self.each_span().flat_map(move |(page, span, _, _)| {
+            let start = self.geometry.page_at(page);
+            let (len, slots) = match span {
+                Span::Run { class, pages } => (classes::size(class), classes::slots(class, pages)),
+                Span::Large { pages } => (pages as u64 * PAGE, 1),
+            };
+            let words = slots.div_ceil(64) as usize;
+            let skip = without.get(page as usize * BITMAP_WORDS..).unwrap_or_default();
+            self.runs.live_words(page, words).iter().enumerate().flat_map(move |(i, live)| {
+                let bits = live & !skip.get(i).copied().unwrap_or(0);
+                (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| {
+                    let slot = i as u64 * 64 + bit;
+                    Block { start: start + slot * len, len }
+                })
+            })
         })
     }
 

@@ -28,17 +28,22 @@
 #![deny(unsafe_code)]
 
 mod body;
+mod census;
 mod check;
 mod classes;
+mod describe;
 mod directory;
 mod error;
 mod format;
 mod gate;
+mod graph;
 mod heap;
+mod kind;
 mod media;
 mod object;
 mod pages;
 mod path;
+mod pheap;
 mod pool;
 mod reservation;
 mod runs;
@@ -46,17 +51,21 @@ mod savepoint;
 mod scan;
 mod spans;
 mod stats;
+mod trace;
 mod transaction;
 mod value;
 
 pub use body::{Body, Mode, Peek, Read, Write};
-pub use check::{CheckReport, Problem};
+pub use check::{CheckReport, Leak, ObjectReport, Problem, ProblemKind};
+pub use describe::{Descriptor, Field, Shape, TypeIndex, TypeInfo, Types};
 pub use error::{Error, ErrorKind, Result};
-pub use object::{Guard, HeapGuard, Mut, Named, Object, PHeap, Ref};
+pub use object::{Guard, Mut, Named, Object, Ref};
+pub use pheap::{HeapGuard, PHeap};
 pub use pmem_map::{Mapping, Ptr};
 pub use pool::{Opening, Pool, PoolOptions};
 pub use reservation::Reservation;
 pub use savepoint::Savepoint;
 pub use stats::{ClassStats, PoolStats};
+pub use trace::{Seal, Tracer};
 pub use transaction::{ReadTx, WriteTx};
 pub use value::{EncodeAs, Invalid, Key, OrdKey, Plain, Stored, Value};

@@ -1,11 +1,12 @@
 //! Pools: made, opened, closed.
 
 use crate::{
-    CheckReport, ErrorKind, PoolStats, ReadTx, Reservation, Result, WriteTx, check,
+    CheckReport, ErrorKind, Object, PoolStats, ReadTx, Reservation, Result, WriteTx, check,
     directory::{self, Names, Objects},
     format::{self, COPIES, Geometry, Header, MAGIC},
     gate::{Gate, Turn},
     heap::{Block, Heap},
+    kind::{Kind, Kinds},
     media::Media,
     pages::PageMap,
     stats,
@@ -219,6 +220,8 @@ pub(crate) struct Inner {
     pub(crate) geometry: Geometry,
     pub(crate) pages: PageMap,
     pub(crate) names: Names,
+    /// Types of objects that this program has.
+    pub(crate) kinds: Kinds,
     pub(crate) gate: Gate,
     pub(crate) turn: Turn<Writer>,
     /// Reservations that were dropped; the next writer gives them back.
@@ -243,7 +246,11 @@ impl Inner {
 
     /// Runs `work` with the writer, outside any transaction. The writer is given back whatever panics, and before the
     /// caller drops the result.
-    fn with_writer<R>(&self, wanted: &'static str, work: impl FnOnce(&mut Writer) -> R) -> Result<R> {
+    pub(crate) fn with_writer<R>(
+        &self,
+        wanted: &'static str,
+        work: impl FnOnce(&mut Writer) -> R,
+    ) -> Result<R> {
         let mut lent = LentWriter { turn: &self.turn, writer: Some(self.take_writer(wanted)?) };
         Ok(work(lent.writer.as_mut().expect("given back when dropped")))
     }
@@ -290,7 +297,9 @@ impl Pool {
         let set = log.write_set();
         let turn = Turn::new(Box::new(Writer { log, set, heap, objects }));
         let (gate, cancelled, any_cancelled) = (Gate::new(), Mutex::default(), AtomicBool::new(false));
-        let inner = Inner { media, geometry, pages, names, gate, turn, cancelled, any_cancelled, opening };
+        let kinds = Kinds::default();
+        let inner =
+            Inner { media, geometry, pages, names, kinds, gate, turn, cancelled, any_cancelled, opening };
         Pool { inner: Arc::new(inner) }
     }
 
@@ -388,9 +397,21 @@ impl Pool {
         self.inner.with_writer("subscribe", |writer| writer.log.subscribe(subscriber)).map(drop)
     }
 
-    /// Compares bitmaps, descriptors and directory with each other. Waits for the transaction that is open, if any.
+    /// Tells the pool that this program has the type `O`, so that [`check`](Pool::check), repair and compaction can follow objects of it.
+    /// Opening an object does the same for its type.
+    pub fn register<O: Object>(&self) {
+        self.inner.kinds.register(Kind::of::<O>());
+    }
+
+    /// Compares bitmaps, page table and directory with each other, and follows every named object through its blocks: what
+    /// is allocated and belongs to no object is a leak; what belongs to two, or is referred to and not allocated, is
+    /// damage. Reads all metadata and what the objects read to be followed. Waits for the transaction that is open, if any.
+    ///
+    /// An object is followed if the program has its type ([`register`](Pool::register), or an object that it opened) and the type tells its
+    /// blocks ([`Object::trace`]); a [`PHeap`](crate::PHeap) in any case, by what is recorded of it. As long as one object is not
+    /// followed, the blocks that nothing refers to may be its own: they are counted as not traced, and are no leaks.
     pub fn check(&self) -> Result<CheckReport> {
-        self.inner.with_writer("check", |writer| check::check(&self.inner.media, writer))
+        self.inner.with_writer("check", |writer| check::check(&self.inner, writer))
     }
 
     /// What the pool holds, and what the log has done. Waits for the transaction that is open, if any.

@@ -5,6 +5,7 @@ use crate::{
     directory::{Objects, Opened},
     gate::{Applying, Reading, thread_number},
     heap::{Block, Heap},
+    kind::Kind,
     pool::Inner,
 };
 use pmem_tx::engine::{Log, WriteSet};
@@ -50,12 +51,15 @@ impl<'p> ReadTx<'p> {
     ///
     /// [`ErrorKind::NotFound`], [`ErrorKind::WrongType`]; what the object's own checks find.
     pub fn open<'t, 'n, O: Object>(&'t self, name: impl Into<Named<'n, O>>) -> Result<O::Guard<'t, Read>> {
-        let (names, name, rust_type) = (&self.core.inner.names, name.into().name(), TypeId::of::<O>());
-        let header = match names.find(name, rust_type, None)? {
+        let (inner, named, rust_type) = (&self.core.inner, name.into(), TypeId::of::<O>());
+        let find = |kind: Option<&Kind>| inner.names.find(named.name(), named.version(), rust_type, kind);
+        let header = match find(None)? {
             Some(header) => header,
             None => {
-                let type_name = O::type_name(); // code of a caller: no lock is held
-                names.find(name, rust_type, Some(&type_name))?.expect("checked against a name")
+                let kind = Kind::of::<O>(); // code of a caller: no lock is held
+                let header = find(Some(&kind))?.expect("checked against a type");
+                inner.kinds.register(kind);
+                header
             }
         };
         O::attach(Body::reading(&self.core), Ptr::from_offset(header))
@@ -126,19 +130,22 @@ impl<'p> WriteTx<'p> {
             self.thread.set(thread);
             self.core.inner.turn.moved_here();
         }
-        let (name, rust_type) = (name.into().name(), TypeId::of::<O>());
-        let open = |type_name: Option<&str>| self.core.with(|w| w.objects.open(name, rust_type, type_name));
+        let (named, rust_type) = (name.into(), TypeId::of::<O>());
+        let (name, schema) = (named.name(), named.version());
+        let open = |kind: Option<&Kind>| self.core.with(|w| w.objects.open(name, schema, rust_type, kind));
         let Opened { index, owner, token, header } = match open(None)? {
             Some(opened) => opened,
             None => {
-                let type_name = O::type_name(); // code of a caller: nothing is borrowed
-                open(Some(&type_name))?.expect("checked against a name")
+                let kind = Kind::of::<O>(); // code of a caller: nothing is borrowed
+                let opened = open(Some(&kind))?.expect("checked against a type");
+                self.core.inner.kinds.register(kind);
+                opened
             }
         };
         let mut body = Body::writing(&self.core, owner, token);
         let header = match header {
             Some(header) => Ptr::from_offset(header),
-            None => self.create::<O>(index, &mut body)?,
+            None => self.create::<O>(index, schema, &mut body)?,
         };
         O::attach(body, header)
     }
@@ -146,20 +153,17 @@ impl<'p> WriteTx<'p> {
     /// Makes an object and enters it in the directory. Should it fail, the entry's block is given back; what
     /// `O::create` has allocated is its own business.
     #[cold]
-    fn create<O: Object>(&self, index: u32, body: &mut Body<'_, Write>) -> Result<Ptr<u8>> {
-        let type_name = O::type_name();
+    fn create<O: Object>(&self, index: u32, schema: u32, body: &mut Body<'_, Write>) -> Result<Ptr<u8>> {
+        let kind = Kind::of::<O>();
         let entry = self.core.with(|writer| {
             let Writer { objects, heap, set, .. } = writer;
-            objects.allocate_entry(index, &type_name, heap, set)
+            objects.allocate_entry(index, &kind, heap, set)
         })?;
         let header = O::create(body).and_then(|header| body.bytes(header, 1).map(|_| header));
         let content = self.core.with(|writer| {
             let Writer { objects, heap, set, .. } = writer;
             match &header {
-                Ok(header) => {
-                    let rust_type = (TypeId::of::<O>(), &*type_name);
-                    Some(objects.create(index, header.offset(), rust_type, entry, set))
-                }
+                Ok(header) => Some(objects.create(index, header.offset(), (&kind, schema), entry, set)),
                 Err(_) => {
                     heap.free(entry.start, set);
                     None
@@ -169,6 +173,7 @@ impl<'p> WriteTx<'p> {
         if let Some(content) = content {
             Body::directory(&self.core).fill_new(entry, &content)?;
         }
+        self.core.inner.kinds.register(kind);
         header
     }
 

@@ -1,5 +1,6 @@
 //! What containers hold.
 
+use crate::{Field, Shape, Types};
 use bytemuck::checked;
 use pmem_map::{Bytes, Ptr};
 use std::cmp::Ordering;
@@ -15,6 +16,12 @@ use std::cmp::Ordering;
 pub trait Stored: 'static {
     /// The type's name, kept on media; opening under another name is an error.
     fn type_name() -> String;
+    /// What the type consists of, kept on media too. Without it, only the name is known: the blocks of such an object
+    /// are not followed by checks, and it cannot be moved by a compaction.
+    fn describe(types: &mut Types) -> Shape {
+        _ = types;
+        Shape::Opaque
+    }
 }
 
 /// A type whose values containers hold.
@@ -91,6 +98,16 @@ pub trait EncodeAs<T: Value> {
 pub trait Plain: Bytes {
     /// The type's name on media. Choose it once; a new layout needs a new name.
     const NAME: &'static str;
+    /// The fields, as [`fields!`](crate::fields) lists them: recorded, so that a program with other fields under this name is
+    /// refused, and so that references ([`Ptr`]) among them can be followed. `None`: not known.
+    const FIELDS: Option<&'static [Field]> = None;
+    /// As [`Stored::describe`]. Made from [`FIELDS`](Plain::FIELDS).
+    fn shape(types: &mut Types) -> Shape
+    where
+        Self: Sized,
+    {
+        types.plain::<Self>()
+    }
     /// Name, size and alignment, as recorded.
     fn full_name() -> String {
         format!("{}#{}/{}", Self::NAME, size_of::<Self>(), align_of::<Self>())
@@ -100,6 +117,7 @@ pub trait Plain: Bytes {
 macro_rules! plain { ($($t:ty)*) => { $(
     impl Plain for $t {
         const NAME: &'static str = stringify!($t);
+        const FIELDS: Option<&'static [Field]> = Some(&[]);
         fn full_name() -> String {
             Self::NAME.into()
         }
@@ -109,18 +127,27 @@ plain! { u8 u16 u32 u64 u128 i8 i16 i32 i64 i128 f32 f64 bool char }
 
 impl<T: Plain + bytemuck::Pod, const N: usize> Plain for [T; N] {
     const NAME: &'static str = "array";
+    fn shape(types: &mut Types) -> Shape {
+        Shape::Array { of: types.add::<T>(), len: N as u64 }
+    }
     fn full_name() -> String {
         format!("[{}; {N}]", T::full_name())
     }
 }
 
-impl<T: 'static> Plain for Ptr<T> {
+impl<T: Plain> Plain for Ptr<T> {
     const NAME: &'static str = "Ptr";
+    fn shape(types: &mut Types) -> Shape {
+        Shape::Pointer { to: types.add::<T>() }
+    }
 }
 
 impl<T: Plain> Stored for T {
     fn type_name() -> String {
         T::full_name()
+    }
+    fn describe(types: &mut Types) -> Shape {
+        T::shape(types)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One plain value under a name.
 
-use pmem_alloc::{Body, Mode, Object, Plain, Ptr, Read, Result, Stored, Write};
+use pmem_alloc::{Body, Mode, Object, Plain, Ptr, Read, Result, Shape, Stored, Tracer, Types, Write};
 use std::{fmt, marker::PhantomData};
 
 /// One plain value: a counter, a setting, a root of your own. Open it for a [`CellGuard`].
@@ -11,6 +11,9 @@ pub struct PCell<T>(PhantomData<fn() -> T>);
 impl<T: Plain + Default> Stored for PCell<T> {
     fn type_name() -> String {
         format!("PCell<{}>", T::full_name())
+    }
+    fn describe(types: &mut Types) -> Shape {
+        types.object("PCell", |types| vec![types.add::<T>()])
     }
 }
 
@@ -24,6 +27,11 @@ impl<T: Plain + Default> Object for PCell<T> {
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<CellGuard<'_, T, M>> {
         body.get::<T>(header.cast())?;
         Ok(CellGuard { body, at: header.cast() })
+    }
+
+    fn trace(_: &Body<'_, Read>, header: Ptr<u8>, tracer: &mut Tracer<'_>) -> Result<()> {
+        tracer.block(header, size_of::<T>() as u64)?;
+        tracer.plain::<T>(header.offset())
     }
 }
 

@@ -50,7 +50,8 @@ mod tree;
 
 pub use cell::{CellGuard, PCell};
 pub use map::PBTreeMap;
+pub use pmem_alloc::fields;
 pub use pmem_alloc::{
-    EncodeAs, Error, ErrorKind, Guard, Key, Mapping, Mode, Mut, Named, Object, OrdKey, PHeap, Plain, Pool,
-    PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Stored, Value, Write, WriteTx,
+    EncodeAs, Error, ErrorKind, Field, Guard, Key, Mapping, Mode, Mut, Named, Object, OrdKey, PHeap, Plain,
+    Pool, PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Stored, Value, Write, WriteTx,
 };

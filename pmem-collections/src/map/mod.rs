@@ -14,7 +14,9 @@ pub use old::Old;
 pub use range::KeyRange;
 
 use crate::tree::{self, Aim, Direction, Path, Place, Tree};
-use pmem_alloc::{Body, EncodeAs, Mode, Object, Plain, Ptr, Read, Result, Stored, Write};
+use pmem_alloc::{
+    Body, EncodeAs, Mode, Object, Plain, Ptr, Read, Result, Shape, Stored, Tracer, Types, Write,
+};
 use std::{cmp::Ordering, fmt, marker::PhantomData, ops::Bound};
 
 /// A map in key order: a B+tree. Open it for a [`MapGuard`].
@@ -52,6 +54,9 @@ impl<K: TreeKey, V: TreeValue> Stored for PBTreeMap<K, V> {
     fn type_name() -> String {
         format!("PBTreeMap<{}, {}>", K::full_name(), V::full_name())
     }
+    fn describe(types: &mut Types) -> Shape {
+        types.object("PBTreeMap", |types| vec![types.add::<K>(), types.add::<V>()])
+    }
 }
 
 impl<K: TreeKey, V: TreeValue> Object for PBTreeMap<K, V> {
@@ -63,6 +68,10 @@ impl<K: TreeKey, V: TreeValue> Object for PBTreeMap<K, V> {
 
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<MapGuard<'_, K, V, M>> {
         Ok(MapGuard { tree: Tree::attach(body, header)? })
+    }
+
+    fn trace(body: &Body<'_, Read>, header: Ptr<u8>, tracer: &mut Tracer<'_>) -> Result<()> {
+        body.open::<Self>(header)?.tree.trace(tracer)
     }
 }
 

@@ -9,7 +9,7 @@
 //! reason (no space) and everything that runs foreign code (`Ord` of the key) comes before the first change; and every node is
 //! checked when it is read, before anything of it is changed.
 //!
-//! Reading order: [`layout`], [`header`], [`node`]; [`path`] (descents), [`insert`], [`remove`], [`check`].
+//! Reading order: [`layout`], [`header`], [`node`]; [`path`] (descents), [`insert`], [`remove`], [`check`], [`trace`].
 
 mod change;
 mod check;
@@ -19,6 +19,7 @@ mod layout;
 mod node;
 mod path;
 mod remove;
+mod trace;
 
 pub(crate) use node::Leaf;
 pub(crate) use path::{Aim, Direction, Path};
