@@ -169,6 +169,18 @@ pub enum ErrorKind {
         /// What it asked for.
         wanted: &'static str,
     },
+    /// Objects that cannot be moved to another place.
+    #[error("the pool cannot be compacted: {}", reasons.join("; "))]
+    CannotCompact {
+        /// Names of objects, and what stands in the way.
+        reasons: Vec<String>,
+    },
+    /// Something that can be done once at a time is being done.
+    #[error("{what} of this pool is under way; wait for it")]
+    Busy {
+        /// What.
+        what: &'static str,
+    },
     /// A reservation of one pool was given to a transaction of another.
     #[error("this reservation belongs to another pool; publish it there")]
     ForeignReservation,

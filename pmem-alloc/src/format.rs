@@ -81,6 +81,13 @@ pub(crate) struct Geometry {
 impl Geometry {
     /// For a new pool of at most `size` bytes.
     pub(crate) fn for_size(size: u64) -> Result<Geometry> {
+        // A small pool gives more of itself: a record may take a third of the log.
+        let log_len = (size / 64).max((size / 32).min(1 << 20)) & !(PAGE - 1);
+        Geometry::with_log(size, log_len.clamp(MIN_LOG, MAX_LOG))
+    }
+
+    /// For a new pool of at most `size` bytes, `log_len` of them log.
+    pub(crate) fn with_log(size: u64, log_len: u64) -> Result<Geometry> {
         let size = size & !(PAGE - 1);
         if size < MIN_SIZE {
             return Err(ErrorKind::TooSmall { size, minimum: MIN_SIZE }.into());
@@ -89,9 +96,10 @@ impl Geometry {
             return Err(ErrorKind::TooLarge { what: "pool", size, maximum: MAX_SIZE }.into());
         }
         let log_start = 2 * PAGE;
-        // A small pool gives more of itself: a record may take a third of the log.
-        let log_len = (size / 64).max((size / 32).min(1 << 20)) & !(PAGE - 1);
-        let log_len = log_len.clamp(MIN_LOG, MAX_LOG);
+        let least = 2 * PAGE + log_len + 4 * PAGE;
+        if size < least {
+            return Err(ErrorKind::TooSmall { size, minimum: least }.into());
+        }
         let state_start = log_start + log_len;
         let table_start = state_start + PAGE;
         let rest = size - table_start;

@@ -27,10 +27,12 @@
 
 #![deny(unsafe_code)]
 
+mod backup;
 mod body;
 mod census;
 mod check;
 mod classes;
+mod compact;
 mod describe;
 mod directory;
 mod error;
@@ -39,6 +41,7 @@ mod gate;
 mod graph;
 mod heap;
 mod kind;
+mod making;
 mod media;
 mod object;
 mod pages;
@@ -57,6 +60,7 @@ mod value;
 
 pub use body::{Body, Mode, Peek, Read, Write};
 pub use check::{CheckReport, Leak, ObjectReport, Problem, ProblemKind};
+pub use compact::Compaction;
 pub use describe::{Descriptor, Field, Shape, TypeIndex, TypeInfo, Types};
 pub use error::{Error, ErrorKind, Result};
 pub use object::{Guard, Mut, Named, Object, Ref};

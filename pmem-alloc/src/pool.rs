@@ -1,31 +1,29 @@
 //! Pools: made, opened, closed.
 
 use crate::{
-    CheckReport, ErrorKind, Object, PoolStats, ReadTx, Reservation, Result, WriteTx, check,
+    CheckReport, ErrorKind, Object, PoolStats, ReadTx, Reservation, Result, WriteTx,
+    backup::Watch,
+    check,
     directory::{self, Names, Objects},
-    format::{self, COPIES, Geometry, Header, MAGIC},
+    format::{self, COPIES, Geometry, Header},
     gate::{Gate, Turn},
     heap::{Block, Heap},
     kind::{Kind, Kinds},
+    making::{self, Birth},
     media::Media,
     pages::PageMap,
     stats,
     transaction::Writer,
 };
 use parking_lot::Mutex;
-use pmem_map::{MapOptions, Mapping, PAGE, Region};
+use pmem_map::{MapOptions, Mapping, Region};
 use pmem_tx::{
     Subscriber,
     engine::{Log, LogOptions, Shortcuts},
 };
-use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::{SystemTime, UNIX_EPOCH},
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 /// How to create or open a pool.
@@ -34,8 +32,8 @@ pub struct PoolOptions {
     pub(crate) size: u64,
     layout: String,
     pub(crate) mapping: MapOptions,
-    log: LogOptions,
-    identity: Option<u64>,
+    pub(crate) log: LogOptions,
+    pub(crate) identity: Option<u64>,
 }
 
 impl Default for PoolOptions {
@@ -100,38 +98,21 @@ impl PoolOptions {
     /// [`ErrorKind::TooSmall`], [`ErrorKind::TooLarge`] (then the mapping is as it was); errors of draining.
     pub fn create_on(&self, mut mapping: Mapping) -> Result<Pool> {
         let geometry = Geometry::for_size(mapping.len())?;
-        let (identity, created) = match self.identity {
-            Some(identity) => (identity, 0),
-            None => {
-                (random_identity(), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()))
-            }
-        };
+        let Birth { identity, created } = Birth::new(self.identity);
         let header = Header::new(&geometry, identity, created, &self.layout)?;
-        for copy in COPIES {
-            mapping.write(copy, &[0; 8])?;
-            mapping.flush(copy..copy + 8)?;
-        }
-        mapping.drain()?; // no old pool any more, before any part of it is overwritten
-        zero(&mut mapping, geometry.metadata())?;
-        for copy in COPIES {
-            mapping.write(copy, bytemuck::bytes_of(&header))?;
-            mapping.flush(copy..copy + size_of::<Header>() as u64)?;
-        }
-        mapping.drain()?;
+        making::clear_magics(&mut mapping)?;
+        making::zero(&mut mapping, geometry.metadata())?;
+        making::write_headers(&mut mapping, &header)?;
         let media = Media::new(mapping);
         // Only now: without a header, a file that is not all zeros would look like somebody's. The log's drains cover it.
         let empty = geometry.state_start + 8;
         media.store_word(empty, directory::head_checksum(&geometry, 0));
         media.region().flush(empty..empty + 8)?;
-        let log = media.create_log(geometry.log(), identity, self.log.clone())?;
-        for copy in COPIES {
-            media.store_word(copy, MAGIC);
-            media.region().flush(copy..copy + 8)?;
-        }
-        media.region().drain()?;
+        let log = making::finish(&media, &geometry, identity, self.log.clone())?;
         let heap = Heap::rebuild(&geometry, |_| 0)?;
         let (objects, names) = Objects::read(&heap, &media)?;
-        Ok(Pool::new(media, geometry, log, heap, objects, names, Opening::default()))
+        let about = (self.layout.clone(), Opening::default());
+        Ok(Pool::new(media, geometry, log, heap, objects, names, about))
     }
 
     /// Opens the pool on a mapping; replays what was committed and may not be in place. Checks the page table, all
@@ -172,26 +153,8 @@ impl PoolOptions {
             media.region().persist(copy..copy + content.len() as u64)?;
             opening.repaired_header = Some(if copy == COPIES[0] { 'A' } else { 'B' });
         }
-        Ok(Pool::new(media, geometry, log, heap, objects, names, opening))
+        Ok(Pool::new(media, geometry, log, heap, objects, names, (header.layout(), opening)))
     }
-}
-
-/// Zeroes whole pages, and flushes them: what is zero already may not be durable.
-fn zero(mapping: &mut Mapping, range: Range<u64>) -> Result<()> {
-    for at in range.step_by(PAGE as usize) {
-        if mapping.as_slice()[at as usize..(at + PAGE) as usize].iter().any(|&byte| byte != 0) {
-            mapping.write(at, &[0; PAGE as usize])?;
-        }
-        mapping.flush(at..at + PAGE)?;
-    }
-    Ok(())
-}
-
-/// A number that no other pool has. (`RandomState` is seeded by the system.)
-fn random_identity() -> u64 {
-    let mut hasher = RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    hasher.finish().max(1)
 }
 
 /// What opening a pool found and did.
@@ -228,6 +191,12 @@ pub(crate) struct Inner {
     pub(crate) cancelled: Mutex<Vec<Block>>,
     pub(crate) any_cancelled: AtomicBool,
     opening: Opening,
+    /// The layout's name.
+    pub(crate) layout: String,
+    /// Held while a backup is written.
+    pub(crate) backing_up: Mutex<()>,
+    /// What notes commits for a backup; the pool's subscriber is behind it then. Set under the writer's turn.
+    pub(crate) watch: Mutex<Option<Arc<Watch>>>,
 }
 
 impl Inner {
@@ -284,22 +253,35 @@ impl Drop for Inner {
 }
 
 impl Pool {
-    fn new(
+    pub(crate) fn new(
         media: Media,
         geometry: Geometry,
         log: Log,
         heap: Heap,
         objects: Objects,
         names: Names,
-        opening: Opening,
+        (layout, opening): (String, Opening),
     ) -> Pool {
         let pages = heap.page_map();
         let set = log.write_set();
         let turn = Turn::new(Box::new(Writer { log, set, heap, objects }));
         let (gate, cancelled, any_cancelled) = (Gate::new(), Mutex::default(), AtomicBool::new(false));
-        let kinds = Kinds::default();
-        let inner =
-            Inner { media, geometry, pages, names, kinds, gate, turn, cancelled, any_cancelled, opening };
+        let (kinds, backing_up, watch) = (Kinds::default(), Mutex::default(), Mutex::default());
+        let inner = Inner {
+            media,
+            geometry,
+            pages,
+            names,
+            kinds,
+            gate,
+            turn,
+            cancelled,
+            any_cancelled,
+            opening,
+            layout,
+            backing_up,
+            watch,
+        };
         Pool { inner: Arc::new(inner) }
     }
 
@@ -394,7 +376,12 @@ impl Pool {
     /// Tells `subscriber` every record that is committed from now on, in order, on the committing thread.
     pub fn subscribe(&self, subscriber: Arc<dyn Subscriber>) -> Result<()> {
         // The subscriber before is dropped when the writer was given back: its `drop` is code of a caller.
-        self.inner.with_writer("subscribe", |writer| writer.log.subscribe(subscriber)).map(drop)
+        let inner = &*self.inner;
+        let subscribe = |writer: &mut Writer| match &*inner.watch.lock() {
+            Some(watch) => watch.next.lock().replace(subscriber),
+            None => writer.log.subscribe(subscriber),
+        };
+        inner.with_writer("subscribe", subscribe).map(drop)
     }
 
     /// Tells the pool that this program has the type `O`, so that [`check`](Pool::check), repair and compaction can follow objects of it.

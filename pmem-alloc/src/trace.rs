@@ -40,7 +40,6 @@ pub struct Tracer<'a> {
 
 /// A word that holds the offset of something.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "compaction is to read it")]
 pub(crate) struct Reference {
     /// Where the word is.
     pub(crate) slot: u64,
