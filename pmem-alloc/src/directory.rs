@@ -79,6 +79,8 @@ pub(crate) struct Listed {
     pub(crate) name: Box<str>,
     pub(crate) about: About,
     pub(crate) header: u64,
+    /// Offset of the next entry.
+    next: u64,
 }
 
 /// What is recorded of an object, besides its name and its place.
@@ -131,8 +133,8 @@ pub(crate) fn encode(at: u64, next: u64, header: u64, about: &About, name: &str)
     bytes
 }
 
-/// Reads the entry at `at`, all of it checked; returns it and the offset of the next.
-fn decode(at: u64, heap: &Heap, media: &Media) -> Result<(Listed, u64)> {
+/// Reads the entry at `at`, all of it checked.
+fn decode(at: u64, heap: &Heap, media: &Media) -> Result<Listed> {
     let in_block = |len| heap.locate(at, len).filter(|block| block.start == at);
     if in_block(ENTRY as u64).is_none() {
         return Err(Error::corrupt(at, "an allocated block with a directory entry", "none"));
@@ -170,7 +172,7 @@ fn decode(at: u64, heap: &Heap, media: &Media) -> Result<(Listed, u64)> {
         return Err(Error::corrupt(entry.header, expected, "none"));
     }
     let about = About { type_name, schema: entry.schema, descriptor: Arc::new(descriptor) };
-    Ok((Listed { at, name, about, header: entry.header }, entry.next))
+    Ok(Listed { at, name, about, header: entry.header, next: entry.next })
 }
 
 /// Walks the list, telling `visit` each entry, and none twice; returns where it begins. Stops at damage, a cycle, or an
@@ -183,9 +185,9 @@ pub(crate) fn walk(heap: &Heap, media: &Media, mut visit: impl FnMut(Listed) -> 
         if !visited.insert(at) {
             return Err(Error::corrupt(at, "a directory that ends", "a cycle"));
         }
-        let (listed, next) = decode(at, heap, media)?;
+        let listed = decode(at, heap, media)?;
+        at = listed.next;
         visit(listed)?;
-        at = next;
     }
     Ok(head)
 }
@@ -229,6 +231,9 @@ impl Names {
 /// What the writer knows of an object.
 struct Object {
     name: Box<str>,
+    /// Offset of the entry, and of the next one.
+    at: u64,
+    next: u64,
     /// What is recorded, if there is such an object.
     about: Option<About>,
     /// Offset of the header; 0: no such object (its creation was rolled back).
@@ -252,8 +257,24 @@ pub(crate) struct Opened {
 /// How far the open transaction has come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
-    created: usize,
+    changes: usize,
     head: u64,
+}
+
+/// What the open transaction changed here, with what was before.
+enum Change {
+    Object { index: u32, name: Box<str>, at: u64, next: u64, about: Option<About>, header: u64 },
+    ByName { name: Box<str>, index: Option<u32> },
+}
+
+/// What is to be done to the entries on media.
+pub(crate) enum Edit {
+    /// Fills a new block.
+    New(Block, Vec<u8>),
+    /// Replaces the content of the entry at an offset.
+    Changed(u64, Vec<u8>),
+    /// Frees the entry at an offset.
+    Gone(u64),
 }
 
 /// The directory as the open transaction sees it.
@@ -265,8 +286,7 @@ pub(crate) struct Objects {
     committed_head: u64,
     /// Objects of which the open transaction gave out a token.
     opened: Vec<u32>,
-    /// Objects that the open transaction created.
-    created: Vec<u32>,
+    changes: Vec<Change>,
 }
 
 impl Objects {
@@ -279,7 +299,7 @@ impl Objects {
             head: 0,
             committed_head: 0,
             opened: Vec::new(),
-            created: Vec::new(),
+            changes: Vec::new(),
         };
         let head = walk(heap, media, |listed| {
             let index = objects.objects.len() as u32;
@@ -292,6 +312,8 @@ impl Objects {
                     vacant.insert(index);
                     objects.objects.push(Object {
                         name: listed.name,
+                        at: listed.at,
+                        next: listed.next,
                         about: Some(listed.about),
                         header: listed.header,
                         checked: None,
@@ -349,6 +371,8 @@ impl Objects {
         let index = self.objects.len() as u32;
         self.objects.push(Object {
             name: name.into(),
+            at: 0,
+            next: 0,
             about: None,
             header: 0,
             checked: None,
@@ -384,49 +408,148 @@ impl Objects {
         entry: Block,
         set: &mut WriteSet,
     ) -> Vec<u8> {
+        self.objects[index as usize].checked = Some(kind.rust_type);
+        self.add(index, header, About::new(kind, schema), entry, set)
+    }
+
+    /// Puts an object at the front of the list. Returns what to write to `entry`.
+    fn add(&mut self, index: u32, header: u64, about: About, entry: Block, set: &mut WriteSet) -> Vec<u8> {
+        self.note(index);
         let object = &mut self.objects[index as usize];
-        let about = About::new(kind, schema);
         let bytes = encode(entry.start, self.head, header, &about, &object.name);
-        let state = self.geometry.state_start;
-        set.set_word(state, entry.start);
-        set.set_word(state + 8, head_checksum(&self.geometry, entry.start));
-        self.head = entry.start;
-        object.header = header;
-        object.about = Some(about);
-        object.checked = Some(kind.rust_type);
-        self.created.push(index);
+        (object.at, object.next) = (entry.start, self.head);
+        (object.header, object.about) = (header, Some(about));
+        self.set_head(entry.start, set);
         bytes
     }
 
-    /// Tells readers what the transaction created; the gate keeps them out.
+    fn set_head(&mut self, head: u64, set: &mut WriteSet) {
+        let state = self.geometry.state_start;
+        set.set_word(state, head);
+        set.set_word(state + 8, head_checksum(&self.geometry, head));
+        self.head = head;
+    }
+
+    /// Remembers an object that is about to be changed.
+    fn note(&mut self, index: u32) {
+        let Object { name, at, next, about, header, .. } = &self.objects[index as usize];
+        let (name, about) = (name.clone(), about.clone());
+        self.changes.push(Change::Object { index, name, at: *at, next: *next, about, header: *header });
+    }
+
+    fn map(&mut self, name: &str, index: Option<u32>) {
+        let before = match index {
+            Some(index) => self.by_name.insert(name.into(), index),
+            None => self.by_name.remove(name),
+        };
+        self.changes.push(Change::ByName { name: name.into(), index: before });
+    }
+
+    fn live(&self, name: &str) -> Option<(u32, &Object)> {
+        let &index = self.by_name.get(name)?;
+        Some((index, &self.objects[index as usize])).filter(|(_, object)| object.header != 0)
+    }
+
+    /// Schema version of the object `name`, if there is one.
+    pub(crate) fn version(&self, name: &str) -> Option<u32> {
+        self.live(name).and_then(|(_, object)| object.about.as_ref()).map(|about| about.schema)
+    }
+
+    /// Owner number and header of the object `name`, if there is one.
+    pub(crate) fn place(&self, name: &str) -> Option<(u32, u64)> {
+        self.live(name).map(|(index, object)| (index + FIRST_OBJECT, object.header))
+    }
+
+    /// Bytes of the entry of the object `name`, were it called `new_name`.
+    pub(crate) fn entry_len(&self, name: &str, new_name: &str) -> u64 {
+        let (_, object) = self.live(name).expect("an object that is there");
+        encode(0, 0, 0, object.about.as_ref().expect("an object that is there"), new_name).len() as u64
+    }
+
+    /// Takes the object `name` out of the list. Its blocks are another's business.
+    pub(crate) fn remove(&mut self, name: &str, set: &mut WriteSet) -> Vec<Edit> {
+        let Some((index, &Object { at, next, .. })) = self.live(name) else { return Vec::new() };
+        let mut edits = vec![Edit::Gone(at)];
+        if self.head == at {
+            self.set_head(next, set);
+        } else {
+            let before = self.objects.iter().position(|object| object.header != 0 && object.next == at);
+            let before = before.expect("an entry that is not the first follows another") as u32;
+            self.note(before);
+            let object = &mut self.objects[before as usize];
+            object.next = next;
+            let about = object.about.as_ref().expect("an object that is there");
+            edits.push(Edit::Changed(object.at, encode(object.at, next, object.header, about, &object.name)));
+        }
+        self.note(index);
+        self.objects[index as usize].header = 0;
+        edits
+    }
+
+    /// The object `name`, which was just taken out of the list, is in it again as `new_name`.
+    pub(crate) fn add_again(&mut self, name: &str, new_name: &str, entry: Block, set: &mut WriteSet) -> Edit {
+        let index = self.by_name[name];
+        let Some(Change::Object { header, .. }) = self.changes.last() else {
+            unreachable!("taken out just now")
+        };
+        let header = *header;
+        self.map(name, None);
+        self.map(new_name, Some(index));
+        self.note(index);
+        let object = &mut self.objects[index as usize];
+        object.name = new_name.into();
+        let about = object.about.clone().expect("an object that was there");
+        let content = self.add(index, header, about, entry, set);
+        Edit::New(entry, content)
+    }
+
+    /// Tells readers what the transaction created and removed; the gate keeps them out.
     pub(crate) fn publish(&self, names: &Names) {
-        if !self.created.is_empty() {
-            let created = self.created.iter().map(|&index| self.objects[index as usize].published());
-            names.0.write().extend(created);
+        if self.changes.is_empty() {
+            return;
+        }
+        let mut names = names.0.write();
+        for change in &self.changes {
+            let (Change::Object { name, .. } | Change::ByName { name, .. }) = change;
+            match self.live(name) {
+                Some((_, object)) => {
+                    let (name, published) = object.published();
+                    names.insert(name, published);
+                }
+                None => _ = names.remove(name),
+            }
         }
     }
 
     /// The transaction is durable.
     pub(crate) fn commit(&mut self) {
-        self.created.clear();
+        self.changes.clear();
         self.committed_head = self.head;
     }
 
     /// The transaction never was.
     pub(crate) fn abort(&mut self) {
-        self.rollback_to(Progress { created: 0, head: self.committed_head });
+        self.rollback_to(Progress { changes: 0, head: self.committed_head });
     }
 
     /// How far the transaction has come.
     pub(crate) fn progress(&self) -> Progress {
-        Progress { created: self.created.len(), head: self.head }
+        Progress { changes: self.changes.len(), head: self.head }
     }
 
-    /// What the transaction created since `to` was never there. Owner numbers stay: an object that is created again has
-    /// the same one.
+    /// What the transaction created since `to` was never there, what it removed is. Owner numbers stay: an object that is
+    /// created again has the same one.
     pub(crate) fn rollback_to(&mut self, to: Progress) {
-        for index in self.created.drain(to.created..) {
-            self.objects[index as usize].header = 0;
+        for change in self.changes.drain(to.changes..).rev() {
+            match change {
+                Change::Object { index, name, at, next, about, header } => {
+                    let object = &mut self.objects[index as usize];
+                    (object.name, object.about) = (name, about);
+                    (object.at, object.next, object.header) = (at, next, header);
+                }
+                Change::ByName { name, index: Some(index) } => _ = self.by_name.insert(name, index),
+                Change::ByName { name, index: None } => _ = self.by_name.remove(&name),
+            }
         }
         self.head = to.head;
     }

@@ -175,6 +175,28 @@ pub enum ErrorKind {
         /// Names of objects, and what stands in the way.
         reasons: Vec<String>,
     },
+    /// An object whose blocks are not known, so that they cannot be freed.
+    #[error("the blocks of object {name:?} are not known: {why}; describe its types, or empty it yourself")]
+    NotTraced {
+        /// The name.
+        name: String,
+        /// What is not known.
+        why: String,
+    },
+    /// An object that the transaction has changed already.
+    #[error("object {name:?} was changed in this transaction; commit that first")]
+    ChangedHere {
+        /// The name.
+        name: String,
+    },
+    /// A migration from one name to another.
+    #[error("a migration keeps the name: {from:?} is not {to:?}")]
+    TwoNames {
+        /// The old object's name.
+        from: String,
+        /// The new object's name.
+        to: String,
+    },
     /// Something that can be done once at a time is being done.
     #[error("{what} of this pool is under way; wait for it")]
     Busy {

@@ -177,6 +177,15 @@ impl<'p> WriteTx<'p> {
         header
     }
 
+    pub(crate) fn core(&self) -> &WriteCore {
+        &self.core
+    }
+
+    /// Where the writer is, while no guard can be used. Put it back.
+    pub(crate) fn writer_slot(&mut self) -> &mut Option<Box<Writer>> {
+        self.core.writer.get_mut()
+    }
+
     /// The writer, while no guard can be used.
     pub(crate) fn writer_mut(&mut self) -> &mut Writer {
         self.core.writer.get_mut().as_mut().expect("the transaction has not ended")
