@@ -37,9 +37,19 @@ impl Census {
     /// Follows every object. The error is one of the directory. Runs code of callers, so nothing may be borrowed that
     /// they could reach; the writer keeps others from changing anything.
     pub(crate) fn take(inner: &Arc<Inner>, writer: &Writer, want_references: bool) -> Result<Census> {
+        Census::take_from(None, inner, writer, want_references)
+    }
+
+    /// The same, of a directory that begins elsewhere than the state line says.
+    pub(crate) fn take_from(
+        head: Option<u64>,
+        inner: &Arc<Inner>,
+        writer: &Writer,
+        want_references: bool,
+    ) -> Result<Census> {
         let (heap, media) = (&writer.heap, &inner.media);
         let mut census = Census { objects: Vec::new(), reached: Reached::new(heap) };
-        directory::walk(heap, media, |listed| {
+        directory::walk(head, heap, media, |listed| {
             let entry = heap.locate(listed.at, 1).expect("an entry that was read");
             census.reached.enter(heap.block_number(entry));
             census.objects.push(Traced { listed, found: Found::default(), error: None });

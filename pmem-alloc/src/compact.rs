@@ -6,7 +6,7 @@
 //! there is no limit by the log.
 
 use crate::{
-    ErrorKind, Pool, PoolOptions, Result, backup,
+    ErrorKind, Pool, PoolOptions, Registry, Result, backup,
     census::{Census, Traced},
     directory,
     format::{Geometry, MAX_SIZE, MIN_SIZE},
@@ -243,8 +243,8 @@ impl Pool {
 
 impl PoolOptions {
     /// Compacts the pool in the file at `path`: copies all named objects, packed, to a new and smaller file beside it, and
-    /// puts that in its place. `room` bytes at least are free in it. `register` is called with the pool, to
-    /// [`register`](Pool::register) the types that are in it.
+    /// puts that in its place. `room` bytes at least are free in it. `register` tells the types that
+    /// are in the pool.
     ///
     /// Durable on return. A crash before leaves the old pool or the new one at `path`, and perhaps a file `PATH.compact`, which the next
     /// compaction replaces.
@@ -261,12 +261,12 @@ impl PoolOptions {
         &self,
         path: impl AsRef<Path>,
         room: u64,
-        register: impl FnOnce(&Pool),
+        register: impl FnOnce(&mut Registry<'_>),
     ) -> Result<Compaction> {
         let path = path.as_ref();
         // SAFETY: the caller's promise.
         let pool = unsafe { self.open(path) }?;
-        register(&pool);
+        register(&mut Registry(&pool.inner.kinds));
         let beside = path.with_added_extension("compact");
         let failed = |action: &'static str, path: &Path| {
             let path = path.to_path_buf();

@@ -175,10 +175,18 @@ fn decode(at: u64, heap: &Heap, media: &Media) -> Result<Listed> {
     Ok(Listed { at, name, about, header: entry.header, next: entry.next })
 }
 
-/// Walks the list, telling `visit` each entry, and none twice; returns where it begins. Stops at damage, a cycle, or an
-/// error of `visit`.
-pub(crate) fn walk(heap: &Heap, media: &Media, mut visit: impl FnMut(Listed) -> Result<()>) -> Result<u64> {
-    let head = read_head(heap.geometry(), media)?;
+/// Walks the list, which begins where the state line says or at `head`, telling `visit` each entry, and none twice. Returns
+/// where it begins. Stops at damage, a cycle, or an error of `visit`.
+pub(crate) fn walk(
+    head: Option<u64>,
+    heap: &Heap,
+    media: &Media,
+    mut visit: impl FnMut(Listed) -> Result<()>,
+) -> Result<u64> {
+    let head = match head {
+        Some(head) => head,
+        None => read_head(heap.geometry(), media)?,
+    };
     let mut visited = FxHashSet::default();
     let mut at = head;
     while at != 0 {
@@ -190,6 +198,32 @@ pub(crate) fn walk(heap: &Heap, media: &Media, mut visit: impl FnMut(Listed) -> 
         visit(listed)?;
     }
     Ok(head)
+}
+
+/// Where the directory begins, if the word that says so is damaged, and the entries leave no doubt: they check themselves,
+/// and each that is found has to be in one list. `None`: the word is right.
+pub(crate) fn find_head(heap: &Heap, media: &Media) -> Result<Option<(u64, Error)>> {
+    let Err(lost) = read_head(heap.geometry(), media) else { return Ok(None) };
+    let entries: FxHashMap<u64, u64> = heap
+        .each_block(&[])
+        .filter_map(|block| decode(block.start, heap, media).ok())
+        .map(|listed| (listed.at, listed.next))
+        .collect();
+    let mut first: FxHashSet<u64> = entries.keys().copied().collect();
+    entries.values().for_each(|next| _ = first.remove(next));
+    let head = match first.iter().next() {
+        Some(&head) if first.len() == 1 => head,
+        None if entries.is_empty() && heap.each_block(&[]).next().is_none() => 0,
+        _ => return Err(lost),
+    };
+    let mut found = 0;
+    match walk(Some(head), heap, media, |_| {
+        found += 1;
+        Ok(())
+    }) {
+        Ok(_) if found == entries.len() => Ok(Some((head, lost))),
+        _ => Err(lost),
+    }
 }
 
 /// What readers know of an object.
@@ -292,6 +326,11 @@ pub(crate) struct Objects {
 impl Objects {
     /// Reads the directory.
     pub(crate) fn read(heap: &Heap, media: &Media) -> Result<(Objects, Names)> {
+        Objects::read_from(None, heap, media)
+    }
+
+    /// The same, if it begins elsewhere than the state line says.
+    pub(crate) fn read_from(head: Option<u64>, heap: &Heap, media: &Media) -> Result<(Objects, Names)> {
         let mut objects = Objects {
             geometry: *heap.geometry(),
             by_name: FxHashMap::default(),
@@ -301,7 +340,7 @@ impl Objects {
             opened: Vec::new(),
             changes: Vec::new(),
         };
-        let head = walk(heap, media, |listed| {
+        let head = walk(head, heap, media, |listed| {
             let index = objects.objects.len() as u32;
             match objects.by_name.entry(listed.name.clone()) {
                 Place::Occupied(_) => {
@@ -606,7 +645,7 @@ mod tests {
             entries.push(listed);
             Ok(())
         };
-        walk(&writer.heap, &inner.media, &mut visit).unwrap();
+        walk(None, &writer.heap, &inner.media, &mut visit).unwrap();
         let [_, second, last] = &entries[..] else { panic!("{entries:?}") };
         // The last one goes on with the second, under a right checksum.
         inner.media.store(last.at, &encode(last.at, second.at, last.header, &last.about, &last.name));
@@ -615,7 +654,7 @@ mod tests {
             visited.push(listed.at);
             Ok(())
         };
-        let error = walk(&writer.heap, &inner.media, &mut visit).unwrap_err();
+        let error = walk(None, &writer.heap, &inner.media, &mut visit).unwrap_err();
         assert!(error.to_string().contains("a cycle"), "{error}");
         assert_eq!(visited, entries.iter().map(|listed| listed.at).collect::<Vec<_>>());
         inner.turn.give(writer);

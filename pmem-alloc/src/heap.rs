@@ -13,8 +13,9 @@ use crate::{
     Error, ErrorKind, Result, classes,
     format::{BITMAP_WORDS, Geometry, Span},
     pages::PageMap,
+    repair::Mends,
     runs::Runs,
-    scan::{Stretch, scan},
+    scan::{Fault, Stretch, scan},
     spans::FreeSpans,
 };
 use pmem_map::PAGE;
@@ -81,6 +82,45 @@ pub(crate) struct Heap {
 impl Heap {
     /// From what is on media; checks all of it. `word` reads the mapping.
     pub(crate) fn rebuild(geometry: &Geometry, word: impl Fn(u64) -> u64) -> Result<Heap> {
+        Heap::rebuild_with(geometry, word, |fault| {
+            Err(Error::corrupt(fault.offset, fault.expected, fault.found))
+        })
+    }
+
+    /// The same of a damaged pool: descriptors that are none are taken for free pages, bits that belong to no block for
+    /// zeros. `mends` is told the words that say otherwise.
+    pub(crate) fn rebuild_mended(
+        geometry: &Geometry,
+        word: impl Fn(u64) -> u64,
+        mends: &mut Mends,
+    ) -> Result<Heap> {
+        let heap = Heap::rebuild_with(geometry, &word, |fault| {
+            mends.faults.push(Error::corrupt(fault.offset, fault.expected, fault.found));
+            Ok(())
+        })?;
+        if !mends.faults.is_empty() {
+            for page in 0..geometry.data_pages {
+                let (at, right) = (geometry.descriptor_at(page), heap.span_at(page).map_or(0, Span::encode));
+                if word(at) != right {
+                    mends.words.push((at, right));
+                }
+                let is_run = heap.pages.is_in_run(geometry.page_at(page));
+                for (i, &live) in heap.runs.live_words(page, BITMAP_WORDS).iter().enumerate() {
+                    let (at, right) = (geometry.bitmap_word_at(page, i), if is_run { live } else { 0 });
+                    if word(at) != right {
+                        mends.words.push((at, right));
+                    }
+                }
+            }
+        }
+        Ok(heap)
+    }
+
+    fn rebuild_with(
+        geometry: &Geometry,
+        word: impl Fn(u64) -> u64,
+        mut on_fault: impl FnMut(Fault) -> Result<()>,
+    ) -> Result<Heap> {
         let mut heap = Heap {
             geometry: *geometry,
             pages: PageMap::new(geometry),
@@ -90,7 +130,7 @@ impl Heap {
             steps: Vec::with_capacity(64),
         };
         scan(geometry, word, |stretch| match stretch {
-            Stretch::Fault(fault) => Err(Error::corrupt(fault.offset, fault.expected, fault.found)),
+            Stretch::Fault(fault) => on_fault(fault),
             Stretch::Free { page, pages } => {
                 heap.spans.give(page, pages);
                 Ok(())

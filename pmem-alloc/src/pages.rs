@@ -64,6 +64,12 @@ impl PageMap {
         (word as u8 as u64 != FREE).then_some((word >> 32) as u32)
     }
 
+    /// Whether the page of `at` is in a run.
+    pub(crate) fn is_in_run(&self, at: u64) -> bool {
+        let word = self.words.get((at.wrapping_sub(self.data_start) / PAGE) as usize);
+        word.is_some_and(|word| classes::get(word.load(Relaxed) as u8).is_some())
+    }
+
     /// Whether the page of `at` is in a span.
     pub(crate) fn is_in_use(&self, at: u64) -> bool {
         self.first_page(at).is_some()

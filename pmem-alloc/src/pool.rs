@@ -12,6 +12,7 @@ use crate::{
     making::{self, Birth},
     media::Media,
     pages::PageMap,
+    repair::Mends,
     stats,
     transaction::Writer,
 };
@@ -125,6 +126,12 @@ impl PoolOptions {
     /// [`ErrorKind::UnknownFeatures`], [`ErrorKind::WrongLayout`]: the bytes are as they were. Errors of the log, and
     /// [`ErrorKind::Corrupt`], which names the first place that cannot be right.
     pub fn open_on(&self, mapping: Mapping) -> Result<Pool> {
+        self.open_mapping(mapping, None)
+    }
+
+    /// Opens the pool. With `mends`, what could follow from the rest is no error, but listed there: nothing of that is
+    /// on media yet.
+    pub(crate) fn open_mapping(&self, mapping: Mapping, mends: Option<&mut Mends>) -> Result<Pool> {
         let format::Found { header, geometry, damaged } = format::read(mapping.as_slice())?;
         if !self.layout.is_empty() && self.layout != header.layout() {
             let (expected, found) = (self.layout.clone(), header.layout());
@@ -140,8 +147,19 @@ impl PoolOptions {
         }
         let (log, recovery) =
             media.open_log(geometry.log(), header.identity, geometry.home(), self.log.clone())?;
-        let heap = Heap::rebuild(&geometry, |at| media.word(at))?;
-        let (objects, names) = Objects::read(&heap, &media)?;
+        let (heap, (objects, names)) = match mends {
+            None => {
+                let heap = Heap::rebuild(&geometry, |at| media.word(at))?;
+                let objects = Objects::read(&heap, &media)?;
+                (heap, objects)
+            }
+            Some(mends) => {
+                let heap = Heap::rebuild_mended(&geometry, |at| media.word(at), mends)?;
+                mends.head = directory::find_head(&heap, &media)?;
+                let objects = Objects::read_from(mends.head.as_ref().map(|(head, _)| *head), &heap, &media)?;
+                (heap, objects)
+            }
+        };
         let mut opening = Opening {
             replayed: recovery.replayed,
             replayed_lines: recovery.lines,
