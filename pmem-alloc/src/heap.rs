@@ -43,6 +43,17 @@ impl Block {
     }
 }
 
+/// Bytes of the block that `len` bytes at a multiple of `align` get, if there can be one.
+pub(crate) fn size_for(len: u64, align: u64) -> Option<u64> {
+    if !align.is_power_of_two() || align > MAX_ALIGN {
+        return None;
+    }
+    match classes::for_len(len.checked_next_multiple_of(align)?) {
+        Some(class) if align <= PAGE => Some(classes::size(class)),
+        _ => len.max(1).checked_next_multiple_of(PAGE),
+    }
+}
+
 /// What the open transaction did to the volatile state.
 enum Step {
     /// A block of a run became live.
@@ -213,7 +224,7 @@ impl Heap {
             if pages == least {
                 return None;
             }
-            pages = (pages / 2).max(least);
+            pages = classes::trimmed(class, (pages / 2).max(least));
         };
         let span = Span::Run { class, pages };
         self.enter(page, span);

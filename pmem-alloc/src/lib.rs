@@ -29,6 +29,7 @@
 
 mod backup;
 mod body;
+mod cache;
 mod census;
 mod check;
 mod classes;
@@ -45,6 +46,7 @@ mod making;
 mod media;
 mod migrate;
 mod object;
+mod occupancy;
 mod pages;
 mod path;
 mod pheap;
@@ -67,6 +69,7 @@ pub use describe::{Descriptor, Field, Shape, TypeIndex, TypeInfo, Types};
 pub use error::{Error, ErrorKind, Result};
 pub use migrate::Step;
 pub use object::{Guard, Mut, Named, Object, Ref};
+pub use occupancy::{Holds, Occupancy, Stretch};
 pub use pheap::{HeapGuard, PHeap};
 pub use pmem_map::{Mapping, Ptr};
 pub use pool::{Opening, Pool, PoolOptions};

@@ -87,6 +87,10 @@ impl<R: Plain> HeapGuard<'_, R, Write> {
     pub fn alloc_aligned(&mut self, len: u64, align: u64) -> Result<Ptr<u8>> {
         self.body.alloc_aligned(len, align)
     }
+    /// A block of another size with the same content: see [`Body::resize`]. No drain of its own.
+    pub fn resize(&mut self, at: Ptr<u8>, old: u64, len: u64, align: u64) -> Result<Ptr<u8>> {
+        self.body.resize(at, old, len, align)
+    }
     /// Frees. Refers to nothing afterwards; using it is an error or another object, never undefined.
     pub fn free<T>(&mut self, at: Ptr<T>) -> Result<()> {
         self.body.free(at)

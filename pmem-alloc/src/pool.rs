@@ -1,8 +1,9 @@
 //! Pools: made, opened, closed.
 
 use crate::{
-    CheckReport, ErrorKind, Object, PoolStats, ReadTx, Reservation, Result, WriteTx,
+    CheckReport, ErrorKind, Object, Occupancy, PoolStats, ReadTx, Reservation, Result, WriteTx,
     backup::Watch,
+    cache::{self, Caches},
     check,
     directory::{self, Names, Objects},
     format::{self, COPIES, Geometry, Header},
@@ -11,6 +12,7 @@ use crate::{
     kind::{Kind, Kinds},
     making::{self, Birth},
     media::Media,
+    occupancy,
     pages::PageMap,
     repair::Mends,
     stats,
@@ -24,7 +26,10 @@ use pmem_tx::{
 };
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+    atomic::{
+        AtomicBool,
+        Ordering::{Relaxed, Release},
+    },
 };
 
 /// How to create or open a pool.
@@ -208,6 +213,8 @@ pub(crate) struct Inner {
     /// Reservations that were dropped; the next writer gives them back.
     pub(crate) cancelled: Mutex<Vec<Block>>,
     pub(crate) any_cancelled: AtomicBool,
+    /// Reserved blocks in store.
+    pub(crate) caches: Caches,
     opening: Opening,
     /// The layout's name.
     pub(crate) layout: String,
@@ -229,6 +236,13 @@ impl Inner {
             self.any_cancelled.store(false, Relaxed);
         }
         Ok(writer)
+    }
+
+    /// Gives reserved blocks back. The writer may be in use, even by this thread: whoever takes it next sees to it.
+    pub(crate) fn cancel(&self, blocks: impl IntoIterator<Item = Block>) {
+        let mut cancelled = self.cancelled.lock();
+        cancelled.extend(blocks);
+        self.any_cancelled.store(!cancelled.is_empty(), Release);
     }
 
     /// Runs `work` with the writer, outside any transaction. The writer is given back whatever panics, and before the
@@ -295,6 +309,7 @@ impl Pool {
             turn,
             cancelled,
             any_cancelled,
+            caches: Caches::default(),
             opening,
             layout,
             backing_up,
@@ -367,15 +382,27 @@ impl Pool {
     /// Sets aside a block of at least `len` bytes at a multiple of `align` (a power of two up to 2 MiB), outside any
     /// transaction. Waits for the transaction that is open, if any.
     ///
-    /// No drain, except when a run of pages has to be set up for a size class: one.
+    /// No drain, except when a run of pages has to be set up for a size class: one. Blocks of up to 1 KiB are set aside
+    /// some at a time, and those that were given back are kept: so most calls wait for nobody.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoSpace`], [`ErrorKind::BadAlignment`], [`ErrorKind::WouldDeadlock`] inside an own transaction.
+    /// [`ErrorKind::NoSpace`], [`ErrorKind::BadAlignment`], [`ErrorKind::WouldDeadlock`] inside an own transaction, unless there
+    /// is a block in store.
     pub fn reserve(&self, len: u64, align: u64) -> Result<Reservation> {
+        let class = cache::class_of(len, align);
+        if let Some(block) = class.and_then(|class| self.inner.caches.take(class)) {
+            return Ok(Reservation::new(self, block, len));
+        }
         let tx = self.begin()?;
         let block = tx.reserve(len, align)?;
+        let more: Vec<Block> = match class {
+            Some(_) => (1..cache::BATCH).map_while(|_| tx.reserve(block.len, align).ok()).collect(),
+            None => Vec::new(),
+        };
         tx.commit()?;
+        let surplus = more.into_iter().filter_map(|block| self.inner.caches.keep(block));
+        self.inner.cancel(surplus);
         Ok(Reservation::new(self, block, len))
     }
 
@@ -421,7 +448,27 @@ impl Pool {
 
     /// What the pool holds, and what the log has done. Waits for the transaction that is open, if any.
     pub fn stats(&self) -> Result<PoolStats> {
-        self.inner.with_writer("ask for statistics", |writer| stats::stats(&self.inner.geometry, writer))
+        let inner = &*self.inner;
+        inner.with_writer("ask for statistics", |writer| {
+            inner.caches.empty_into(&mut writer.heap);
+            stats::stats(&inner.geometry, writer)
+        })
+    }
+
+    /// What is where in the pool; printing it draws a map. Waits for the transaction that is open, if any.
+    ///
+    /// ```
+    /// # use pmem_alloc::*; fn main() -> Result<()> {
+    /// # let pool = Pool::anonymous(1 << 20)?;
+    /// println!("{}", pool.occupancy()?);
+    /// # Ok(()) }
+    /// ```
+    pub fn occupancy(&self) -> Result<Occupancy> {
+        let inner = &*self.inner;
+        inner.with_writer("ask for the occupancy", |writer| {
+            inner.caches.empty_into(&mut writer.heap);
+            occupancy::occupancy(&inner.geometry, writer)
+        })
     }
 
     /// What opening it found and did.

@@ -156,8 +156,9 @@ impl<'p> WriteTx<'p> {
     fn create<O: Object>(&self, index: u32, schema: u32, body: &mut Body<'_, Write>) -> Result<Ptr<u8>> {
         let kind = Kind::of::<O>();
         let entry = self.core.with(|writer| {
-            let Writer { objects, heap, set, .. } = writer;
-            objects.allocate_entry(index, &kind, heap, set)
+            writer.with_space(&self.core.inner, |Writer { objects, heap, set, .. }| {
+                objects.allocate_entry(index, &kind, heap, set)
+            })
         })?;
         let header = O::create(body).and_then(|header| body.bytes(header, 1).map(|_| header));
         let content = self.core.with(|writer| {
@@ -224,9 +225,28 @@ impl<'p> WriteTx<'p> {
     /// Sets a block aside. Commit keeps it so; it is not part of what is committed.
     pub(crate) fn reserve(&self, len: u64, align: u64) -> Result<Block> {
         self.core.with(|writer| {
-            let Writer { heap, set, .. } = writer;
-            heap.reserve(len, align, set)
+            writer.with_space(&self.core.inner, |Writer { heap, set, .. }| heap.reserve(len, align, set))
         })
+    }
+}
+
+impl Writer {
+    /// Runs `allocate`; if there is no space, once more with what was kept in store.
+    #[inline]
+    pub(crate) fn with_space<R>(
+        &mut self,
+        inner: &Inner,
+        mut allocate: impl FnMut(&mut Writer) -> Result<R>,
+    ) -> Result<R> {
+        match allocate(self) {
+            Err(e)
+                if matches!(e.kind(), ErrorKind::NoSpace { .. })
+                    && inner.caches.empty_into(&mut self.heap) =>
+            {
+                allocate(self)
+            }
+            result => result,
+        }
     }
 }
 

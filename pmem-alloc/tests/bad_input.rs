@@ -129,6 +129,7 @@ fn zeros_are_no_pool_but_room_for_one() {
     assert_eq!(std::fs::read(&path).unwrap(), mostly);
 }
 
+// PMDK scenario 7.
 #[test]
 fn a_missing_file_or_folder_is_said() {
     let folder = folder();
@@ -225,6 +226,7 @@ fn two_damaged_header_copies_are_refused_naming_the_field() {
     assert_eq!(HEADER_LEN, VERSION + 4);
 }
 
+// PMDK scenario 14.
 #[test]
 fn a_newer_version_and_unknown_features_are_refused_but_for_compatible_ones() {
     let bytes = sample();
@@ -389,6 +391,7 @@ fn the_wrong_type_is_refused_by_name_in_every_way_of_opening() {
     assert_kind!(pool.write(|tx| tx.open::<Cell<u32>>("c").map(drop)), ErrorKind::WrongType { .. });
 }
 
+// PMDK scenario 9.
 #[test]
 fn another_layout_is_refused() {
     let folder = folder();
@@ -422,6 +425,7 @@ fn a_second_handle_by_path_is_refused_until_the_first_is_closed() {
     assert_eq!(value(&open(&path).unwrap()), 7);
 }
 
+// PMDK scenario 62.
 #[test]
 fn a_pool_that_is_full_in_the_middle_of_a_transaction_keeps_what_was_committed() {
     let pool = on(&sample()).unwrap();
@@ -545,6 +549,7 @@ fn the_check_finds_what_changed_under_an_open_pool() {
     }
 }
 
+// PMDK scenario 21.
 #[test]
 fn an_object_that_cannot_be_created_leaves_no_block_behind() {
     type Wide = PHeap<Big>;
@@ -675,6 +680,7 @@ fn a_pool_is_made_over_another_in_a_file_of_any_length_or_the_other_one_stays() 
     assert_kind!(pool.read().unwrap().open::<Cell<u64>>("c").map(drop), ErrorKind::NotFound { .. });
 }
 
+// PMDK scenario 16.
 #[test]
 fn a_full_pool_that_is_emptied_holds_as_many_blocks_again() {
     let pool = Pool::anonymous(SIZE).unwrap();
