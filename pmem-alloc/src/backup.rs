@@ -153,7 +153,7 @@ impl Pool {
         })?;
         last?;
         drop(watching);
-        seal(options, &geometry, inner.layout.as_str(), mapping)
+        seal(options, &geometry, inner, mapping)
     }
 }
 
@@ -176,20 +176,24 @@ fn write(mapping: &mut Mapping, pages: &[(u64, Vec<u8>)]) -> Result<()> {
     Ok(())
 }
 
-/// Makes a pool of a mapping that has all of one but headers and log; drains what was flushed.
+/// Makes a pool of a mapping that has all of one but headers and log; drains what was flushed. The layout, and the types that the
+/// program has, are those of the original.
 pub(crate) fn seal(
     options: &PoolOptions,
     geometry: &Geometry,
-    layout: &str,
+    original: &Inner,
     mut mapping: Mapping,
 ) -> Result<Pool> {
     let Birth { identity, created } = Birth::new(options.identity);
-    let header = Header::new(geometry, identity, created, layout)?;
+    let header = Header::new(geometry, identity, created, &original.layout)?;
     mapping.drain()?; // before the headers: a file that has them and no content looks like a creation cut short
     making::write_headers(&mut mapping, &header)?;
     let media = Media::new(mapping);
     let log = making::finish(&media, geometry, identity, options.log.clone())?;
     let heap = Heap::rebuild(geometry, |at| media.word(at))?;
     let (objects, names) = Objects::read(&heap, &media)?;
-    Ok(Pool::new(media, *geometry, log, heap, objects, names, (layout.into(), Opening::default())))
+    let about = (original.layout.clone(), Opening::default());
+    let pool = Pool::new(media, *geometry, log, heap, objects, names, about);
+    pool.inner.kinds.register_all(&original.kinds);
+    Ok(pool)
 }

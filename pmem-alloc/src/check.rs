@@ -101,6 +101,8 @@ impl CheckReport {
     }
 }
 
+/// Blocks that are used twice of which all owners are named.
+const NAMED: usize = 16;
 /// Leaks and problems of which a line each is printed.
 const PRINTED: usize = 100;
 
@@ -200,7 +202,10 @@ fn objects(report: &mut CheckReport, census: &Census, inner: &Arc<Inner>, writer
         let name = &listed.name;
         let mut not_traced: Vec<String> = found.not_traced.iter().cloned().collect();
         for &at in &found.twice {
-            let owners = census.owners(inner, writer, at).join(", ");
+            // Each is followed once more to find that out: not for every block of a pool full of garbage.
+            let few = report.problems.len() < NAMED;
+            let owners =
+                if few { census.owners(inner, writer, at).join(", ") } else { "not looked for".into() };
             let what = format!(
                 "a block is used twice, the second time by {name:?} (objects that have it: {owners})"
             );

@@ -237,7 +237,7 @@ impl Pool {
         let len = mapping.as_ref().map(|mapping| mapping.len());
         let take = |_| Ok(mapping.take().expect("asked for once"));
         let (mapping, geometry, _) = self.copy_packed(0, len, take)?;
-        backup::seal(options, &geometry, &self.inner.layout, mapping)
+        backup::seal(options, &geometry, &self.inner, mapping)
     }
 }
 
@@ -284,7 +284,7 @@ impl PoolOptions {
             Ok(unsafe { options.open(&beside) }?)
         };
         let made = pool.copy_packed(room, None, map).and_then(|(mapping, geometry, compaction)| {
-            backup::seal(self, &geometry, &pool.inner.layout, mapping)?.close()?;
+            backup::seal(self, &geometry, &pool.inner, mapping)?.close()?;
             std::fs::rename(&beside, path).map_err(failed("rename", &beside))?;
             Ok(compaction)
         });

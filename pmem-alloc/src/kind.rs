@@ -50,6 +50,12 @@ impl Kinds {
         }
     }
 
+    /// Those of another pool of this program.
+    pub(crate) fn register_all(&self, others: &Kinds) {
+        let others: Vec<_> = others.0.read().values().cloned().collect();
+        self.0.write().extend(others.into_iter().map(|kind| (kind.type_name.clone(), kind)));
+    }
+
     pub(crate) fn find(&self, type_name: &str) -> Option<Arc<Kind>> {
         self.0.read().get(type_name).cloned()
     }

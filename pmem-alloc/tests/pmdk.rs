@@ -294,6 +294,25 @@ fn of_many_reservations_those_that_are_cancelled_or_never_published_are_back_aft
     assert!(pool.stats().unwrap().reserved_blocks == 0 && large > 0);
 }
 
+#[test]
+fn a_block_in_store_is_had_without_waiting_for_the_writer_and_given_up_when_space_runs_out() {
+    let pool = Pool::anonymous(256 << 10).unwrap();
+    pool.write(|tx| tx.open::<PHeap<u64>>("heap").map(drop)).unwrap();
+    drop(pool.reserve(1000, 8).unwrap());
+    let tx = pool.begin().unwrap();
+    let reservations: Vec<_> = (0..16).map(|_| pool.reserve(1000, 8).unwrap()).collect();
+    let error = pool.reserve(1000, 8).map(drop).unwrap_err(); // none is left, and this thread writes
+    assert!(matches!(error.kind(), ErrorKind::WouldDeadlock { .. }), "{error}");
+    drop(reservations);
+    tx.commit().unwrap();
+    // All of the pool, with what was in store.
+    let blocks = fill(&pool, 1000);
+    assert_eq!(pool.stats().unwrap().reserved_blocks, 0);
+    assert!(no_space(&pool.reserve(1000, 8).map(drop).unwrap_err()));
+    free(&pool, &blocks);
+    assert_eq!(fill(&pool, 1000).len(), blocks.len());
+}
+
 // PMDK scenarios 29 and 49.
 #[test]
 fn a_block_that_is_freed_twice_or_published_in_vain_is_an_error_and_is_freed_once() {

@@ -18,6 +18,7 @@ use anatomy::{Anatomy, Structure};
 use damage::Way;
 use fastrand::Rng;
 use images::{Content, Image, POOL};
+use pmem_alloc::Registry;
 use pmem_collections::*;
 use std::{
     collections::BTreeMap,
@@ -91,9 +92,10 @@ fn check(pool: &Pool) -> bool {
 
 /// Opens, reads, checks, changes and reads again what is in `bytes`.
 fn examine(image: &Image, bytes: &[u8], random: &mut Rng) -> Outcome {
-    let mut mapping = Mapping::anonymous(POOL).expect("memory");
-    mapping.as_mut_slice().copy_from_slice(bytes);
-    let Ok(pool) = Pool::on(mapping) else { return Opening };
+    if random.u32(0..4) == 0 {
+        care(bytes);
+    }
+    let Ok(pool) = Pool::on(mapping(bytes)) else { return Opening };
     let found = read(&pool, &image.states[0]);
     let checked = check(&pool);
     let outcome = match &found {
@@ -120,6 +122,35 @@ fn examine(image: &Image, bytes: &[u8], random: &mut Rng) -> Outcome {
         return Wrong;
     }
     outcome
+}
+
+fn mapping(bytes: &[u8]) -> Mapping {
+    let mut mapping = Mapping::anonymous(POOL).expect("memory");
+    mapping.as_mut_slice().copy_from_slice(bytes);
+    mapping
+}
+
+/// Repairs a copy of its own, then copies that: what was repaired without anything left is right, and so are its copies.
+fn care(bytes: &[u8]) {
+    let types = |types: &mut Registry<'_>| {
+        types.register::<Map>().register::<PCell<u64>>();
+    };
+    let Ok((pool, repair)) = PoolOptions::new().repair_on(mapping(bytes), types) else { return };
+    let whole = |pool: &Pool| {
+        pool.register::<Map>();
+        pool.register::<PCell<u64>>();
+        let report = pool.check().expect("no transaction is open");
+        assert!(report.is_ok(), "{report}");
+    };
+    if !repair.left.is_empty() || repair.untraced_blocks > 0 {
+        return;
+    }
+    whole(&pool);
+    let backup = pool.backup_on(Mapping::anonymous(POOL).expect("memory"));
+    whole(&backup.expect("there is room"));
+    if let Ok(compact) = pool.compact_on(Mapping::anonymous(POOL).expect("memory")) {
+        whole(&compact);
+    }
 }
 
 /// Seconds of processor time that this thread has had.
