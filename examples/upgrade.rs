@@ -26,7 +26,7 @@ struct OrderV1 {
 }
 impl Plain for OrderV1 {
     const NAME: &'static str = "shop.Order";
-    const FIELDS: Option<&'static [Field]> = fields!(OrderV1 { customer: u32, cents: u32 });
+    const FIELDS: Option<&'static [PlainField]> = fields!(OrderV1 { customer: u32, cents: u32 });
 }
 
 /// Amounts have become larger, and there are currencies.
@@ -39,7 +39,8 @@ struct Order {
 }
 impl Plain for Order {
     const NAME: &'static str = "shop.Order";
-    const FIELDS: Option<&'static [Field]> = fields!(Order { cents: u64, customer: u32, currency: [u8; 4] });
+    const FIELDS: Option<&'static [PlainField]> =
+        fields!(Order { cents: u64, customer: u32, currency: [u8; 4] });
 }
 
 const ORDERS_V1: Named<PBTreeMap<u64, OrderV1>> = Named::new("orders");

@@ -10,7 +10,8 @@
 use crate::{
     ErrorKind, Opening, Pool, PoolOptions, Result,
     directory::Objects,
-    format::{Geometry, Header},
+    format::{self, COPIES},
+    growth::Growth,
     heap::Heap,
     making::{self, Birth},
     media::Media,
@@ -104,7 +105,7 @@ impl Pool {
         if path.symlink_metadata().is_ok() {
             return Err(ErrorKind::AlreadyExists { path: path.into() }.into());
         }
-        let options = MapOptions::new().len(self.inner.geometry.size).create(true);
+        let options = MapOptions::new().len(self.inner.geometry.size()).create(true);
         // SAFETY: the caller's promise.
         let mapping = unsafe { options.open(path) }?;
         let copy = self.backup_on(mapping).and_then(Pool::close);
@@ -124,9 +125,9 @@ impl Pool {
     #[doc(hidden)]
     pub fn backup_with(&self, options: &PoolOptions, mut mapping: Mapping) -> Result<Pool> {
         let inner = &*self.inner;
-        let geometry = inner.geometry;
-        if mapping.len() < geometry.size {
-            return Err(ErrorKind::TooSmall { size: mapping.len(), minimum: geometry.size }.into());
+        let (geometry, size) = (&inner.geometry, inner.geometry.size());
+        if mapping.len() < size {
+            return Err(ErrorKind::TooSmall { size: mapping.len(), minimum: size }.into());
         }
         let _one_at_a_time = inner.backing_up.try_lock().ok_or(ErrorKind::Busy { what: "a backup" })?;
         let mut watching = Watching::begin(inner)?;
@@ -136,6 +137,7 @@ impl Pool {
             for piece in pages.chunks(PIECE) {
                 let content = inner.with_writer("back up", |writer| {
                     writer.log.checkpoint()?;
+                    still(writer, size)?;
                     Ok::<_, crate::Error>(read(inner, piece))
                 })??;
                 write(&mut mapping, &content)?;
@@ -147,20 +149,37 @@ impl Pool {
         }
         let last = inner.with_writer("back up", |writer| {
             writer.log.checkpoint()?;
+            still(writer, size)?;
             pages.extend(std::mem::take(&mut *watching.watch.pages.lock()));
             watching.end(writer);
-            pages.chunks(PIECE).try_for_each(|piece| write(&mut mapping, &read(inner, piece)))
+            pages.chunks(PIECE).try_for_each(|piece| write(&mut mapping, &read(inner, piece)))?;
+            Ok::<_, crate::Error>(writer.growth.header().to_vec())
         })?;
-        last?;
+        let header = last?;
         drop(watching);
-        seal(options, &geometry, inner, mapping)
+        seal(options, &header, inner, mapping)
+    }
+}
+
+/// Refuses a pool that has grown since it had `size` bytes, and one of which the bytes never stand still.
+fn still(writer: &Writer, size: u64) -> Result<()> {
+    if writer.heap.has_slabs() {
+        return Err(ErrorKind::HasSlabs.into());
+    }
+    match writer.heap.geometry().size() == size {
+        true => Ok(()),
+        false => Err(ErrorKind::Busy { what: "growth" }.into()),
     }
 }
 
 /// Content of pages that are in use, and where it is.
 fn read(inner: &Inner, pages: &[u64]) -> Vec<(u64, Vec<u8>)> {
-    let in_use =
-        |&&page: &&u64| page * PAGE < inner.geometry.data_start || inner.pages.is_in_use(page * PAGE);
+    let geometry = &inner.geometry;
+    let in_use = |&&page: &&u64| {
+        let number = (page * PAGE).checked_sub(geometry.data_start).map(|inside| (inside / PAGE) as u32);
+        let is_data = number.is_some_and(|number| geometry.pages_from(number).is_some());
+        !is_data || inner.pages.is_in_use(page * PAGE)
+    };
     pages.iter().filter(in_use).map(|&page| (page * PAGE, inner.media.copy(page * PAGE, PAGE))).collect()
 }
 
@@ -176,24 +195,27 @@ fn write(mapping: &mut Mapping, pages: &[(u64, Vec<u8>)]) -> Result<()> {
     Ok(())
 }
 
-/// Makes a pool of a mapping that has all of one but headers and log; drains what was flushed. The layout, and the types that the
-/// program has, are those of the original.
+/// Makes a pool of a mapping that has all of one but headers and log; drains what was flushed. The layout, and the types
+/// that the program has, are those of the original. `header`: what the header holds, but for the identity.
 pub(crate) fn seal(
     options: &PoolOptions,
-    geometry: &Geometry,
+    header: &[u8],
     original: &Inner,
     mut mapping: Mapping,
 ) -> Result<Pool> {
     let Birth { identity, created } = Birth::new(options.identity);
-    let header = Header::new(geometry, identity, created, &original.layout)?;
+    let header = format::reborn(header, identity, created);
     mapping.drain()?; // before the headers: a file that has them and no content looks like a creation cut short
     making::write_headers(&mut mapping, &header)?;
+    let (geometry, max_size) = format::in_header(&header, mapping.len())?;
     let media = Media::new(mapping);
-    let log = making::finish(&media, geometry, identity, options.log.clone())?;
-    let heap = Heap::rebuild(geometry, |at| media.word(at))?;
+    let log = making::finish(&media, &geometry, identity, options.log.clone())?;
+    let heap = Heap::rebuild(&geometry, |at| media.word(at))?;
     let (objects, names) = Objects::read(&heap, &media)?;
+    let content = media.copy(COPIES[0], header.len() as u64);
+    let writer = Writer::new(log, heap, objects, Growth::new(content, max_size, options.growth));
     let about = (original.layout.clone(), Opening::default());
-    let pool = Pool::new(media, *geometry, log, heap, objects, names, about);
+    let pool = Pool::new(media, geometry, writer, names, about);
     pool.inner.kinds.register_all(&original.kinds);
     Ok(pool)
 }

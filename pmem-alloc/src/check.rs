@@ -30,6 +30,8 @@ pub struct CheckReport {
     pub small_blocks: u64,
     /// Large blocks.
     pub large_blocks: u64,
+    /// Slabs: pages of concurrent containers.
+    pub slabs: u64,
     /// Free pages.
     pub free_pages: u64,
     /// Named objects.
@@ -108,11 +110,12 @@ const PRINTED: usize = 100;
 
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CheckReport { problems, runs, small_blocks, large_blocks, free_pages, objects, leaks, .. } = self;
+        let CheckReport { problems, runs, small_blocks, large_blocks, slabs, free_pages, .. } = self;
+        let CheckReport { objects, leaks, .. } = self;
         write!(
             f,
             "{objects} objects, {small_blocks} blocks in {runs} runs, {large_blocks} large blocks, \
-             {free_pages} free pages, {} problems, {} leaks",
+             {slabs} slabs, {free_pages} free pages, {} problems, {} leaks",
             problems.len(),
             leaks.len(),
         )?;
@@ -180,6 +183,7 @@ fn allocation(report: &mut CheckReport, media: &Media, writer: &Writer) {
                         );
                     }
                 }
+                Stretch::Span { span: Span::Slab { .. }, .. } => report.slabs += 1,
                 Stretch::Span { page, bitmap, .. } => {
                     report.runs += 1;
                     report.small_blocks += bitmap.iter().map(|word| word.count_ones() as u64).sum::<u64>();

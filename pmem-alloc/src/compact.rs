@@ -9,7 +9,7 @@ use crate::{
     ErrorKind, Pool, PoolOptions, Registry, Result, backup,
     census::{Census, Traced},
     directory,
-    format::{Geometry, MAX_SIZE, MIN_SIZE},
+    format::{Geometry, Header, MAX_SIZE, MIN_SIZE},
     heap::{Block, Heap, MAX_ALIGN, Words},
     making,
     pool::Inner,
@@ -192,27 +192,32 @@ impl Pool {
         room: u64,
         size: Option<u64>,
         map: impl FnOnce(u64) -> Result<Mapping>,
-    ) -> Result<(Mapping, Geometry, Compaction)> {
+    ) -> Result<(Mapping, Vec<u8>, Compaction)> {
         let inner: &Arc<Inner> = &self.inner;
         inner.with_writer("compact", |writer: &mut Writer| {
             writer.log.checkpoint()?;
             let census = Census::take(inner, writer, true)?;
             refuse_immovable(&census)?;
+            if writer.heap.has_slabs() {
+                return Err(ErrorKind::HasSlabs.into());
+            }
             let plan = match size {
                 Some(size) => Plan::new(&census, &inner.geometry, size, room)?
                     .ok_or(ErrorKind::NoSpace { needed: size })?,
                 None => Plan::smallest(&census, &inner.geometry, room)?,
             };
-            let mut mapping = map(plan.geometry.size)?;
+            let mut mapping = map(plan.geometry.size())?;
             plan.carry_out(&census, inner, &mut mapping)?;
             let compaction = Compaction {
-                before: inner.geometry.size,
-                after: plan.geometry.size,
+                before: inner.geometry.size(),
+                after: plan.geometry.size(),
                 objects: census.objects.len() as u64,
                 blocks: plan.moved.len() as u64,
                 bytes: plan.bytes,
             };
-            Ok((mapping, plan.geometry, compaction))
+            let max_size = writer.growth.max_size();
+            let header = Header::new(&plan.geometry, max_size, 1, 0, &inner.layout)?;
+            Ok((mapping, bytemuck::bytes_of(&header).to_vec(), compaction))
         })?
     }
 
@@ -236,8 +241,8 @@ impl Pool {
         let mut mapping = Some(mapping);
         let len = mapping.as_ref().map(|mapping| mapping.len());
         let take = |_| Ok(mapping.take().expect("asked for once"));
-        let (mapping, geometry, _) = self.copy_packed(0, len, take)?;
-        backup::seal(options, &geometry, &self.inner, mapping)
+        let (mapping, header, _) = self.copy_packed(0, len, take)?;
+        backup::seal(options, &header, &self.inner, mapping)
     }
 }
 
@@ -283,8 +288,8 @@ impl PoolOptions {
             // SAFETY: the caller's promise.
             Ok(unsafe { options.open(&beside) }?)
         };
-        let made = pool.copy_packed(room, None, map).and_then(|(mapping, geometry, compaction)| {
-            backup::seal(self, &geometry, &pool.inner, mapping)?.close()?;
+        let made = pool.copy_packed(room, None, map).and_then(|(mapping, header, compaction)| {
+            backup::seal(self, &header, &pool.inner, mapping)?.close()?;
             std::fs::rename(&beside, path).map_err(failed("rename", &beside))?;
             Ok(compaction)
         });

@@ -13,20 +13,20 @@ pub type TypeIndex = u32;
 
 /// One field of a plain type; [`fields!`](crate::fields) makes them.
 #[derive(Clone, Copy)]
-pub struct Field {
+pub struct PlainField {
     name: &'static str,
     offset: usize,
     of: fn(&mut Types) -> TypeIndex,
 }
 
-impl Field {
+impl PlainField {
     /// The field `name`, a `T`, at byte `offset`.
-    pub const fn new<T: Plain>(name: &'static str, offset: usize) -> Field {
-        Field { name, offset, of: Types::add::<T> }
+    pub const fn new<T: Plain>(name: &'static str, offset: usize) -> PlainField {
+        PlainField { name, offset, of: Types::add::<T> }
     }
 }
 
-impl fmt::Debug for Field {
+impl fmt::Debug for PlainField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} @{}", self.name, self.offset)
     }
@@ -42,7 +42,7 @@ impl fmt::Debug for Field {
 /// struct Node { next: Ptr<Node>, value: u64 }
 /// impl Plain for Node {
 ///     const NAME: &'static str = "list.Node";
-///     const FIELDS: Option<&'static [pmem_alloc::Field]> = fields!(Node { next: Ptr<Node>, value: u64 });
+///     const FIELDS: Option<&'static [pmem_alloc::PlainField]> = fields!(Node { next: Ptr<Node>, value: u64 });
 /// }
 /// ```
 #[macro_export]
@@ -53,8 +53,8 @@ macro_rules! fields {
             "fields! has to name every field"
         );
         const _: fn(&$type) = |_value| { $(let _: *const $of = &raw const _value.$name;)* };
-        const FIELDS: &[$crate::Field] =
-            &[$($crate::Field::new::<$of>(stringify!($name), ::core::mem::offset_of!($type, $name))),*];
+        const FIELDS: &[$crate::PlainField] =
+            &[$($crate::PlainField::new::<$of>(stringify!($name), ::core::mem::offset_of!($type, $name))),*];
         ::core::option::Option::Some(FIELDS)
     }};
 }
@@ -471,7 +471,7 @@ mod tests {
     }
     impl Plain for Node {
         const NAME: &'static str = "test.Node";
-        const FIELDS: Option<&'static [Field]> = fields!(Node { value: u64, next: [Ptr<Node>; 2] });
+        const FIELDS: Option<&'static [PlainField]> = fields!(Node { value: u64, next: [Ptr<Node>; 2] });
     }
     #[derive(Clone, Copy, Default, Pod, Zeroable)]
     #[repr(C)]
@@ -481,7 +481,8 @@ mod tests {
     }
     impl Plain for Swapped {
         const NAME: &'static str = "test.Node";
-        const FIELDS: Option<&'static [Field]> = fields!(Swapped { next: [Ptr<Swapped>; 2], value: u64 });
+        const FIELDS: Option<&'static [PlainField]> =
+            fields!(Swapped { next: [Ptr<Swapped>; 2], value: u64 });
     }
     #[derive(Clone, Copy, Default, Pod, Zeroable)]
     #[repr(C)]

@@ -332,7 +332,7 @@ impl Objects {
     /// The same, if it begins elsewhere than the state line says.
     pub(crate) fn read_from(head: Option<u64>, heap: &Heap, media: &Media) -> Result<(Objects, Names)> {
         let mut objects = Objects {
-            geometry: *heap.geometry(),
+            geometry: heap.geometry().clone(),
             by_name: FxHashMap::default(),
             objects: Vec::new(),
             head: 0,
@@ -421,20 +421,13 @@ impl Objects {
         Ok(index)
     }
 
-    /// A block for the entry of the object `index`, which is to be created.
+    /// Bytes of the entry of the object `index`, which is to be created.
     #[cold]
-    pub(crate) fn allocate_entry(
-        &self,
-        index: u32,
-        kind: &Kind,
-        heap: &mut Heap,
-        set: &mut WriteSet,
-    ) -> Result<Block> {
+    pub(crate) fn new_entry_len(&self, index: u32, kind: &Kind) -> Result<u64> {
         let (type_len, descriptor_len) = (kind.type_name.len(), kind.descriptor.encode().len());
         too_long("type name", type_len, MAX_TYPE)?;
         too_long("descriptor", descriptor_len, MAX_DESCRIPTOR)?;
-        let len = ENTRY + type_len + self.objects[index as usize].name.len() + descriptor_len;
-        heap.allocate(len as u64, 8, set)
+        Ok((ENTRY + type_len + self.objects[index as usize].name.len() + descriptor_len) as u64)
     }
 
     /// The object `index` has its header at `header`. Returns what to write to `entry`.

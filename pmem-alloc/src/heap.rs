@@ -82,6 +82,8 @@ pub(crate) struct Progress {
 pub(crate) struct Heap {
     geometry: Geometry,
     pages: PageMap,
+    /// Data pages there are.
+    pool_pages: u32,
     /// For each page the span that starts there after this transaction. A large block which was freed, or is only
     /// reserved, is here too: its `live` bit tells.
     starts: Vec<Option<Span>>,
@@ -110,7 +112,7 @@ impl Heap {
             Ok(())
         })?;
         if !mends.faults.is_empty() {
-            for page in 0..geometry.data_pages {
+            for page in geometry.stretches().flatten() {
                 let (at, right) = (geometry.descriptor_at(page), heap.span_at(page).map_or(0, Span::encode));
                 if word(at) != right {
                     mends.words.push((at, right));
@@ -133,11 +135,12 @@ impl Heap {
         mut on_fault: impl FnMut(Fault) -> Result<()>,
     ) -> Result<Heap> {
         let mut heap = Heap {
-            geometry: *geometry,
+            geometry: geometry.clone(),
             pages: PageMap::new(geometry),
-            starts: vec![None; geometry.data_pages as usize],
+            pool_pages: geometry.data_pages() as u32,
+            starts: vec![None; geometry.page_numbers_end() as usize],
             spans: FreeSpans::default(),
-            runs: Runs::new(geometry.data_pages),
+            runs: Runs::new(geometry.page_numbers_end()),
             steps: Vec::with_capacity(64),
         };
         scan(geometry, word, |stretch| match stretch {
@@ -150,12 +153,26 @@ impl Heap {
                 heap.enter(page, span);
                 match span {
                     Span::Run { class, pages } => heap.runs.add_with(page, class, pages, bitmap),
-                    Span::Large { .. } => _ = heap.runs.set_live(page, 0, true),
+                    Span::Large { .. } | Span::Slab { .. } => _ = heap.runs.set_live(page, 0, true),
                 }
                 Ok(())
             }
         })?;
         Ok(heap)
+    }
+
+    /// The pool has grown: what the geometry, in which nobody has looked yet, has more than this heap, is free. No part
+    /// of the open transaction: it stays whatever becomes of that.
+    pub(crate) fn extend(&mut self) {
+        let known = self.starts.len() as u32;
+        let end = self.geometry.page_numbers_end();
+        self.starts.resize(end as usize, None);
+        self.runs.extend(end);
+        self.pages.extend();
+        for pages in self.geometry.stretches().filter(|pages| pages.start >= known) {
+            self.spans.give(pages.start, pages.end - pages.start);
+        }
+        self.pool_pages = self.geometry.data_pages() as u32;
     }
 
     pub(crate) fn page_map(&self) -> PageMap {
@@ -215,7 +232,7 @@ impl Heap {
 
     /// A new run of a class; a shorter one than usual if there are no pages for that.
     fn new_run(&mut self, class: u8, words: &mut impl Words) -> Option<u32> {
-        let mut pages = classes::run_pages(class, self.geometry.data_pages);
+        let mut pages = classes::run_pages(class, self.pool_pages);
         let least = classes::least_run_pages(class);
         let page = loop {
             if let Some(page) = self.take_pages(pages, 1, words) {
@@ -266,7 +283,7 @@ impl Heap {
         let inside = block.start - self.geometry.page_at(page);
         let slot = match span {
             Span::Run { .. } => (inside / block.len) as u32,
-            Span::Large { .. } => 0,
+            Span::Large { .. } | Span::Slab { .. } => 0,
         };
         debug_assert_eq!(inside, slot as u64 * block.len);
         (page, span, slot)
@@ -274,7 +291,7 @@ impl Heap {
 
     /// Numbers that blocks can have: one more than the largest.
     pub(crate) fn block_numbers(&self) -> usize {
-        self.geometry.data_pages as usize * 64 * BITMAP_WORDS
+        self.geometry.page_numbers_end() as usize * 64 * BITMAP_WORDS
     }
 
     /// A number that no other block has: that of the block's bit, if it is in a run.
@@ -292,7 +309,7 @@ impl Heap {
                 words.set_word(self.geometry.bitmap_word_at(page, word), bits);
                 self.steps.push(Step::Slot { page, slot });
             }
-            Span::Large { .. } => {
+            Span::Large { .. } | Span::Slab { .. } => {
                 words.set_word(self.geometry.descriptor_at(page), span.encode());
                 self.steps.push(Step::Large { page });
             }
@@ -302,6 +319,17 @@ impl Heap {
     /// Allocates at least `len` bytes at a multiple of `align`. Part of the transaction: abort takes it back.
     pub(crate) fn allocate(&mut self, len: u64, align: u64, words: &mut impl Words) -> Result<Block> {
         let block = self.take(len, align, words)?;
+        self.make_live(block, words);
+        Ok(block)
+    }
+
+    /// Allocates whole pages, at least `len` bytes, as a slab: [`locate`](Heap::locate) never finds it.
+    pub(crate) fn allocate_slab(&mut self, len: u64, words: &mut impl Words) -> Result<Block> {
+        let no_space = || Error::from(ErrorKind::NoSpace { needed: len });
+        let pages = u32::try_from(len.max(1).div_ceil(PAGE)).map_err(|_| no_space())?;
+        let page = self.take_pages(pages, 1, words).ok_or_else(no_space)?;
+        self.enter(page, Span::Slab { pages });
+        let block = Block { start: self.geometry.page_at(page), len: pages as u64 * PAGE };
         self.make_live(block, words);
         Ok(block)
     }
@@ -316,7 +344,7 @@ impl Heap {
                 words.set_word(self.geometry.bitmap_word_at(page, word), bits);
                 self.steps.push(Step::FreedSlot { page, slot });
             }
-            Span::Large { .. } => {
+            Span::Large { .. } | Span::Slab { .. } => {
                 words.set_word(self.geometry.descriptor_at(page), 0);
                 self.steps.push(Step::FreedLarge { page });
             }
@@ -336,7 +364,7 @@ impl Heap {
         let (page, span, slot) = self.place_of(block);
         match span {
             Span::Run { class, pages } => self.runs.give(page, class, pages, slot),
-            Span::Large { pages } => self.leave(page, pages),
+            Span::Large { pages } | Span::Slab { pages } => self.leave(page, pages),
         }
     }
 
@@ -422,7 +450,7 @@ impl Heap {
     pub(crate) fn each_span(&self) -> impl Iterator<Item = (u32, Span, u32, u32)> {
         let mut page = 0;
         std::iter::from_fn(move || {
-            while page < self.geometry.data_pages {
+            while (page as usize) < self.starts.len() {
                 let Some(span) = self.span_at(page) else {
                     page += 1;
                     continue;
@@ -430,7 +458,9 @@ impl Heap {
                 let first = page;
                 page += span.pages();
                 return Some(match span {
-                    Span::Large { .. } => (first, span, self.runs.is_live(first, 0) as u32, 1),
+                    Span::Large { .. } | Span::Slab { .. } => {
+                        (first, span, self.runs.is_live(first, 0) as u32, 1)
+                    }
                     Span::Run { class, pages } => {
                         let live = self.runs.live_count(first, class, pages);
                         (first, span, live, self.runs.taken_count(first))
@@ -441,13 +471,19 @@ impl Heap {
         })
     }
 
-    /// Every allocated block, as this transaction sees it, whose number has no bit in `without`; in the order of offsets.
+    /// Whether there is a slab: memory that threads store to at any time.
+    pub(crate) fn has_slabs(&self) -> bool {
+        self.each_span().any(|(_, span, _, _)| matches!(span, Span::Slab { .. }))
+    }
+
+    /// Every allocated block but slabs, as this transaction sees it, whose number has no bit in `without`; in the order of offsets.
     pub(crate) fn each_block<'a>(&'a self, without: &'a [u64]) -> impl Iterator<Item = Block> {
-        self.each_span().flat_map(move |(page, span, _, _)| {
+        let spans = self.each_span().filter(|(_, span, _, _)| !matches!(span, Span::Slab { .. }));
+        spans.flat_map(move |(page, span, _, _)| {
             let start = self.geometry.page_at(page);
             let (len, slots) = match span {
                 Span::Run { class, pages } => (classes::size(class), classes::slots(class, pages)),
-                Span::Large { pages } => (pages as u64 * PAGE, 1),
+                Span::Large { pages } | Span::Slab { pages } => (pages as u64 * PAGE, 1),
             };
             let words = slots.div_ceil(64) as usize;
             let skip = without.get(page as usize * BITMAP_WORDS..).unwrap_or_default();

@@ -5,7 +5,7 @@
 
 use crate::{
     Result,
-    format::{COPIES, Geometry, Header, MAGIC},
+    format::{COPIES, Geometry, MAGIC},
     media::Media,
 };
 use pmem_map::{Mapping, PAGE};
@@ -61,10 +61,10 @@ pub(crate) fn zero(mapping: &mut Mapping, range: Range<u64>) -> Result<()> {
 }
 
 /// Step 2: the headers, without their magic. Drains them and all that was flushed before.
-pub(crate) fn write_headers(mapping: &mut Mapping, header: &Header) -> Result<()> {
+pub(crate) fn write_headers(mapping: &mut Mapping, header: &[u8]) -> Result<()> {
     for copy in COPIES {
-        mapping.write(copy, bytemuck::bytes_of(header))?;
-        mapping.flush(copy..copy + size_of::<Header>() as u64)?;
+        mapping.write(copy, header)?;
+        mapping.flush(copy..copy + header.len() as u64)?;
     }
     Ok(mapping.drain()?)
 }

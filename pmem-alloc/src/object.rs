@@ -19,6 +19,9 @@ pub trait Object: Stored {
     fn create(body: &mut Body<'_, Write>) -> Result<Ptr<u8>>;
     /// Checks the header and makes a guard.
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<Self::Guard<'_, M>>;
+    /// Frees all blocks of the object, those of objects in it, and last its header: what a container does with an object
+    /// that it no longer holds. After an error, which only damage gives, the transaction must be rolled back.
+    fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()>;
     /// Tells `tracer` every block of the object whose header is at `header`, the header's own among them, and every
     /// reference in them: for [`Pool::check`](crate::Pool::check), repair and compaction, so that they know this object's blocks from leaks.
     /// [`Tracer`] has the vocabulary. Bounded, whatever is in the pool.

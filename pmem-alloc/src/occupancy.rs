@@ -1,11 +1,6 @@
 //! What is where in a pool: a map of its data pages.
 
-use crate::{
-    PoolStats, classes,
-    format::{Geometry, Span},
-    stats,
-    transaction::Writer,
-};
+use crate::{PoolStats, classes, format::Span, stats, transaction::Writer};
 use pmem_map::PAGE;
 use std::fmt;
 
@@ -16,7 +11,7 @@ use std::fmt;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Occupancy {
-    /// Every stretch of the data pages, in order, without gaps.
+    /// Every stretch of the data pages, in order; without gaps but those between the parts by which the pool grew.
     pub stretches: Vec<Stretch>,
     /// The numbers.
     pub stats: PoolStats,
@@ -42,6 +37,8 @@ pub enum Holds {
     Free,
     /// A large block; `false`: one that is only reserved.
     Large(bool),
+    /// A slab of a concurrent container.
+    Slab,
     /// Blocks of `size` bytes: how many there are, and how many are allocated.
     Run {
         /// Bytes of a block.
@@ -53,31 +50,41 @@ pub enum Holds {
     },
 }
 
-pub(crate) fn occupancy(geometry: &Geometry, writer: &Writer) -> Occupancy {
+pub(crate) fn occupancy(writer: &Writer) -> Occupancy {
+    let geometry = writer.heap.geometry();
     let mut stretches: Vec<Stretch> = Vec::new();
-    let mut page = 0;
     let free = |from: u32, to: u32| Stretch {
         offset: geometry.page_at(from),
         len: (to - from) as u64 * PAGE,
         holds: Holds::Free,
     };
-    for (first, span, live, _) in writer.heap.each_span() {
-        if page < first {
-            stretches.push(free(page, first));
-        }
-        page = first + span.pages();
-        let holds = match span {
-            Span::Large { .. } => Holds::Large(live > 0),
-            Span::Run { class, pages } => {
-                Holds::Run { size: classes::size(class), blocks: classes::slots(class, pages), used: live }
+    for pages in geometry.stretches() {
+        let mut page = pages.start;
+        for (first, span, live, _) in writer.heap.each_span().filter(|span| pages.contains(&span.0)) {
+            if page < first {
+                stretches.push(free(page, first));
             }
-        };
-        stretches.push(Stretch { offset: geometry.page_at(first), len: span.pages() as u64 * PAGE, holds });
+            page = first + span.pages();
+            let holds = match span {
+                Span::Large { .. } => Holds::Large(live > 0),
+                Span::Slab { .. } => Holds::Slab,
+                Span::Run { class, pages } => Holds::Run {
+                    size: classes::size(class),
+                    blocks: classes::slots(class, pages),
+                    used: live,
+                },
+            };
+            stretches.push(Stretch {
+                offset: geometry.page_at(first),
+                len: span.pages() as u64 * PAGE,
+                holds,
+            });
+        }
+        if page < pages.end {
+            stretches.push(free(page, pages.end));
+        }
     }
-    if page < geometry.data_pages {
-        stretches.push(free(page, geometry.data_pages));
-    }
-    Occupancy { stretches, stats: stats::stats(geometry, writer) }
+    Occupancy { stretches, stats: stats::stats(writer) }
 }
 
 /// Characters in a line of the map, and lines.
@@ -102,7 +109,7 @@ impl Occupancy {
             pages += 1;
             match holds {
                 Holds::Free => {}
-                Holds::Large(_) => large += 1,
+                Holds::Large(_) | Holds::Slab => large += 1,
                 Holds::Run { blocks, used, .. } => {
                     in_runs += 1;
                     full += f64::from(used) / f64::from(blocks);

@@ -1,8 +1,8 @@
 //! [`PHeap`]: a heap of your own, for structures that no container gives you.
 
 use crate::{
-    Body, Descriptor, Mode, Object, Plain, Read, Reservation, Result, Shape, Stored, Tracer, Types, Write,
-    graph,
+    Body, Descriptor, Form, Mode, Object, Plain, Read, Reservation, Result, Shape, Stored, Tracer, Types,
+    Write, graph,
 };
 use pmem_map::{Bytes, Ptr};
 use std::marker::PhantomData;
@@ -22,6 +22,7 @@ impl<R: Plain + Default> Stored for PHeap<R> {
     fn type_name() -> String {
         format!("PHeap<{}>", R::full_name())
     }
+    const FORM: Form = Form::object::<Self>();
     fn describe(types: &mut Types) -> Shape {
         types.object("PHeap", |types| vec![types.add::<R>()])
     }
@@ -35,6 +36,10 @@ impl<R: Plain + Default> Object for PHeap<R> {
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<HeapGuard<'_, R, M>> {
         body.get::<R>(header.cast())?;
         Ok(HeapGuard { body, root: header.cast() })
+    }
+    /// Frees the root. What is linked from it, only its program knows, which frees it before.
+    fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
+        body.free(header)
     }
     fn trace(_: &Body<'_, Read>, header: Ptr<u8>, tracer: &mut Tracer<'_>) -> Result<()> {
         graph::trace(&Descriptor::of::<Self>(), header, tracer)

@@ -5,9 +5,11 @@ use crate::{
     backup::Watch,
     cache::{self, Caches},
     check,
+    companion::Companions,
     directory::{self, Names, Objects},
     format::{self, COPIES, Geometry, Header},
     gate::{Gate, Turn},
+    growth::{Growth, GrowthOptions, GrowthShortcut, checked_max_size},
     heap::{Block, Heap},
     kind::{Kind, Kinds},
     making::{self, Birth},
@@ -22,7 +24,7 @@ use parking_lot::Mutex;
 use pmem_map::{MapOptions, Mapping, Region};
 use pmem_tx::{
     Subscriber,
-    engine::{Log, LogOptions, Shortcuts},
+    engine::{LogOptions, Shortcuts},
 };
 use std::sync::{
     Arc,
@@ -36,6 +38,9 @@ use std::sync::{
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
     pub(crate) size: u64,
+    pub(crate) max_size: u64,
+    pub(crate) growth: GrowthOptions,
+    pub(crate) require_clean: bool,
     layout: String,
     pub(crate) mapping: MapOptions,
     pub(crate) log: LogOptions,
@@ -46,6 +51,9 @@ impl Default for PoolOptions {
     fn default() -> Self {
         PoolOptions {
             size: 4 << 20,
+            max_size: 0,
+            growth: GrowthOptions::default(),
+            require_clean: false,
             layout: String::new(),
             mapping: MapOptions::new(),
             log: LogOptions::default(),
@@ -64,6 +72,24 @@ impl PoolOptions {
     /// existing file too.
     pub fn size(mut self, bytes: u64) -> Self {
         self.size = bytes;
+        self
+    }
+
+    /// Bytes to which the pool may [grow](Pool::grow). Recorded when it is made; larger than its size, and at most 16 TiB.
+    /// When it is opened: a larger maximum than the recorded one is recorded instead (2 drains more), a smaller one is
+    /// refused. Costs addresses, nothing else.
+    ///
+    /// A mapping that the caller brings can grow as far as *its*
+    /// [`max_len`](pmem_map::MapOptions::max_len).
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.max_size = bytes;
+        self
+    }
+
+    /// Grow when there is no room for what is to be allocated, by at least an eighth of the pool. Not recorded. A full
+    /// disk is then the disk's error; a pool at its maximal size is [`ErrorKind::NoSpace`].
+    pub fn auto_grow(mut self, grow: bool) -> Self {
+        self.growth.automatic = grow;
         self
     }
 
@@ -94,6 +120,12 @@ impl PoolOptions {
         self
     }
 
+    #[doc(hidden)]
+    pub fn growth_shortcut(mut self, shortcut: GrowthShortcut) -> Self {
+        self.growth.shortcut = Some(shortcut);
+        self
+    }
+
     /// Makes a pool on a mapping, whatever it holds now: a file inside a library filesystem, anonymous memory, ...
     ///
     /// Everything but the magic is written and drained first: a crash before this returns leaves no pool, or all of it.
@@ -105,10 +137,11 @@ impl PoolOptions {
     pub fn create_on(&self, mut mapping: Mapping) -> Result<Pool> {
         let geometry = Geometry::for_size(mapping.len())?;
         let Birth { identity, created } = Birth::new(self.identity);
-        let header = Header::new(&geometry, identity, created, &self.layout)?;
+        let max_size = checked_max_size(self.max_size)?;
+        let header = Header::new(&geometry, max_size, identity, created, &self.layout)?;
         making::clear_magics(&mut mapping)?;
         making::zero(&mut mapping, geometry.metadata())?;
-        making::write_headers(&mut mapping, &header)?;
+        making::write_headers(&mut mapping, bytemuck::bytes_of(&header))?;
         let media = Media::new(mapping);
         // Only now: without a header, a file that is not all zeros would look like somebody's. The log's drains cover it.
         let empty = geometry.state_start + 8;
@@ -117,19 +150,24 @@ impl PoolOptions {
         let log = making::finish(&media, &geometry, identity, self.log.clone())?;
         let heap = Heap::rebuild(&geometry, |_| 0)?;
         let (objects, names) = Objects::read(&heap, &media)?;
+        let growth =
+            Growth::new(media.copy(COPIES[0], header.header_len.into()), header.max_size, self.growth);
+        let writer = Writer::new(log, heap, objects, growth);
         let about = (self.layout.clone(), Opening::default());
-        Ok(Pool::new(media, geometry, log, heap, objects, names, about))
+        Ok(Pool::new(media, geometry, writer, names, about))
     }
 
     /// Opens the pool on a mapping; replays what was committed and may not be in place. Checks the page table, all
-    /// bitmaps, and the directory. 2 drains; one more if there is something to replay, and one if a copy of the header was
-    /// repaired.
+    /// bitmaps, and the directory. 2 drains; one more if there is something to replay, one if a copy of the header was
+    /// repaired, and two if a larger [`max_size`](PoolOptions::max_size) is recorded. Holes of a sparse file get blocks.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotAPool`], [`ErrorKind::Damaged`], [`ErrorKind::Truncated`], [`ErrorKind::NewerVersion`],
-    /// [`ErrorKind::UnknownFeatures`], [`ErrorKind::WrongLayout`]: the bytes are as they were. Errors of the log, and
+    /// [`ErrorKind::UnknownFeatures`], [`ErrorKind::WrongLayout`], [`ErrorKind::SmallerMaximum`]: the bytes are as they
+    /// were; as they are if a disk is too full for a sparse file. Errors of the log, and
     /// [`ErrorKind::Corrupt`], which names the first place that cannot be right.
+    /// [`PageLost`](pmem_map::Error::PageLost) if the file is truncated meanwhile.
     pub fn open_on(&self, mapping: Mapping) -> Result<Pool> {
         self.open_mapping(mapping, None)
     }
@@ -137,12 +175,30 @@ impl PoolOptions {
     /// Opens the pool. With `mends`, what could follow from the rest is no error, but listed there: nothing of that is
     /// on media yet.
     pub(crate) fn open_mapping(&self, mapping: Mapping, mends: Option<&mut Mends>) -> Result<Pool> {
-        let format::Found { header, geometry, damaged } = format::read(mapping.as_slice())?;
+        let found = mapping.guarded(|| format::read(mapping.as_slice()))??;
+        self.accept(&found.header)?;
+        mapping.fill_holes()?; // before the first store
+        let media = Media::new(mapping);
+        let region = media.share();
+        region.guarded(|| self.recover(media, found, mends))?
+    }
+
+    /// Whether the pool with this header is one that was asked for.
+    fn accept(&self, header: &Header) -> Result<()> {
         if !self.layout.is_empty() && self.layout != header.layout() {
             let (expected, found) = (self.layout.clone(), header.layout());
             return Err(ErrorKind::WrongLayout { expected, found }.into());
         }
-        let media = Media::new(mapping);
+        let (asked, recorded) = (checked_max_size(self.max_size)?, header.max_size);
+        if self.max_size != 0 && asked < recorded {
+            return Err(ErrorKind::SmallerMaximum { asked, recorded }.into());
+        }
+        Ok(())
+    }
+
+    /// Opens what was found and accepted.
+    fn recover(&self, media: Media, found: format::Found, mends: Option<&mut Mends>) -> Result<Pool> {
+        let format::Found { header, geometry, damaged } = found;
         // What is seen may not be durable: whoever made the pool can have been killed in its last drain. The same bytes
         // again, under the drains of opening the log, come before anything that this opening acknowledges.
         for copy in COPIES.into_iter().filter(|&copy| damaged.as_ref().is_none_or(|(at, _)| *at != copy)) {
@@ -176,7 +232,11 @@ impl PoolOptions {
             media.region().persist(copy..copy + content.len() as u64)?;
             opening.repaired_header = Some(if copy == COPIES[0] { 'A' } else { 'B' });
         }
-        Ok(Pool::new(media, geometry, log, heap, objects, names, (header.layout(), opening)))
+        let content = media.copy(COPIES[0], header.header_len.into());
+        let mut growth = Growth::new(content, header.max_size, self.growth);
+        growth.raise(&media, geometry.size(), checked_max_size(self.max_size)?)?;
+        let writer = Writer::new(log, heap, objects, growth);
+        Ok(Pool::new(media, geometry, writer, names, (header.layout(), opening)))
     }
 }
 
@@ -215,6 +275,7 @@ pub(crate) struct Inner {
     pub(crate) any_cancelled: AtomicBool,
     /// Reserved blocks in store.
     pub(crate) caches: Caches,
+    pub(crate) companions: Companions,
     opening: Opening,
     /// The layout's name.
     pub(crate) layout: String,
@@ -245,7 +306,8 @@ impl Inner {
         self.any_cancelled.store(!cancelled.is_empty(), Release);
     }
 
-    /// Runs `work` with the writer, outside any transaction. The writer is given back whatever panics, and before the
+    /// Runs `work` with the writer, outside any transaction; pages that are gone are an error. The writer is given back
+    /// whatever panics, and before the
     /// caller drops the result.
     pub(crate) fn with_writer<R>(
         &self,
@@ -253,7 +315,8 @@ impl Inner {
         work: impl FnOnce(&mut Writer) -> R,
     ) -> Result<R> {
         let mut lent = LentWriter { turn: &self.turn, writer: Some(self.take_writer(wanted)?) };
-        Ok(work(lent.writer.as_mut().expect("given back when dropped")))
+        let writer = lent.writer.as_mut().expect("given back when dropped");
+        Ok(self.media.region().guarded(|| work(writer))?)
     }
 }
 
@@ -279,7 +342,7 @@ impl Drop for Inner {
             && let Some(writer) = self.turn.get_mut()
         {
             // Nobody is left to tell; what a checkpoint spares is the next opening's replay.
-            _ = writer.log.checkpoint();
+            _ = self.media.region().guarded(|| writer.log.checkpoint());
         }
     }
 }
@@ -288,17 +351,15 @@ impl Pool {
     pub(crate) fn new(
         media: Media,
         geometry: Geometry,
-        log: Log,
-        heap: Heap,
-        objects: Objects,
+        writer: Writer,
         names: Names,
         (layout, opening): (String, Opening),
     ) -> Pool {
-        let pages = heap.page_map();
-        let set = log.write_set();
-        let turn = Turn::new(Box::new(Writer { log, set, heap, objects }));
+        let pages = writer.heap.page_map();
+        let turn = Turn::new(Box::new(writer));
         let (gate, cancelled, any_cancelled) = (Gate::new(), Mutex::default(), AtomicBool::new(false));
         let (kinds, backing_up, watch) = (Kinds::default(), Mutex::default(), Mutex::default());
+        let companions = Companions::default();
         let inner = Inner {
             media,
             geometry,
@@ -310,6 +371,7 @@ impl Pool {
             cancelled,
             any_cancelled,
             caches: Caches::default(),
+            companions,
             opening,
             layout,
             backing_up,
@@ -406,6 +468,23 @@ impl Pool {
         Ok(Reservation::new(self, block, len))
     }
 
+    /// Makes the pool at least `bytes` bytes larger (64 KiB at the least), in place: no address changes, and readers go on. Returns
+    /// its new size. Durable on return. Waits for the transaction that is open, if any. 2 drains, and a sync of the
+    /// file. About 1.8 % of the new bytes are tables.
+    ///
+    /// A block lies in one part by which the pool grew, or in what it had at first: who needs blocks of gigabytes grows
+    /// by more than that at a time. A pool can grow 240 times; towards the end it takes larger steps than asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::CannotGrow`] beyond its [`max_size`](PoolOptions::max_size);
+    /// [`pmem_map::Error::CannotGrow`] where the mapping cannot; [`pmem_map::Error::Io`] on a full disk. The pool is as
+    /// it was, and goes on. An error of a drain poisons it.
+    pub fn grow(&self, bytes: u64) -> Result<u64> {
+        let media = &self.inner.media;
+        self.inner.with_writer("grow", |writer| writer.growth.grow(media, &mut writer.heap, bytes))?
+    }
+
     /// Writes what every commit has changed to its place, so that the next opening has nothing to replay. Two drains;
     /// none if there is nothing to do. Waits for the transaction that is open, if any.
     pub fn checkpoint(&self) -> Result<()> {
@@ -451,7 +530,7 @@ impl Pool {
         let inner = &*self.inner;
         inner.with_writer("ask for statistics", |writer| {
             inner.caches.empty_into(&mut writer.heap);
-            stats::stats(&inner.geometry, writer)
+            stats::stats(writer)
         })
     }
 
@@ -467,7 +546,7 @@ impl Pool {
         let inner = &*self.inner;
         inner.with_writer("ask for the occupancy", |writer| {
             inner.caches.empty_into(&mut writer.heap);
-            occupancy::occupancy(&inner.geometry, writer)
+            occupancy::occupancy(writer)
         })
     }
 

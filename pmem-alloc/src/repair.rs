@@ -239,7 +239,7 @@ fn mend(inner: &Arc<Inner>, writer: &mut Writer, mends: Mends, repair: &mut Repa
         if !census.is_complete() || census.unreached(&writer.heap).next().is_some() {
             return Err(lost);
         }
-        let geometry = *writer.heap.geometry();
+        let geometry = writer.heap.geometry().clone();
         writer.set.set_word(geometry.state_start, head);
         writer.set.set_word(geometry.state_start + 8, directory::head_checksum(&geometry, head));
         commit(inner, writer)?;

@@ -4,7 +4,7 @@
 //! the tracer's business. The check needs the blocks, compaction the references too.
 
 use crate::{
-    Body, Descriptor, Error, Object, Read, Result, Stored,
+    Body, Descriptor, Error, Object, Read, Result, Shape, Stored, TypeInfo,
     describe::Pointers,
     graph,
     heap::{Block, Heap},
@@ -229,8 +229,15 @@ impl<'a> Tracer<'a> {
             Some(pointers) if !pointers.at.is_empty() => Plan::Pointers(pointers),
             Some(_) => Plan::NoPointers,
             None => {
-                if matches!(descriptor.types()[0].shape, crate::Shape::Opaque) {
-                    self.immovable(format!("{} is not described (Stored::describe)", T::type_name()));
+                let hides = |info: &TypeInfo| {
+                    matches!(
+                        info.shape,
+                        Shape::Opaque | Shape::Pointer { .. } | Shape::Plain { fields: None, .. }
+                    )
+                };
+                // What is encoded is not looked into.
+                if let Some(hidden) = descriptor.types().iter().find(|info| hides(info)) {
+                    self.immovable(format!("{} may hide references in {}", hidden.name, T::type_name()));
                 }
                 Plan::NoPointers
             }

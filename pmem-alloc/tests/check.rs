@@ -12,7 +12,7 @@ struct Node {
 }
 impl Plain for Node {
     const NAME: &'static str = "check.Node";
-    const FIELDS: Option<&'static [Field]> = fields!(Node { value: u64, next: Ptr<Node> });
+    const FIELDS: Option<&'static [PlainField]> = fields!(Node { value: u64, next: Ptr<Node> });
 }
 type List = PHeap<Ptr<Node>>;
 
@@ -183,7 +183,7 @@ struct Swapped {
 }
 impl Plain for Swapped {
     const NAME: &'static str = "check.Node";
-    const FIELDS: Option<&'static [Field]> = fields!(Swapped { next: Ptr<Swapped>, value: u64 });
+    const FIELDS: Option<&'static [PlainField]> = fields!(Swapped { next: Ptr<Swapped>, value: u64 });
 }
 
 #[test]

@@ -18,7 +18,7 @@ struct Wide {
 }
 impl Plain for Wide {
     const NAME: &'static str = "migrate.Wide";
-    const FIELDS: Option<&'static [Field]> = fields!(Wide { next: Ptr<Wide>, doubled: u64, note: u64 });
+    const FIELDS: Option<&'static [PlainField]> = fields!(Wide { next: Ptr<Wide>, doubled: u64, note: u64 });
 }
 type NewList = PHeap<Ptr<Wide>>;
 

@@ -447,7 +447,7 @@ impl Default for Root {
 }
 impl Plain for Root {
     const NAME: &'static str = "pmdk.Root";
-    const FIELDS: Option<&'static [Field]> = fields!(Root { 0: [Ptr<Index>; 448] });
+    const FIELDS: Option<&'static [PlainField]> = fields!(Root { 0: [Ptr<Index>; 448] });
 }
 
 /// A pool with blocks of random sizes, all reachable from one root.

@@ -1,6 +1,9 @@
 //! Lines and drains of tree operations at 100,000 entries: averages over 1,000 of them, the closing checkpoint
 //! included.
 
+#[path = "budget/hash.rs"]
+mod hash;
+
 mod budget {
     use fastrand::Rng;
     use pmem_collections::*;

@@ -3,6 +3,11 @@
 //!
 //! `PMEM_CRASH_LONG=1` explores further (`just crash`); without it, a seeded part that is quick.
 
+#[path = "crash/harness.rs"]
+mod harness;
+#[path = "crash/hash.rs"]
+mod hash;
+
 use pmem_collections::*;
 use pmem_crash::{Config, Exploration, Image, Report, Tear};
 use std::collections::BTreeMap;
@@ -157,6 +162,7 @@ fn explore(name: &str, before: &[Op], ops: &[Op]) -> Report {
             report.failures
         );
         report.assert_ok();
+        report.assert_no_lints();
         total = Some(report);
     }
     total.unwrap()

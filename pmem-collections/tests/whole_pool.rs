@@ -15,7 +15,7 @@ struct Named16 {
 }
 impl Plain for Named16 {
     const NAME: &'static str = "whole_pool.Named16";
-    const FIELDS: Option<&'static [Field]> = fields!(Named16 { text: Ptr<[u8; 16]>, id: u64 });
+    const FIELDS: Option<&'static [PlainField]> = fields!(Named16 { text: Ptr<[u8; 16]>, id: u64 });
 }
 
 /// As large, of which nobody says what is in it.

@@ -89,17 +89,26 @@
 
 mod choices;
 mod config;
+mod dump;
 mod exploration;
 mod explore;
+mod fault;
+mod generated;
 mod image;
 mod line;
+mod lint;
+pub mod mutation;
 mod reading;
 mod recorder;
+mod replay;
 mod report;
 mod shadow;
 
 pub use config::{Config, Tear};
 pub use exploration::{Exploration, Point};
+pub use fault::{Fault, Step, StepKind};
+pub use generated::{Generated, explore_generated};
 pub use image::Image;
+pub use lint::{Lint, LintKind};
 pub use recorder::Ops;
-pub use report::{Crash, Failure, LostStore, Report};
+pub use report::{Crash, Difference, Failure, LostStore, Report};

@@ -3,12 +3,13 @@
 #![allow(unsafe_code)]
 
 use crate::{
-    Counters, Durability, Error, Event, FlushMethod, Granularity, LINE, Medium, Observer, Result,
+    Counters, Decision, Durability, Error, Event, FlushMethod, Granularity, LINE, Medium, Observer, Result,
     backing::whole_pages,
     counters::Sharded,
     cpu,
     durability::Verdict,
     fork::Generation,
+    lost,
     memory::Memory,
     write_back::{Pending, WriteBack},
 };
@@ -38,9 +39,13 @@ pub struct Region {
     pub(crate) write_back: WriteBack,
     /// Held while the region grows.
     growing: Mutex<()>,
+    /// Offset of the first page that was found to be gone, or [`NONE_LOST`].
+    lost: AtomicU64,
     made_in: Generation,
     memory: Memory,
 }
+
+const NONE_LOST: u64 = u64::MAX;
 
 // SAFETY: `base` is an address; every access through it is an `unsafe fn` whose caller answers for races.
 // `memory` is addresses and descriptors of which the same is true, and a `Backing`, which is `Send + Sync`.
@@ -71,6 +76,7 @@ impl Region {
             observer: observer.map_or_else(OnceLock::new, OnceLock::from),
             write_back: WriteBack::new(),
             growing: Mutex::new(()),
+            lost: AtomicU64::new(NONE_LOST),
             made_in: Generation::current(),
             memory,
         }
@@ -116,7 +122,8 @@ impl Region {
         self.memory.max_len(self.len())
     }
 
-    /// Whether writing back ever failed. Every drain since then has been [`Error::Poisoned`].
+    /// Whether writing back ever failed, or a page was [lost](Error::PageLost). Every drain since then has been
+    /// [`Error::Poisoned`].
     pub fn is_poisoned(&self) -> bool {
         self.write_back.is_poisoned()
     }
@@ -196,22 +203,32 @@ impl Region {
         if len == 0 {
             return Ok(());
         }
-        let (first, end) = (range.start & !(LINE - 1), range.end);
-        let mut line = first;
-        while line < end {
+        let perform = || self.flush_now(range.start & !(LINE - 1)..range.end);
+        match self.observer.get() {
+            None => perform(),
+            Some(observer) => {
+                let event = Event::Flush { offset: range.start, len, caller: Location::caller() };
+                self.observed(observer, event, perform);
+            }
+        }
+        Ok(())
+    }
+
+    /// Flushes the lines of a range that is not empty, is inside, and starts with a line.
+    #[inline(always)]
+    fn flush_now(&self, range: Range<u64>) {
+        let mut line = if self.flush == FlushMethod::None { range.end } else { range.start };
+        while line < range.end {
             // SAFETY: the line's first byte is inside the mapping, whose base and length are page-aligned.
             unsafe { cpu::flush_line(self.flush, self.base.as_ptr().add(line as usize)) };
             line += LINE;
         }
         if self.granularity != Granularity::Byte {
-            self.counters.flushed((end - first).div_ceil(LINE));
+            self.counters.flushed((range.end - range.start).div_ceil(LINE));
         }
         if self.granularity == Granularity::Page {
-            self.write_back.mark(first..end);
+            self.write_back.mark(range);
         }
-        let caller = Location::caller();
-        self.tell(|| Event::Flush { offset: range.start, len, caller });
-        Ok(())
     }
 
     /// Flushes whole lines, given by their numbers (offset / 64): what a list of changed lines wants, at the price
@@ -219,6 +236,13 @@ impl Region {
     #[inline]
     #[track_caller]
     pub fn flush_lines(&self, lines: &[u64]) -> Result<()> {
+        if self.observer.get().is_some() {
+            for &line in lines {
+                let at = line.saturating_mul(LINE);
+                self.flush(at..at.saturating_add(LINE))?;
+            }
+            return Ok(());
+        }
         let count = self.len().div_ceil(LINE);
         for &line in lines {
             if line >= count {
@@ -233,11 +257,16 @@ impl Region {
         if self.granularity == Granularity::Page {
             lines.iter().for_each(|line| self.write_back.mark(line * LINE..(line + 1) * LINE));
         }
-        let caller = Location::caller();
-        for line in lines {
-            self.tell(|| Event::Flush { offset: line * LINE, len: LINE, caller });
-        }
         Ok(())
+    }
+
+    /// Says that a durable record holds what these lines (numbers: offset / 64) hold now, so that they need no flush
+    /// before the next drain. Changes nothing: it is for an observer that reports lines left unflushed.
+    #[inline]
+    pub fn covered_lines(&self, lines: &[u64]) {
+        if self.observer.get().is_some() {
+            lines.iter().for_each(|line| self.tell(|| Event::Covered { offset: line * LINE, len: LINE }));
+        }
     }
 
     /// Waits until what *this thread* flushed or stored past the caches is in the persistence domain. With
@@ -248,7 +277,13 @@ impl Region {
     pub fn drain(&self) -> Result<()> {
         self.write_back.check()?;
         let caller = Location::caller();
-        self.tell(|| Event::BeforeDrain { caller });
+        if let Some(observer) = self.observer.get() {
+            match observer.decide(self, &Event::Drain { caller }) {
+                Decision::Perform => observer.event(self, Event::BeforeDrain { caller }),
+                Decision::Skip => return Ok(()),
+                Decision::Fail => return self.fail_drain(observer, caller),
+            }
+        }
         cpu::drain();
         if self.granularity == Granularity::Page {
             self.write_back(self.write_back.take())?;
@@ -256,6 +291,14 @@ impl Region {
         self.counters.drained();
         self.tell(|| Event::Drain { caller });
         Ok(())
+    }
+
+    /// A drain that an observer lets fail.
+    #[cold]
+    fn fail_drain(&self, observer: &Arc<dyn Observer>, caller: &'static Location<'static>) -> Result<()> {
+        observer.event(self, Event::BeforeDrain { caller });
+        let injected = std::io::Error::other("an observer lets it fail");
+        self.or_poison(Err(Error::io("write back", "pages")(injected)))
     }
 
     fn write_back(&self, pending: Pending) -> Result<()> {
@@ -334,6 +377,60 @@ impl Region {
     /// Stores to all pages that `range` touches go through again.
     pub fn unprotect(&self, range: Range<u64>) -> Result<()> {
         self.set_writable(range, true)
+    }
+
+    /// Gives blocks to the holes of a sparse file, as a copy may be: a store to a hole of a full disk is a SIGBUS.
+    /// (Files that are made or grown here have none.) Content and length stay as they are.
+    ///
+    /// Does nothing where there are no holes, for what is not a file, for private views, and where the filesystem
+    /// cannot allocate. On filesystems that write elsewhere (Btrfs, and files that share blocks) a full disk can
+    /// still refuse a store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], on a disk that has no room for them.
+    pub fn fill_holes(&self) -> Result<()> {
+        self.check_process()?;
+        self.memory.fill_holes()
+    }
+
+    /// Runs `work`, and reports pages of this region that turn out to be gone while it runs: the file was truncated,
+    /// a store met a hole of a full disk, the medium failed. Without this, such an access is a SIGBUS, which ends the
+    /// process.
+    ///
+    /// Covered: every load and store of bytes of this region by this thread while `work` runs, through this value or
+    /// through references. They read zeros from the page on, and what they store there is lost: which is why the
+    /// result is withheld, and the region is [poisoned](Region::is_poisoned) and fails every call of this function,
+    /// and every drain, from then on. Not covered: other threads (they die of the page, or read zeros if they come
+    /// later), and system calls that are handed bytes of the region (they fail with `EFAULT`).
+    ///
+    /// [`Mapping::read`](crate::Mapping::read), [`write`](crate::Mapping::write) and
+    /// [`write_value`](crate::Mapping::write_value) run under it. Costs a few thread-local stores. The first call in
+    /// a process installs a SIGBUS handler, which hands on what is not its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PageLost`]; [`Error::Forked`].
+    pub fn guarded<R>(&self, work: impl FnOnce() -> R) -> Result<R> {
+        self.check_process()?;
+        self.check_pages()?;
+        let (addresses, unit) = self.memory.addresses(self.len());
+        let (result, lost) =
+            lost::guarded(addresses, unit, work).map_err(Error::io("handle", "lost pages"))?;
+        if let Some(offset) = lost {
+            self.lost.fetch_min(offset, Ordering::Relaxed);
+            self.write_back.poison();
+        }
+        self.check_pages()?;
+        Ok(result)
+    }
+
+    /// [`Error::PageLost`] if a page was.
+    fn check_pages(&self) -> Result<()> {
+        match self.lost.load(Ordering::Relaxed) {
+            NONE_LOST => Ok(()),
+            offset => Err(Error::PageLost { offset }),
+        }
     }
 
     fn set_writable(&self, range: Range<u64>, writable: bool) -> Result<()> {

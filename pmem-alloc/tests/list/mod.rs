@@ -14,7 +14,8 @@ pub(crate) struct Node {
 
 impl Plain for Node {
     const NAME: &'static str = "list.Node";
-    const FIELDS: Option<&'static [Field]> = fields!(Node { value: u64, next: Ptr<Node>, large: Ptr<u8> });
+    const FIELDS: Option<&'static [PlainField]> =
+        fields!(Node { value: u64, next: Ptr<Node>, large: Ptr<u8> });
 }
 
 pub(crate) type List = PHeap<Ptr<Node>>;

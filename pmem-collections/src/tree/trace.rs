@@ -1,66 +1,43 @@
 //! The blocks of a tree, and the references in them.
 
-use super::{
-    Tree,
-    header::ROOT,
-    layout::LINE,
-    node::{Inner, Leaf},
-};
-use pmem_alloc::{Mode, Plain, Ptr, Result, Tracer};
+use super::{Inner, Leaf, Tree, header::ROOT, layout::LINE};
+use crate::stored;
+use pmem_alloc::{OrdKey, Ptr, Read, Result, Stored, Tracer};
 
-impl<K: Plain, V: Plain, M: Mode> Tree<'_, K, V, M> {
-    /// Tells `tracer` all nodes. It refuses those that were told before, so this ends however damaged the tree is.
+impl<K: OrdKey, V: Stored> Tree<'_, K, V, Read> {
+    /// Tells `tracer` all nodes, and what keys and values refer to. It refuses blocks that were told before, so this ends
+    /// however damaged the tree is.
     pub(crate) fn trace(&self, tracer: &mut Tracer<'_>) -> Result<()> {
         tracer.block(Ptr::from_offset(self.at), LINE as u64)?;
-        let has_references = (tracer.has_references::<K>(), tracer.has_references::<V>());
         if self.height == 0 {
             return Ok(());
         }
-        self.trace_node(tracer, self.at + ROOT, self.root, self.height - 1, has_references)
+        self.trace_node(tracer, self.at + ROOT, self.root, self.height - 1)
     }
 
     /// The node at `at`, to which the word at `slot` refers.
-    fn trace_node(
-        &self,
-        tracer: &mut Tracer<'_>,
-        slot: u64,
-        at: u64,
-        level: u32,
-        has_references: (bool, bool),
-    ) -> Result<()> {
+    fn trace_node(&self, tracer: &mut Tracer<'_>, slot: u64, at: u64, level: u32) -> Result<()> {
         if level == 0 {
-            return self.trace_leaf(tracer, slot, at, has_references);
+            return self.trace_leaf(tracer, slot, at);
         }
-        let layout = Inner::<K>::LAYOUT;
+        let layout = Inner::<K, Read>::LAYOUT;
         tracer.owned(slot, Ptr::from_offset(at), layout.size as u64)?;
         let inner = self.inner(at, level)?;
-        if has_references.0 {
-            let key = |i: usize| at + (layout.keys + i * size_of::<K>()) as u64;
-            (0..inner.keys.len()).try_for_each(|i| tracer.plain::<K>(key(i)))?;
+        for i in 0..inner.count() {
+            stored::trace::<K>(&self.body, inner.key_at(i), inner.key_slot(i), tracer)?;
         }
         inner.children.iter().enumerate().try_for_each(|(i, &child)| {
             let slot = at + (layout.children + 8 * i) as u64;
-            self.trace_node(tracer, slot, child, level - 1, has_references)
+            self.trace_node(tracer, slot, child, level - 1)
         })
     }
 
-    fn trace_leaf(
-        &self,
-        tracer: &mut Tracer<'_>,
-        slot: u64,
-        at: u64,
-        (keys, values): (bool, bool),
-    ) -> Result<()> {
-        let layout = Leaf::<K, V>::LAYOUT;
-        tracer.owned(slot, Ptr::from_offset(at), layout.size as u64)?;
-        for slot in self.leaf(at)?.slots() {
-            if keys {
-                tracer.plain::<K>(at + layout.key(slot) as u64)?;
-            }
-            if values {
-                tracer.plain::<V>(at + layout.value(slot) as u64)?;
-            }
-        }
-        Ok(())
+    fn trace_leaf(&self, tracer: &mut Tracer<'_>, slot: u64, at: u64) -> Result<()> {
+        tracer.owned(slot, Ptr::from_offset(at), Leaf::<K, V, Read>::LAYOUT.size as u64)?;
+        let leaf = self.leaf(at)?;
+        leaf.slots().try_for_each(|slot| {
+            stored::trace::<K>(&self.body, leaf.key_at(slot), leaf.key_slot(slot), tracer)?;
+            stored::trace::<V>(&self.body, leaf.value_at(slot), leaf.value_slot(slot), tracer)
+        })
     }
 }

@@ -1,5 +1,7 @@
 //! Where everything is in a pool's bytes, read from them as the FORMAT.md of each crate describes it.
 
+mod hash;
+
 use std::{fmt, ops::Range};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -24,11 +26,15 @@ pub(crate) enum Structure {
     Entries,
     Separators,
     Children,
+    TableHeader,
+    References,
+    BucketHeads,
+    TableEntries,
 }
 use Structure::*;
 
 impl Structure {
-    pub(crate) const ALL: [Structure; 16] = [
+    pub(crate) const ALL: [Structure; 20] = [
         PoolHeader,
         LogHeader,
         LogState,
@@ -45,6 +51,10 @@ impl Structure {
         Entries,
         Separators,
         Children,
+        TableHeader,
+        References,
+        BucketHeads,
+        TableEntries,
     ];
     /// Those of which damage is found by a checksum, or harmless.
     pub(crate) const CHECKSUMMED: [Structure; 7] =
@@ -70,6 +80,10 @@ impl fmt::Display for Structure {
             Entries => "keys and values",
             Separators => "separators",
             Children => "child pointers",
+            TableHeader => "table header",
+            References => "hash directory",
+            BucketHeads => "bucket heads",
+            TableEntries => "table's entries",
         })
     }
 }
@@ -239,6 +253,10 @@ impl Anatomy {
                 anatomy.use_up(TreeHeader, header..header + 64);
                 anatomy.find_nodes(bytes, word(bytes, header + 16));
             }
+            if bytes[header as usize..].starts_with(b"PHashMap") {
+                anatomy.places.push(header);
+                anatomy.find_table(bytes, header);
+            }
             entry = word(bytes, entry);
         }
         anatomy
@@ -255,12 +273,19 @@ impl Anatomy {
         self.use_up(LogState, log.start + 128..log.start + 144);
         let generation = number(bytes, log.start + 128, 4);
         let horizon = word(bytes, log.start + 136) & ((1 << 40) - 1);
-        let mut at = log.start + RING;
+        let (mut at, mut old) = (log.start + RING, 0);
         while at < log.end {
             let (length, count) = (number(bytes, at + 32, 4), number(bytes, at + 36, 4));
             let newer = word(bytes, at + 8) > horizon;
             // Of old records, which mean nothing any more, only some.
-            if number(bytes, at + 24, 4) != generation || length < 40 || !newer && at / SLOT % 16 != 0 {
+            // What is inside of a longer record may look like one.
+            let fits = length >= 40 && length <= log.end - at;
+            if number(bytes, at + 24, 4) != generation || !fits {
+                at += SLOT;
+                continue;
+            }
+            old += u64::from(!newer);
+            if !newer && old % 8 != 1 {
                 at += SLOT;
                 continue;
             }

@@ -1,6 +1,6 @@
 //! The pools that are damaged: one that was closed, and two that the power failure left with records to replay.
 
-use crate::Map;
+use crate::{Map, Table};
 use fastrand::Rng;
 use pmem_collections::*;
 use std::collections::BTreeMap;
@@ -31,15 +31,19 @@ pub(crate) fn images() -> [Image; 3] {
     let mut content = Content::new();
     pool.write(|tx| {
         tx.open::<Map>("map")?;
+        tx.open::<Table>("table")?;
         tx.open::<PCell<u64>>("cell")?.set(7) // the newer entry: the map's is found by way of it
     })
     .unwrap();
     while pool.stats().unwrap().used * 3 < pool.stats().unwrap().capacity * 2 {
         pool.write(|tx| {
-            let mut map = tx.open::<Map>("map")?;
+            let (mut map, mut table) = (tx.open::<Map>("map")?, tx.open::<Table>("table")?);
             for _ in 0..50 {
                 let (key, value) = (random.u64(..), random.u64(..));
                 map.insert(key, value)?;
+                if is_in_table(key) {
+                    table.insert(key, value)?;
+                }
                 content.insert(key, value);
             }
             Ok(())
@@ -53,7 +57,7 @@ pub(crate) fn images() -> [Image; 3] {
 
     let (mut snapshots, mut states) = (vec![closed.bytes.clone()], vec![content.clone()]);
     for _ in 0..COMMITS {
-        pool.write(|tx| change(&mut tx.open::<Map>("map")?, &mut content, &mut random)).unwrap();
+        pool.write(|tx| change(tx, &mut content, &mut random)).unwrap();
         snapshots.push(bytes(&pool));
         states.insert(0, content.clone());
     }
@@ -68,12 +72,14 @@ pub(crate) fn images() -> [Image; 3] {
     [closed, applied, lost]
 }
 
-/// Two values overwritten, an entry removed, three inserted.
-pub(crate) fn change(
-    map: &mut pmem_collections::map::MapGuard<'_, u64, u64, Write>,
-    content: &mut Content,
-    random: &mut Rng,
-) -> Result<()> {
+/// Whether an entry of the map is in the table too: some, so that a case stays quick.
+pub(crate) fn is_in_table(key: u64) -> bool {
+    key % 8 == 0
+}
+
+/// Two values overwritten, an entry removed, three inserted: in both.
+pub(crate) fn change(tx: &WriteTx<'_>, content: &mut Content, random: &mut Rng) -> Result<()> {
+    let (mut map, mut table) = (tx.open::<Map>("map")?, tx.open::<Table>("table")?);
     let mut any = |content: &Content| {
         let from = random.u64(..);
         content.range(from..).next().or(content.iter().next()).map_or(from, |(key, _)| *key)
@@ -81,13 +87,20 @@ pub(crate) fn change(
     let keys = [any(content), any(content), any(content)];
     for key in &keys[..2] {
         map.insert(*key, !*key)?;
+        if is_in_table(*key) {
+            table.insert(*key, !*key)?;
+        }
         content.insert(*key, !*key);
     }
     map.remove(keys[2])?;
+    table.remove(keys[2])?;
     content.remove(&keys[2]);
     for _ in 0..3 {
         let key = random.u64(..);
         map.insert(key, 1)?;
+        if is_in_table(key) {
+            table.insert(key, 1)?;
+        }
         content.insert(key, 1);
     }
     Ok(())
