@@ -7,6 +7,10 @@
 mod harness;
 #[path = "crash/hash.rs"]
 mod hash;
+#[path = "crash/nested.rs"]
+mod nested;
+#[path = "crash/values.rs"]
+mod values;
 
 use pmem_collections::*;
 use pmem_crash::{Config, Exploration, Image, Report, Tear};

@@ -113,6 +113,12 @@ impl<T: Schema> EncodeAs<Serde<T>> for Serde<T> {
     }
 }
 
+impl<T: Schema> EncodeAs<Serde<T>> for &Serde<T> {
+    fn arg(&self) -> &T {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
