@@ -424,6 +424,7 @@ fn explore(name: &str, ops: &[Op]) {
     }
 }
 
+// PMDK scenarios 22 and 23.
 #[test]
 fn allocation_and_free_of_small_blocks_survive_at_any_store() {
     explore(
@@ -501,6 +502,7 @@ fn what_a_nested_part_has_undone_is_not_there_at_any_store() {
     );
 }
 
+// PMDK scenario 27, killed before it is published.
 #[test]
 fn reserve_publish_and_cancel_survive_at_any_store() {
     explore(

@@ -222,6 +222,11 @@ impl Log {
         self.subscriber.replace(subscriber)
     }
 
+    /// Tells nobody any more. Returns who was told before.
+    pub fn unsubscribe(&mut self) -> Option<Arc<dyn Subscriber>> {
+        self.subscriber.take()
+    }
+
     /// Whether an earlier failure left unknown what is durable.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned
