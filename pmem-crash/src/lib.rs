@@ -97,6 +97,8 @@ mod reading;
 mod recorder;
 mod report;
 mod shadow;
+#[expect(unsafe_code)]
+pub mod trace;
 
 pub use config::{Config, Tear};
 pub use exploration::{Exploration, Point};

@@ -70,4 +70,15 @@ pub enum Event<'a> {
 pub trait Observer: Send + Sync + 'static {
     /// `event` happened on `region`.
     fn event(&self, region: &Region, event: Event<'_>);
+
+    /// From now on, until [`detached`](Observer::detached), it is told of `region`'s events. What happened while it was
+    /// opened is told after this.
+    fn attached(&self, region: &Region) {
+        let _ = region;
+    }
+
+    /// `region` is about to be unmapped. Not told in a forked child.
+    fn detached(&self, region: &Region) {
+        let _ = region;
+    }
 }

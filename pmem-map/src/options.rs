@@ -260,6 +260,9 @@ impl MapOptions {
         };
         let verdict = Verdict { durability: kept_by(flush, verdict), ..verdict };
         let region = Region::new(Parts { memory, len, verdict, flush }, self.observer.clone());
+        if let Some(observer) = &self.observer {
+            observer.attached(&region);
+        }
         for event in history {
             region.tell(|| *event);
         }
