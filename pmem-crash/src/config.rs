@@ -1,5 +1,7 @@
 //! How much of the crash states to explore.
 
+use pmem_map::Granularity;
+
 /// How one cache line may be torn by a power failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tear {
@@ -30,6 +32,13 @@ pub struct Config {
     pub nested: u64,
     /// How a line may be torn.
     pub tear: Tear,
+    /// What the medium asks for: cache lines (ADR), nothing (eADR), or pages (a file). The mappings of
+    /// [`Exploration::run`](crate::Exploration::run) say so too; those of `run_files` should have it. With `Byte`,
+    /// every ordinary store is a crash point.
+    pub granularity: Granularity,
+    /// Whether a process may also be killed at every crash point, the machine staying up: the next one sees all its
+    /// stores, of which not all are durable, recovers, and then the power fails. Counts as a crash for `depth`.
+    pub kills: bool,
     /// Whether to look for bytes that changed by other means than the region's methods: through
     /// [`Mapping::as_mut_slice`](pmem_map::Mapping::as_mut_slice), or through an address. Off, such changes
     /// are never seen, the mapping is never read, and recording costs nothing for bytes not stored to. Must
@@ -48,6 +57,8 @@ impl Default for Config {
             depth: 2,
             nested: 256,
             tear: Tear::Line,
+            granularity: Granularity::CacheLine,
+            kills: true,
             raw_stores: true,
             stop_at_first: true,
         }
@@ -96,6 +107,14 @@ impl Config {
     /// With another way of tearing lines.
     pub fn tear(self, tear: Tear) -> Config {
         Config { tear, ..self }
+    }
+    /// On another medium.
+    pub fn granularity(self, granularity: Granularity) -> Config {
+        Config { granularity, ..self }
+    }
+    /// With processes that are killed, or without.
+    pub fn kills(self, kills: bool) -> Config {
+        Config { kills, ..self }
     }
     /// Looking for raw stores, or not.
     pub fn raw_stores(self, raw_stores: bool) -> Config {

@@ -1,6 +1,12 @@
 //! The face of the explorer.
 
-use crate::{Config, Image, Ops, Report, explore::Explorer, recorder::Recorder};
+use crate::{
+    Config, Fault, Image, Ops, Report,
+    explore::{Explorer, caught},
+    line::Content,
+    recorder::Recorder,
+    replay,
+};
 use pmem_map::{Mapping, Observer};
 use rustc_hash::FxHashMap;
 use std::{
@@ -27,6 +33,14 @@ pub struct Point<'a> {
     /// Number of this recovery among all, from 1.
     pub recovery: u64,
     pub(crate) image: &'a Image,
+    pub(crate) visible: Visible<'a>,
+}
+
+/// What a reader saw at the moment of the failure, as changes to the image that it left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visible<'a> {
+    pub(crate) lines: &'a [(u64, Content)],
+    pub(crate) len: u64,
 }
 
 impl Point<'_> {
@@ -40,6 +54,20 @@ impl Point<'_> {
     pub fn image(&self) -> &Image {
         self.image
     }
+
+    /// What the next process would find had only this one been killed at this moment, and the machine stayed up: all
+    /// stores are visible, and what is durable is [`image`](Point::image).
+    pub fn killed(&self) -> Image {
+        let mut visible = self.image.bytes.clone();
+        visible.resize(self.visible.len as usize, 0);
+        for (offset, content) in self.visible.lines {
+            if let Some(line) = visible.get_mut(*offset as usize..) {
+                let len = line.len().min(content.len());
+                line[..len].copy_from_slice(&content[..len]);
+            }
+        }
+        Image::new(visible).with_durable(self.image.bytes.clone())
+    }
 }
 
 /// An exploration: of what, and how far. See the [crate](crate).
@@ -49,13 +77,14 @@ pub struct Exploration {
     name: String,
     config: Config,
     start: Option<Image>,
+    fault: Option<Fault>,
 }
 
 impl Exploration {
     /// An exploration with this name in the report, configured by the environment
     /// ([`Config::from_env`]).
     pub fn new(name: impl Into<String>) -> Exploration {
-        Exploration { name: name.into(), config: Config::from_env(), start: None }
+        Exploration { name: name.into(), config: Config::from_env(), start: None, fault: None }
     }
 
     /// With this configuration instead.
@@ -73,7 +102,13 @@ impl Exploration {
         self.start(Image::zeroed(len))
     }
 
-    /// The workload begins with this image, all of it durable.
+    /// The workload runs with a fault. That it then fails itself, or panics, is no more than a failure in the
+    /// report; unless the fault is a drain that fails, of which a program may say so: then what it left is explored.
+    pub fn fault(self, fault: Fault) -> Exploration {
+        Exploration { fault: Some(fault), ..self }
+    }
+
+    /// The workload begins with this image. All of it is durable, unless it [says otherwise](Image::with_durable).
     pub fn start(self, image: Image) -> Exploration {
         Exploration { start: Some(image), ..self }
     }
@@ -98,9 +133,12 @@ impl Exploration {
         oracle: impl Fn(T, &Point<'_>) -> Result<(), String>,
     ) -> Report {
         let mut start = self.start.clone().unwrap_or_else(|| Image::zeroed(64 << 10));
-        start.bytes.resize(start.bytes.len().max(1).next_multiple_of(pmem_map::PAGE as usize), 0);
+        let whole = start.bytes.len().max(1).next_multiple_of(pmem_map::PAGE as usize);
+        start.bytes.resize(whole, 0);
+        start.durable.iter_mut().for_each(|durable| durable.resize(whole, 0));
+        let granularity = self.config.granularity;
         let mapping = |image: &Image, recorder: Option<Arc<Recorder>>| {
-            let mapping = image.to_mapping().map_err(|error| error.to_string())?;
+            let mapping = image.to_mapping_of(granularity).map_err(|error| error.to_string())?;
             if let Some(recorder) = recorder {
                 // A mapping just made has no observer yet.
                 mapping.observe(recorder).map_err(|_| "the mapping is observed already".to_owned())?;
@@ -167,20 +205,36 @@ impl Exploration {
         open: crate::explore::Open<'_, T>,
         oracle: crate::explore::Oracle<'_, T>,
     ) -> Report {
-        let ops = Ops(Recorder::new(start, self.config.raw_stores));
-        if let Err(error) = workload(&ops) {
-            panic!("{}: the workload itself fails: {error}", self.name);
+        let only = replay::asked_for(&self.name);
+        let ops = Ops(Recorder::new(start, &self.config, self.fault));
+        let ran = match self.fault {
+            None => workload(&ops),
+            Some(_) => caught("the workload", || workload(&ops)),
+        };
+        let recording = ops.0.finish();
+        let mut report = Report::new(&self.name, &self.config);
+        report.operations = recording.operations;
+        report.steps = recording.steps;
+        report.lints = recording.lints;
+        let fault = self.fault.and_then(|fault| Some((fault, report.steps.get(fault.step())?.clone())));
+        match (ran, fault) {
+            (Ok(()), _) | (Err(_), Some((Fault::Failed(_), _))) => {}
+            (Err(error), None) => panic!("{}: the workload itself fails: {error}", self.name),
+            (Err(error), Some((fault, step))) => {
+                report.fail_at_once(format!("with {step} {fault}, the workload fails: {error}"));
+                return report;
+            }
         }
-        let (cuts, operations) = ops.0.finish();
         let mut explorer = Explorer {
             config: &self.config,
             open,
             oracle,
-            report: Report { operations, ..Report::new(&self.name, &self.config) },
-            random: fastrand::Rng::with_seed(self.config.seed),
+            report,
             seen: FxHashMap::default(),
+            ordinal: only.ordinal,
+            only: only.path,
         };
-        explorer.explore(&cuts, start);
+        explorer.explore(&recording.cuts, start);
         explorer.report
     }
 }

@@ -3,9 +3,12 @@
 use crate::{
     Config, Image, Point, Report,
     choices::{Choices, Extent, Part},
+    dump,
+    exploration::Visible,
     line::{Content, Contents, Pending},
     recorder::{Cut, Recorder, When},
-    report::{Crash, Failure, LostStore},
+    replay::{Path, Place},
+    report::{Crash, Difference, Failure, LostStore, Repeat},
     shadow::Name,
 };
 use pmem_map::{LINE, PAGE};
@@ -16,7 +19,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
-use xxhash_rust::xxh3::xxh3_128_with_seed;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 /// Opens an image; tells the recorder what the recovery does, if there is one.
 pub(crate) type Open<'a, T> = &'a dyn Fn(&Image, Option<Arc<Recorder>>) -> Result<T, String>;
@@ -28,9 +31,12 @@ pub(crate) struct Explorer<'a, T> {
     pub(crate) open: Open<'a, T>,
     pub(crate) oracle: Oracle<'a, T>,
     pub(crate) report: Report,
-    pub(crate) random: fastrand::Rng,
     /// Images that were judged already, and the least depth at which.
     pub(crate) seen: FxHashMap<Seen, u32>,
+    /// Which exploration of its name this is.
+    pub(crate) ordinal: u32,
+    /// The one image to try, if not all.
+    pub(crate) only: Option<Path>,
 }
 
 /// An image and what its oracle allows.
@@ -50,6 +56,8 @@ struct Moment<'a> {
     lines: Vec<Line<'a>>,
     /// Length and name; the first is the durable one, the last has everything.
     metadata: Vec<(u64, bool)>,
+    /// What the lines would be with nothing lost.
+    visible: Vec<(u64, Content)>,
 }
 
 struct Line<'a> {
@@ -65,6 +73,8 @@ struct Line<'a> {
 struct Failed<'a> {
     moment: &'a Moment<'a>,
     state: &'a [usize],
+    /// Only the process ended, not the machine: nothing is lost yet.
+    killed: bool,
     before: Option<&'a Failed<'a>>,
 }
 
@@ -75,6 +85,13 @@ impl Failed<'_> {
     /// The failure of the workload itself.
     fn first(&self) -> &Failed<'_> {
         self.before.map_or(self, |before| before.first())
+    }
+    /// Where in the exploration it is.
+    fn path(&self) -> Path {
+        let mut path = self.before.map_or_else(Path::default, |before| before.path());
+        let parts = self.moment.parts();
+        path.push(Place::new(self.moment.number, self.killed, self.state, &parts));
+        path
     }
 }
 
@@ -96,10 +113,22 @@ impl<T> Explorer<'_, T> {
     ) -> ControlFlow<()> {
         let mut durable = Durable::new(start);
         let mut nested = allowance / 2;
+        let path = before.map_or_else(Path::default, |before| before.path());
         for (index, cut) in cuts.iter().enumerate() {
             durable.advance(cut);
+            let only = self.only.as_ref().map(|only| only.place(path.depth()));
+            if only.is_some_and(|only| only.is_none_or(|only| only.number() != index + 1)) {
+                continue;
+            }
+            let mut random = self.random(&path, index);
             let moment = self.moment(cut, index + 1, &durable);
             let parts = moment.parts();
+            if let Some(Some(place)) = only {
+                let (killed, state) = (place.is_killed(), place.state(&parts));
+                let deeper = path.depth() + 1 < self.only.as_ref().map_or(0, Path::depth);
+                let failed = Failed { moment: &moment, state: &state, killed, before };
+                return self.try_one(&mut durable, &failed, deeper, allowance);
+            }
             let extent = match before {
                 None => Extent { bound: self.config.bound, samples: self.config.samples, alone: true },
                 Some(_) => {
@@ -122,8 +151,8 @@ impl<T> Explorer<'_, T> {
             let chance = 16.0 / choices.len() as f64;
             let share = if nested == u64::MAX { u64::MAX } else { (nested / 8).max(8) };
             let mut tried = 0;
-            while let Some(state) = choices.next(&mut self.random) {
-                let failed = Failed { moment: &moment, state, before };
+            while let Some(state) = choices.next(&mut random) {
+                let failed = Failed { moment: &moment, state, killed: false, before };
                 let first = failed.first().moment.cut;
                 let (acknowledged, begun) = (first.acknowledged, first.begun);
                 let depth = failed.depth();
@@ -135,26 +164,57 @@ impl<T> Explorer<'_, T> {
                 self.seen.insert(seen, depth);
                 tried += 1;
                 let deeper = depth < self.config.depth;
-                let recorded = deeper
-                    && (nested == u64::MAX || nested > 0 && (tried <= 2 || self.random.f64() < chance));
+                let recorded =
+                    deeper && (nested == u64::MAX || nested > 0 && (tried <= 2 || random.f64() < chance));
                 self.report.nested_complete &= recorded || !deeper;
                 let before_nested = self.report.recoveries + 1;
-                durable.with(&failed, |image| self.image(image, &failed, recorded, share.min(nested)))?;
+                self.try_one(&mut durable, &failed, recorded, share.min(nested))?;
                 if recorded && nested != u64::MAX {
                     nested = nested.saturating_sub((self.report.recoveries - before_nested).max(1));
                 }
+            }
+            // Last: a failure without it is easier to understand.
+            if before.is_none() && self.config.kills && self.config.depth > 0 && moment.has_pending() {
+                let state: Vec<usize> = moment.parts().iter().map(|part| part.everything).collect();
+                let failed = Failed { moment: &moment, state: &state, killed: true, before };
+                self.try_one(&mut durable, &failed, true, share)?;
             }
         }
         ControlFlow::Continue(())
     }
 
+    /// The same random numbers for the same moment, whatever was explored before it.
+    fn random(&self, path: &Path, index: usize) -> fastrand::Rng {
+        let text = format!("{path}/{index}");
+        fastrand::Rng::with_seed(xxh3_64_with_seed(text.as_bytes(), self.config.seed))
+    }
+
+    /// Builds the image that a failure leaves, judges it, and explores the recovery from it.
+    fn try_one(
+        &mut self,
+        durable: &mut Durable,
+        failed: &Failed<'_>,
+        recorded: bool,
+        allowance: u64,
+    ) -> ControlFlow<()> {
+        if !failed.killed {
+            return durable.with(failed, |image| self.image(image, image, failed, recorded, allowance));
+        }
+        let certain = durable.image.bytes.clone();
+        let image = durable.with(failed, Image::clone);
+        let image = if image.named { image.with_durable(certain.clone()) } else { image };
+        let start = Image::new(certain);
+        self.image(&image, &start, failed, recorded, allowance)
+    }
+
     /// Everything that a failure at `cut` could leave.
-    fn moment<'c>(&mut self, cut: &'c Cut, number: usize, durable: &Durable) -> Moment<'c> {
+    fn moment<'c>(&self, cut: &'c Cut, number: usize, durable: &Durable) -> Moment<'c> {
         let mut lines = Vec::with_capacity(cut.domain.pending.len());
         for (offset, pending) in &cut.domain.pending {
             let content = durable.line(*offset);
             let (tear, bound) = (self.config.tear, self.config.bound);
-            let contents = Contents::of(pending, content, tear, bound, &mut self.random);
+            let seed = self.config.seed ^ offset.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let contents = Contents::of(pending, content, tear, bound, &mut fastrand::Rng::with_seed(seed));
             if contents.contents.len() > 1 {
                 let hashes = contents.contents.iter().map(|content| hash(*offset, content)).collect();
                 lines.push(Line { offset: *offset, pending, contents, hashes });
@@ -174,20 +234,22 @@ impl<T> Explorer<'_, T> {
                 }
             }
         }
-        Moment { cut, number, lines, metadata }
+        let visible = lines.iter().map(|line| (line.offset, line.contents.with_everything())).collect();
+        Moment { cut, number, lines, metadata, visible }
     }
 
-    /// Judges one image, and explores the recovery from it.
+    /// Judges one image, and explores the recovery from it. `start` is what is durable in it.
     fn image(
         &mut self,
         image: &Image,
+        start: &Image,
         failed: &Failed<'_>,
         recorded: bool,
         allowance: u64,
     ) -> ControlFlow<()> {
         let depth = failed.depth();
         self.report.recoveries += 1;
-        if depth == 0 {
+        if depth == 0 && !failed.killed {
             self.report.images += 1;
         }
         let first = failed.first().moment;
@@ -199,18 +261,22 @@ impl<T> Explorer<'_, T> {
             depth,
             recovery: self.report.recoveries,
             image,
+            visible: failed.moment.visible(),
         };
-        let recorder = recorded.then(|| Recorder::new(image, self.config.raw_stores));
+        let recorder = recorded.then(|| match failed.killed {
+            true => Recorder::of_killed(image, failed.moment.cut, self.config),
+            false => Recorder::new(image, self.config, None),
+        });
         let opened = caught("the recovery", || {
             (self.open)(image, recorder.clone()).map_err(|error| format!("the recovery fails: {error}"))
         });
-        let cuts = recorder.map(|recorder| recorder.finish().0);
+        let cuts = recorder.map(|recorder| recorder.finish().cuts);
         let judged = opened.and_then(|opened| caught("the oracle", || (self.oracle)(opened, &point)));
         if let Err(message) = judged {
             return self.fail(failed, &point, message);
         }
         match cuts {
-            Some(cuts) => self.run(&cuts, image, Some(failed), allowance),
+            Some(cuts) => self.run(&cuts, start, Some(failed), allowance),
             None => ControlFlow::Continue(()),
         }
     }
@@ -225,8 +291,14 @@ impl<T> Explorer<'_, T> {
                 next = failed.before;
             }
             crashes.reverse();
+            let place = format!("{}/{}", self.ordinal, failed.path());
+            let visible = point.killed();
+            let dumped = dump::write(&self.report.name, &place, point.image, &visible, &message);
             self.report.images_to_first_failure = Some(self.report.recoveries);
             self.report.first_failure = Some(Failure {
+                exploration: self.report.name.clone(),
+                place: Repeat(place),
+                dumped,
                 operation: point.operation.to_owned(),
                 begun: point.begun,
                 acknowledged: point.acknowledged,
@@ -247,9 +319,10 @@ impl<T> Explorer<'_, T> {
     }
 
     fn crash(&self, failed: &Failed<'_>) -> Crash {
-        let Moment { cut, number, lines, metadata } = failed.moment;
+        let Moment { cut, number, lines, metadata, .. } = failed.moment;
         let run = if failed.before.is_some() { "inside the recovery, point" } else { "point" };
         let moment = match cut.when {
+            When::Store(caller) => format!("{run} {number}, at the store at {caller}"),
             When::Drain(caller) => format!("{run} {number}, before the drain at {caller}"),
             When::Sync => format!("{run} {number}, before the file or its folder is synced"),
             When::Acknowledged => format!("{run} {number}, when operations were acknowledged"),
@@ -261,9 +334,19 @@ impl<T> Explorer<'_, T> {
         });
         let (len, named) = metadata[failed.state[lines.len()]];
         let everything = metadata[metadata.len() - 1];
+        let differences =
+            lines.iter().zip(failed.state).filter(|(line, state)| line.contents.everything != **state);
         Crash {
             moment,
+            killed: failed.killed,
             lost: lost.collect(),
+            differences: differences
+                .map(|(line, &state)| Difference {
+                    offset: line.offset,
+                    left: line.contents.contents[state],
+                    stored: line.contents.with_everything(),
+                })
+                .collect(),
             lost_length: Some(len).filter(|&len| named && len != everything.0),
             lost_name: named != everything.1,
         }
@@ -271,6 +354,17 @@ impl<T> Explorer<'_, T> {
 }
 
 impl Moment<'_> {
+    /// Whether anything can be lost.
+    fn has_pending(&self) -> bool {
+        !self.lines.is_empty() || self.metadata.len() > 1
+    }
+
+    /// What a reader sees at this moment.
+    fn visible(&self) -> Visible<'_> {
+        let &(len, _) = self.metadata.last().expect("never empty");
+        Visible { lines: &self.visible, len }
+    }
+
     /// The lines, and last the metadata.
     fn parts(&self) -> Vec<Part> {
         let part = |states: usize, everything| Part { states, everything };
@@ -291,7 +385,7 @@ struct Durable {
 
 impl Durable {
     fn new(start: &Image) -> Durable {
-        let mut image = Image { bytes: start.bytes.clone(), named: true };
+        let mut image = Image::new(start.durable_bytes().to_vec());
         image.bytes.resize(start.bytes.len().next_multiple_of(PAGE as usize), 0);
         let hash = sum(&image.bytes);
         Durable { image, hash }
@@ -366,7 +460,7 @@ fn hash(offset: u64, content: &Content) -> u128 {
 }
 
 /// A panic is an error.
-fn caught<R>(whose: &str, run: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
+pub(crate) fn caught<R>(whose: &str, run: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
     // The values a panic leaves behind are dropped, or are the closures that the caller lent to be judged.
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| Err(format!("{whose} panics: {}", message(&panic))))

@@ -1,19 +1,39 @@
 //! What a power failure left.
 
-use pmem_map::Mapping;
+use pmem_map::{Granularity, MapOptions, Mapping};
 use std::{fs, io, path::Path};
 
 /// What a power failure left: the file's bytes (and with them its length), and whether it has a name.
+///
+/// Or what the end of a process left, while the machine stayed up: then more is visible than is durable, see
+/// [`Image::with_durable`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     pub(crate) bytes: Vec<u8>,
     pub(crate) named: bool,
+    /// What is durable for certain, if that is not `bytes`. As long as they are.
+    pub(crate) durable: Option<Vec<u8>>,
 }
 
 impl Image {
     /// An existing file of these bytes.
     pub fn new(bytes: Vec<u8>) -> Image {
-        Image { bytes, named: true }
+        Image { bytes, named: true, durable: None }
+    }
+
+    /// The same file, of which only `durable` is durable for certain (cut, or filled with zeros, to its length): each
+    /// 8-byte word that differs may be lost until somebody flushes its line and drains.
+    ///
+    /// So does a process leave a file that was killed between its stores and its drain, in `msync` say: whoever opens it next sees the
+    /// stores, and must not believe in them. An exploration may start with such an image.
+    pub fn with_durable(self, mut durable: Vec<u8>) -> Image {
+        durable.resize(self.bytes.len(), 0);
+        Image { durable: Some(durable).filter(|durable| *durable != self.bytes), ..self }
+    }
+
+    /// What is durable for certain.
+    pub fn durable_bytes(&self) -> &[u8] {
+        self.durable.as_deref().unwrap_or(&self.bytes)
     }
 
     /// An existing file of `len` zero bytes.
@@ -23,10 +43,10 @@ impl Image {
 
     /// No file.
     pub fn absent() -> Image {
-        Image { bytes: Vec::new(), named: false }
+        Image { bytes: Vec::new(), named: false, durable: None }
     }
 
-    /// All bytes.
+    /// All bytes, as a reader sees them.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -42,7 +62,17 @@ impl Image {
     ///
     /// Those of [`Mapping::anonymous`].
     pub fn to_mapping(&self) -> pmem_map::Result<Mapping> {
-        let mut mapping = Mapping::anonymous(self.bytes.len() as u64)?;
+        self.to_mapping_of(Granularity::CacheLine)
+    }
+
+    /// As [`to_mapping`](Image::to_mapping), as if of a medium with this granularity.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn to_mapping_of(&self, granularity: Granularity) -> pmem_map::Result<Mapping> {
+        let len = self.bytes.len() as u64;
+        let mut mapping = MapOptions::new().len(len).granularity(granularity).anonymous()?;
         mapping.as_mut_slice()[..self.bytes.len()].copy_from_slice(&self.bytes);
         Ok(mapping)
     }

@@ -89,12 +89,16 @@
 
 mod choices;
 mod config;
+mod dump;
 mod exploration;
 mod explore;
+mod fault;
 mod image;
 mod line;
+mod lint;
 mod reading;
 mod recorder;
+mod replay;
 mod report;
 mod shadow;
 #[expect(unsafe_code)]
@@ -102,6 +106,8 @@ pub mod trace;
 
 pub use config::{Config, Tear};
 pub use exploration::{Exploration, Point};
+pub use fault::{Fault, Step, StepKind};
 pub use image::Image;
+pub use lint::{Lint, LintKind};
 pub use recorder::Ops;
-pub use report::{Crash, Failure, LostStore, Report};
+pub use report::{Crash, Difference, Failure, LostStore, Report};

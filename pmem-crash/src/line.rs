@@ -80,6 +80,15 @@ pub(crate) enum How {
     Nontemporal(usize),
     /// Unknown; found by comparing. `caller` is who called when it was found.
     Raw,
+    /// By a process before, in an unknown order.
+    Before,
+}
+
+impl How {
+    /// Whether it was through the caches.
+    pub(crate) fn is_cached(self) -> bool {
+        !matches!(self, How::Nontemporal(_))
+    }
 }
 
 /// The pieces of one store that lie in one line: in no promised order among themselves.
@@ -122,6 +131,11 @@ impl Pending {
             group.pieces.retain(|piece| piece.mask != 0);
         }
         self.groups.retain(|group| !group.pieces.is_empty());
+    }
+
+    /// Position of the newest store in the order of all.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.groups.last().map(|group| group.sequence)
     }
 
     fn flat(&self) -> impl Iterator<Item = (&Group, &Piece)> {
@@ -259,6 +273,11 @@ impl Contents {
         }
         let everything = add(count - 1);
         Contents { everything, ..found }
+    }
+
+    /// The content with nothing lost.
+    pub(crate) fn with_everything(&self) -> Content {
+        self.contents[self.everything]
     }
 
     /// What a content lost.

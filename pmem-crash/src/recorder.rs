@@ -1,10 +1,12 @@
 //! Records a run: every moment at which a power failure is to be tried.
 
 use crate::{
-    Image,
+    Config, Image,
+    fault::{self, Fault, Late, Step},
+    lint::Lint,
     shadow::{Domain, Shadow},
 };
-use pmem_map::{Event, Observer, Region};
+use pmem_map::{Decision, Event, Granularity, Observer, Region};
 use std::{
     panic::Location,
     sync::{
@@ -29,6 +31,8 @@ pub(crate) struct Cut {
 pub(crate) enum When {
     /// A drain is about to begin.
     Drain(&'static Location<'static>),
+    /// An ordinary store is on its way.
+    Store(&'static Location<'static>),
     /// The file or its directory is about to be synced.
     Sync,
     /// The operation was acknowledged.
@@ -51,10 +55,29 @@ struct Run {
     operations: usize,
     acknowledged: usize,
     cuts: Vec<Cut>,
+    /// The ordinary stores are crash points too.
+    cut_at_stores: bool,
+    /// The power does not fail now.
+    preparing: bool,
+    steps: Vec<Step>,
+    fault: Option<Fault>,
+    late: Option<Late>,
+}
+
+/// What a run was like.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    pub(crate) cuts: Vec<Cut>,
+    pub(crate) operations: usize,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) lints: Vec<Lint>,
 }
 
 impl Run {
     fn cut(&mut self, when: When) {
+        if self.preparing {
+            return;
+        }
         let domain = self.shadow.domain();
         self.cuts.push(Cut {
             when,
@@ -64,18 +87,96 @@ impl Run {
             domain,
         });
     }
+
+    /// An event that happened, or is made to seem so.
+    fn take_in(&mut self, region: &Region, event: &Event<'_>) {
+        match event {
+            Event::BeforeDrain { caller } => {
+                self.shadow.compare_all(region, caller);
+                self.cut(When::Drain(caller));
+                return;
+            }
+            // These are told when they are over, but nothing else happens to the file's metadata meanwhile.
+            Event::FileSync | Event::DirectorySync => {
+                self.shadow.compare_all(region, Location::caller());
+                self.cut(When::Sync);
+            }
+            _ => {}
+        }
+        self.shadow.event(region, event);
+        if let (Event::Store { caller, .. }, true) = (event, self.cut_at_stores) {
+            self.cut(When::Store(caller));
+        }
+    }
+
+    /// As [`take_in`](Run::take_in), unless the fault has something to say about it.
+    fn take_in_or_hold(&mut self, region: &Region, event: &Event<'_>) {
+        let step = self.steps.len().wrapping_sub(1);
+        match (self.fault, *event) {
+            _ if self.preparing => {}
+            // The drain's own step is counted already, when it is told that it begins.
+            (Some(Fault::Swapped(late)), Event::BeforeDrain { .. }) if late == step => return,
+            (Some(Fault::Swapped(late)), _) if late == step && self.late.is_none() => {
+                self.late = Late::of(event);
+                if self.late.is_some() {
+                    return;
+                }
+            }
+            (Some(Fault::Shortened(short)), Event::Flush { offset, len, caller }) if short == step => {
+                let len = fault::shortened(offset, len);
+                return self.take_in(region, &Event::Flush { offset, len, caller });
+            }
+            _ => {}
+        }
+        self.take_in(region, event);
+        if Step::of(event, &self.operation).is_some() {
+            self.release(region);
+        }
+    }
+
+    /// What was late has come.
+    fn release(&mut self, region: &Region) {
+        if let Some(late) = self.late.take() {
+            self.fault = None;
+            if let Late::Drain { caller } = late {
+                self.take_in(region, &Event::BeforeDrain { caller });
+            }
+            self.take_in(region, &late.event());
+        }
+    }
 }
 
 impl Recorder {
-    pub(crate) fn new(start: &Image, raw_stores: bool) -> Arc<Recorder> {
-        let shadow = Shadow::new(start, raw_stores);
-        let run = Run { shadow, operation: Arc::from(""), operations: 0, acknowledged: 0, cuts: Vec::new() };
+    /// Of a run on what `image` holds.
+    pub(crate) fn new(image: &Image, config: &Config, fault: Option<Fault>) -> Arc<Recorder> {
+        Recorder::of(Shadow::new(image, config.raw_stores, config.granularity), config, fault)
+    }
+
+    /// Of a run on what a killed process left at `cut`: `image`.
+    pub(crate) fn of_killed(image: &Image, cut: &Cut, config: &Config) -> Arc<Recorder> {
+        let shadow = Shadow::of_killed(image, &cut.domain, config.raw_stores, config.granularity);
+        Recorder::of(shadow, config, None)
+    }
+
+    fn of(shadow: Shadow, config: &Config, fault: Option<Fault>) -> Arc<Recorder> {
+        let run = Run {
+            shadow,
+            operation: Arc::from(""),
+            operations: 0,
+            acknowledged: 0,
+            cuts: Vec::new(),
+            cut_at_stores: config.granularity == Granularity::Byte,
+            preparing: false,
+            steps: Vec::new(),
+            fault,
+            late: None,
+        };
         Arc::new(Recorder { recording: AtomicBool::new(true), run: Mutex::new(run) })
     }
 
     /// One that sees nothing.
     pub(crate) fn idle() -> Arc<Recorder> {
-        let recorder = Recorder::new(&Image::absent(), false);
+        let recorder = Recorder::new(&Image::absent(), &Config::default(), None);
         recorder.recording.store(false, Ordering::Relaxed);
         recorder
     }
@@ -85,35 +186,43 @@ impl Recorder {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the recording: the cuts, and the number of operations.
-    pub(crate) fn finish(&self) -> (Vec<Cut>, usize) {
+    fn is_recording(&self) -> bool {
+        self.recording.load(Ordering::Acquire)
+    }
+
+    /// Ends the recording.
+    pub(crate) fn finish(&self) -> Recording {
         self.recording.store(false, Ordering::Release);
         let mut run = self.run();
+        run.preparing = false;
         run.cut(When::End);
-        (std::mem::take(&mut run.cuts), run.operations)
+        Recording {
+            cuts: std::mem::take(&mut run.cuts),
+            operations: run.operations,
+            steps: std::mem::take(&mut run.steps),
+            lints: run.shadow.linter.finish(),
+        }
     }
 }
 
 impl Observer for Recorder {
     fn event(&self, region: &Region, event: Event<'_>) {
-        if !self.recording.load(Ordering::Acquire) {
-            return;
+        if self.is_recording() {
+            self.run().take_in_or_hold(region, &event);
         }
-        let mut run = self.run();
-        match event {
-            Event::BeforeDrain { caller } => {
-                run.shadow.compare_all(region, caller);
-                run.cut(When::Drain(caller));
-                return;
-            }
-            // These are told when they are over, but nothing else happens to the file's metadata meanwhile.
-            Event::FileSync | Event::DirectorySync => {
-                run.shadow.compare_all(region, Location::caller());
-                run.cut(When::Sync);
-            }
-            _ => {}
+    }
+
+    fn decide(&self, _: &Region, event: &Event<'_>) -> Decision {
+        if !self.is_recording() {
+            return Decision::Perform;
         }
-        run.shadow.event(region, &event);
+        let run = &mut *self.run();
+        if run.preparing {
+            return Decision::Perform;
+        }
+        let Some(step) = Step::of(event, &run.operation) else { return Decision::Perform };
+        run.steps.push(step);
+        fault::decide(run.fault, run.steps.len() - 1)
     }
 }
 
@@ -126,10 +235,27 @@ pub struct Ops(pub(crate) Arc<Recorder>);
 impl Ops {
     /// Begins an operation: a crash from now on may leave its effect. Returns its number.
     pub fn begin(&self, label: impl AsRef<str>) -> usize {
-        let mut run = self.0.run();
+        let run = &mut *self.0.run();
         run.operation = Arc::from(label.as_ref());
         run.operations += 1;
+        run.shadow.linter.begin(run.operations, &run.operation);
         run.operations
+    }
+
+    /// Brings the mapping into the state that the exploration is to begin with: what `work` does is followed, but the
+    /// power does not fail in it, and its steps are not counted. An operation that it begins counts as none.
+    pub fn prepare<R>(&self, work: impl FnOnce() -> R) -> R {
+        let (operation, operations, acknowledged) = {
+            let run = &mut *self.0.run();
+            (run.preparing, run.shadow.linter.muted) = (true, true);
+            (Arc::clone(&run.operation), run.operations, run.acknowledged)
+        };
+        let result = work();
+        let run = &mut *self.0.run();
+        (run.preparing, run.shadow.linter.muted) = (false, false);
+        (run.operation, run.operations, run.acknowledged) = (operation, operations, acknowledged);
+        run.shadow.linter.begin(run.operations, &run.operation);
+        result
     }
 
     /// All operations begun so far are durable, says the code under test: a crash from now on must leave
@@ -141,9 +267,10 @@ impl Ops {
 
     /// As [`acknowledged`](Ops::acknowledged), for the operations numbered up to `number` only.
     pub fn acknowledged_to(&self, number: usize) {
-        let mut run = self.0.run();
+        let run = &mut *self.0.run();
         run.acknowledged = run.acknowledged.max(number.min(run.operations));
-        if self.0.recording.load(Ordering::Acquire) {
+        if self.0.is_recording() {
+            run.shadow.linter.acknowledged(number);
             run.cut(When::Acknowledged);
         }
     }
@@ -170,7 +297,7 @@ impl Ops {
     /// a change.
     #[track_caller]
     pub fn compare(&self, region: &Region) {
-        if self.0.recording.load(Ordering::Acquire) {
+        if self.0.is_recording() {
             self.0.run().shadow.compare_all(region, Location::caller());
         }
     }

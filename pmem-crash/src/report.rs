@@ -1,7 +1,8 @@
 //! What an exploration found.
 
-use crate::{config::Config, line::How};
-use std::{fmt, panic::Location};
+use crate::{Lint, LintKind, Step, config::Config, line::How, replay};
+use pmem_map::LINE;
+use std::{fmt, panic::Location, path::PathBuf};
 
 /// What an exploration found. Displayed, it is one aligned line of a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,10 @@ pub struct Report {
     pub first_failure: Option<Failure>,
     /// Where the samples came from.
     pub seed: u64,
+    /// The stores, flushes and drains of the workload: what a [`Fault`](crate::Fault) may befall.
+    pub steps: Vec<Step>,
+    /// Flushes and drains of the workload that are missing, or that nobody needs.
+    pub lints: Vec<Lint>,
 }
 
 impl Report {
@@ -49,7 +54,56 @@ impl Report {
             images_to_first_failure: None,
             first_failure: None,
             seed: config.seed,
+            steps: Vec::new(),
+            lints: Vec::new(),
         }
+    }
+
+    /// The workload did not come to its end, with a fault: nothing is explored.
+    pub(crate) fn fail_at_once(&mut self, message: String) {
+        self.failures = 1;
+        (self.stopped, self.complete, self.nested_complete) = (true, false, false);
+        self.images_to_first_failure = Some(0);
+        self.first_failure = Some(Failure {
+            exploration: self.name.clone(),
+            place: Repeat(String::new()),
+            dumped: None,
+            operation: self.steps.last().map_or_else(String::new, |step| step.operation.to_string()),
+            begun: self.operations,
+            acknowledged: 0,
+            point: 0,
+            depth: 0,
+            crashes: Vec::new(),
+            message,
+            image: 0,
+            seed: self.seed,
+        });
+    }
+
+    /// Passes if there are no lints but those that an exception allows: of this kind, from a file whose path ends so. Each
+    /// exception comes with its reason, for the reader.
+    ///
+    /// # Panics
+    ///
+    /// With all others, otherwise.
+    #[track_caller]
+    pub fn assert_no_lints_but(&self, exceptions: &[(LintKind, &str, &str)]) {
+        let allowed = |lint: &&Lint| {
+            exceptions.iter().any(|(kind, file, _)| *kind == lint.kind && lint.caller.file().ends_with(file))
+        };
+        let found: Vec<String> =
+            self.lints.iter().filter(|lint| !allowed(lint)).map(|lint| lint.to_string()).collect();
+        assert!(found.is_empty(), "{}:\n  {}", self.name, found.join("\n  "));
+    }
+
+    /// Passes if there are no lints.
+    ///
+    /// # Panics
+    ///
+    /// With all of them, otherwise.
+    #[track_caller]
+    pub fn assert_no_lints(&self) {
+        self.assert_no_lints_but(&[]);
     }
 
     /// `Err` with the whole account of the first failure, if there was one.
@@ -59,7 +113,7 @@ impl Report {
     /// See above.
     pub fn into_result(self) -> Result<Report, String> {
         match &self.first_failure {
-            Some(failure) => Err(format!("{}: {failure}", self.name)),
+            Some(failure) => Err(failure.to_string()),
             None => Ok(self),
         }
     }
@@ -112,6 +166,8 @@ impl fmt::Display for Report {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Failure {
+    /// The exploration's name.
+    pub exploration: String,
     /// Which operation the workload had begun last.
     pub operation: String,
     /// Operations begun.
@@ -130,20 +186,52 @@ pub struct Failure {
     pub image: u64,
     /// Where the samples came from: with the same configuration, the failure comes again.
     pub seed: u64,
+    /// The image's file, if `PMEM_CRASH_DUMP` names a folder for it: what the failure left. Beside it are `.stored`,
+    /// what a reader saw before the failure, and `.txt`.
+    pub dumped: Option<PathBuf>,
+    pub(crate) place: Repeat,
 }
 
-/// One power failure.
+/// Where the image is in its exploration, and which exploration of its name that was. Two reports of the same findings are equal
+/// though one exploration came after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Repeat(pub(crate) String);
+
+impl PartialEq for Repeat {
+    fn eq(&self, other: &Repeat) -> bool {
+        let path = |repeat: &Repeat| repeat.0.split_once('/').map(|(_, path)| path.to_owned());
+        path(self) == path(other)
+    }
+}
+
+/// One power failure, or the end of a process.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Crash {
     /// At which moment.
     pub moment: String,
+    /// Only the process ended: the next one saw all its stores, and nothing was lost before the next crash.
+    pub killed: bool,
     /// The stores that were lost. Everything else was kept.
     pub lost: Vec<LostStore>,
+    /// The lines that lost something: as the failure left them, and as they were stored.
+    pub differences: Vec<Difference>,
     /// The length of the file before the changes that were lost, if any was.
     pub lost_length: Option<u64>,
     /// Whether the file's name was lost.
     pub lost_name: bool,
+}
+
+/// A line of which something was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Difference {
+    /// Of its first byte.
+    pub offset: u64,
+    /// What the failure left.
+    pub left: [u8; LINE as usize],
+    /// What had been stored.
+    pub stored: [u8; LINE as usize],
 }
 
 /// A store, or the part of it in one line, that did not become durable.
@@ -156,46 +244,121 @@ pub struct LostStore {
     pub len: u64,
     /// Who called.
     pub caller: &'static Location<'static>,
-    /// Whether this was no store of the region: `caller` is then who called when it was found.
+    /// Whether this was no store of the region: `caller` is then the store, flush or drain at which it was found.
     pub raw: bool,
+    /// Whether it was made before the workload began, by nobody knows whom: `caller` is then meaningless.
+    pub before: bool,
 }
 
 impl LostStore {
     pub(crate) fn new(line: u64, lost: &crate::line::Lost) -> LostStore {
         let (at, len) = lost.span;
-        LostStore { offset: line + at, len, caller: lost.caller, raw: lost.how == How::Raw }
+        let (raw, before) = (lost.how == How::Raw, lost.how == How::Before);
+        LostStore { offset: line + at, len, caller: lost.caller, raw, before }
     }
 }
 
 impl fmt::Display for LostStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let how = if self.raw { "changed by a raw store, found at" } else { "stored at" };
-        let (line, end) = (self.offset / 64, self.offset + self.len);
-        write!(f, "bytes {}..{end} (line {line}) {how} {}", self.offset, self.caller)
+        let (line, end) = (self.offset / LINE, self.offset + self.len);
+        write!(f, "bytes {}..{end} (line {line}) ", self.offset)?;
+        match (self.before, self.raw) {
+            (true, _) => write!(f, "were not durable in the beginning"),
+            (_, true) => {
+                write!(f, "changed by no store of the mapping, found by the call at {}", self.caller)
+            }
+            _ => write!(f, "stored at {}", self.caller),
+        }
+    }
+}
+
+/// More than this nobody reads.
+const MOST_STORES: usize = 16;
+const MOST_ROWS: usize = 16;
+
+impl fmt::Display for Crash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.killed { "process killed at" } else { "power fails at" };
+        writeln!(f, "  crash      {what} {}", self.moment)?;
+        for store in self.lost.iter().take(MOST_STORES) {
+            writeln!(f, "    lost     {store}")?;
+        }
+        if self.lost.len() > MOST_STORES {
+            writeln!(f, "    lost     and {} more", self.lost.len() - MOST_STORES)?;
+        }
+        if let Some(length) = self.lost_length {
+            writeln!(f, "    lost     the change of the file's length from {length}")?;
+        }
+        if self.lost_name {
+            writeln!(f, "    lost     the file's name")?;
+        }
+        if self.lost.is_empty() && self.lost_length.is_none() && !self.lost_name {
+            writeln!(f, "    lost     nothing")?;
+        }
+        Ok(())
+    }
+}
+
+impl Crash {
+    /// Rows of 16 bytes that differ: what is left, and what had been stored.
+    fn write_differences(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = self.differences.iter().flat_map(|difference| {
+            let rows = difference.left.chunks(16).zip(difference.stored.chunks(16));
+            rows.zip((difference.offset..).step_by(16)).filter(|((left, stored), _)| left != stored)
+        });
+        let rows: Vec<_> = rows.collect();
+        for (index, ((left, stored), offset)) in rows.iter().take(MOST_ROWS).enumerate() {
+            let label = if index == 0 { "difference" } else { "" };
+            writeln!(f, "  {label:<10} {offset:08x}  left   {}", Hex(left))?;
+            writeln!(f, "  {:<10} {:8}  stored {}", "", "", Hex(stored))?;
+        }
+        if rows.len() > MOST_ROWS {
+            writeln!(f, "  {:<10} and {} more rows of 16 bytes", "", rows.len() - MOST_ROWS)?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes as hexadecimal numbers, in two groups.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            let space = match index {
+                0 => "",
+                8 => "  ",
+                _ => " ",
+            };
+            write!(f, "{space}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Failure {
+    /// The shell command that tries this image again and no other.
+    pub fn command(&self) -> String {
+        replay::command(&self.exploration, &self.place.0)
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "a power failure leaves an image that is recovered wrongly")?;
+        writeln!(f, "{}: a power failure leaves an image that is recovered wrongly", self.exploration)?;
         writeln!(f, "  wrong      {}", self.message)?;
         let Failure { acknowledged, begun, .. } = self;
         writeln!(f, "  operation  {} ({begun} begun, {acknowledged} acknowledged)", self.operation)?;
         for crash in &self.crashes {
-            writeln!(f, "  crash      {}", crash.moment)?;
-            for store in &crash.lost {
-                writeln!(f, "    lost     {store}")?;
-            }
-            if let Some(length) = crash.lost_length {
-                writeln!(f, "    lost     the change of the file's length from {length}")?;
-            }
-            if crash.lost_name {
-                writeln!(f, "    lost     the file's name")?;
-            }
-            if crash.lost.is_empty() && crash.lost_length.is_none() && !crash.lost_name {
-                writeln!(f, "    lost     nothing")?;
-            }
+            write!(f, "{crash}")?;
         }
-        write!(f, "  repeat     image {} with PMEM_CRASH_SEED={:#x}", self.image, self.seed)
+        if let Some(crash) = self.crashes.last() {
+            crash.write_differences(f)?;
+        }
+        if let Some(path) = &self.dumped {
+            writeln!(f, "  image      {}", path.display())?;
+        }
+        writeln!(f, "  found      as image {}, seed {:#x}", self.image, self.seed)?;
+        write!(f, "  repeat     {}", self.command())
     }
 }

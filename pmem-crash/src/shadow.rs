@@ -3,9 +3,10 @@
 use crate::{
     Image,
     line::{self, Content, Group, How, Pending},
+    lint::Linter,
     reading,
 };
-use pmem_map::{Event, LINE, PAGE, Region};
+use pmem_map::{Event, Granularity, LINE, PAGE, Region};
 use rustc_hash::FxHashMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,12 +29,18 @@ pub(crate) enum Name {
 
 /// The shadow of one region, driven by its events.
 ///
-/// x86 with ADR, per line: stores become durable in their order; at least those are durable that a thread
-/// flushed (whoever stored them) before a drain of its own. What was stored past the caches is unordered,
+/// *`CacheLine`*: x86 with ADR. Of each line, stores become durable in their order; at least those are durable that a
+/// thread flushed (whoever stored them) before a drain of its own. What was stored past the caches is unordered,
 /// and needs the drain of the thread that stored it, no flush.
 ///
-/// `Granularity::Page` keeps these promises too (a page is written back as it is at some moment), and so does
-/// `Granularity::Byte`, so the states are a superset of what they could leave.
+/// *`Byte`*: x86 with eADR. The caches are durable, so ordinary stores are, in their order over all lines; the newest may
+/// be in its core's store buffer, until the next store or drain. A flush does nothing. What was stored past
+/// the caches is in no cache, and is as above.
+///
+/// *`Page`*: a file's pages, written back by the kernel whenever it likes. It copies a page while the program stores on,
+/// and a disk may tear it at any sector: so a line keeps a prefix of its stores, whatever its neighbours keep. But a
+/// write-back takes pages: a drain makes everything durable that any thread has stored in any way, even after the flush, to
+/// a page of which the draining thread has flushed a part, or to which it stored past the caches.
 #[derive(Debug)]
 pub(crate) struct Shadow {
     /// What is durable for certain. As long as the longest length so far.
@@ -50,6 +57,8 @@ pub(crate) struct Shadow {
     lengths: Vec<u64>,
     name: Name,
     raw_stores: bool,
+    granularity: Granularity,
+    pub(crate) linter: Linter,
 }
 
 /// What one thread's drain will make durable.
@@ -60,6 +69,8 @@ struct Thread {
     flushed: FxHashMap<u64, u64>,
     /// Lines stored to past the caches since its last drain.
     nontemporal: BTreeSet<u64>,
+    /// `Page` only: pages (their numbers) of which it flushed a part since its last drain.
+    pages: BTreeSet<u64>,
 }
 
 /// What a power failure at one moment could leave, as the change since the moment recorded before it.
@@ -75,8 +86,8 @@ pub(crate) struct Domain {
 }
 
 impl Shadow {
-    /// Of a region that holds an image, all durable.
-    pub(crate) fn new(image: &Image, raw_stores: bool) -> Shadow {
+    /// Of a region that holds an image.
+    pub(crate) fn new(image: &Image, raw_stores: bool, granularity: Granularity) -> Shadow {
         let mut shadow = Shadow {
             durable: Vec::new(),
             current: Vec::new(),
@@ -87,12 +98,44 @@ impl Shadow {
             lengths: vec![image.bytes.len() as u64],
             name: if image.named { Name::Durable } else { Name::Absent },
             raw_stores,
+            granularity,
+            linter: Linter::default(),
         };
-        shadow.durable.extend_from_slice(&image.bytes);
+        shadow.durable.extend_from_slice(image.durable_bytes());
         shadow.extend(image.bytes.len() as u64);
         if raw_stores {
-            shadow.current.copy_from_slice(&shadow.durable);
+            shadow.current[..image.bytes.len()].copy_from_slice(&image.bytes);
         }
+        if image.durable.is_some() {
+            let mut visible = image.bytes.clone();
+            visible.resize(shadow.durable.len(), 0);
+            for (line, (now, before)) in
+                visible.as_chunks().0.iter().zip(shadow.durable.as_chunks().0).enumerate()
+            {
+                if now != before {
+                    let (line, pieces) = (line as u64 * LINE, line::difference(before, now));
+                    let group = Group { sequence: 0, how: How::Before, caller: Location::caller(), pieces };
+                    shadow.pending.insert(line, Arc::new(Pending { groups: vec![group] }));
+                    shadow.linter.unknown(line);
+                }
+            }
+        }
+        shadow
+    }
+
+    /// Of a region as a process finds it whose predecessor was killed at a moment that is recorded in `domain`: all its
+    /// stores are visible, in `image`; `image.durable` is what was durable for certain.
+    pub(crate) fn of_killed(
+        image: &Image,
+        domain: &Domain,
+        raw_stores: bool,
+        granularity: Granularity,
+    ) -> Shadow {
+        let mut shadow = Shadow::new(image, raw_stores, granularity);
+        shadow.pending = domain.pending.iter().cloned().collect();
+        shadow.sequence = domain.pending.iter().flat_map(|(_, pending)| pending.last()).max().unwrap_or(0);
+        shadow.lengths.clone_from(&domain.lengths);
+        shadow.name = domain.name;
         shadow
     }
 
@@ -111,21 +154,46 @@ impl Shadow {
         }
         match *event {
             Event::Store { offset, bytes, caller } => {
+                if self.granularity == Granularity::Byte {
+                    // Whoever sees this store saw the ones before it.
+                    self.retire(self.pending.keys().copied().collect(), |_, group| group.how.is_cached());
+                }
+                lines(offset, bytes.len() as u64).for_each(|line| self.linter.stored(line, caller));
                 self.store(region, offset, bytes, How::Store, caller);
             }
             Event::StoreNontemporal { offset, bytes, caller } => {
                 let thread = self.thread();
-                self.threads[thread].nontemporal.extend(lines(offset, bytes.len() as u64));
+                let stored = || lines(offset, bytes.len() as u64);
+                self.threads[thread].nontemporal.extend(stored());
+                if self.granularity == Granularity::Page {
+                    self.threads[thread].pages.extend(stored().map(|line| line / PAGE));
+                }
+                stored().for_each(|line| self.linter.stored_nontemporal(line, caller));
                 self.store(region, offset, bytes, How::Nontemporal(thread), caller);
             }
             Event::Flush { offset, len, caller } => {
                 self.compare(region, lines(offset, len), caller);
                 let (thread, stores) = (self.thread(), self.sequence);
-                for line in lines(offset, len).filter(|line| self.pending.contains_key(line)) {
-                    self.threads[thread].flushed.insert(line, stores);
+                lines(offset, len).for_each(|line| self.linter.flushed(line, caller));
+                match self.granularity {
+                    Granularity::Byte => {}
+                    Granularity::CacheLine => {
+                        for line in lines(offset, len).filter(|line| self.pending.contains_key(line)) {
+                            self.threads[thread].flushed.insert(line, stores);
+                        }
+                    }
+                    Granularity::Page => {
+                        self.threads[thread].pages.extend(lines(offset, len).map(|line| line / PAGE));
+                    }
                 }
             }
-            Event::Drain { .. } => self.drain(),
+            Event::Covered { offset, len } => {
+                lines(offset, len).for_each(|line| self.linter.covered(line));
+            }
+            Event::Drain { caller } => {
+                self.linter.drained(caller);
+                self.drain();
+            }
             Event::Resize { from, to } => {
                 if self.lengths == [0] && from != 0 {
                     self.lengths = vec![from];
@@ -136,7 +204,12 @@ impl Shadow {
             Event::FileSync => {
                 self.lengths.drain(..self.lengths.len() - 1);
                 let (thread, stores) = (self.thread(), self.sequence);
-                self.threads[thread].flushed.extend(self.pending.keys().map(|line| (*line, stores)));
+                let Thread { flushed, pages, .. } = &mut self.threads[thread];
+                match self.granularity {
+                    Granularity::Page => pages.extend(self.pending.keys().map(|line| line / PAGE)),
+                    _ => flushed.extend(self.pending.keys().map(|line| (*line, stores))),
+                }
+                self.linter.synced();
                 self.drain();
             }
             Event::NameCreated => self.name = Name::Unsynced,
@@ -159,7 +232,12 @@ impl Shadow {
     fn thread(&mut self) -> usize {
         let id = std::thread::current().id();
         self.threads.iter().position(|thread| thread.id == id).unwrap_or_else(|| {
-            self.threads.push(Thread { id, flushed: FxHashMap::default(), nontemporal: BTreeSet::new() });
+            self.threads.push(Thread {
+                id,
+                flushed: FxHashMap::default(),
+                nontemporal: BTreeSet::new(),
+                pages: BTreeSet::new(),
+            });
             self.threads.len() - 1
         })
     }
@@ -202,6 +280,7 @@ impl Shadow {
         if known != now {
             let pieces = line::difference(known, now);
             *known = *now;
+            self.linter.stored(line, caller);
             self.push(line, How::Raw, caller, pieces);
         }
     }
@@ -239,16 +318,36 @@ impl Shadow {
         let thread = self.thread();
         let flushed = mem::take(&mut self.threads[thread].flushed);
         let mut lines = mem::take(&mut self.threads[thread].nontemporal);
-        lines.extend(flushed.keys());
+        let pages = mem::take(&mut self.threads[thread].pages);
+        match self.granularity {
+            Granularity::CacheLine => {
+                lines.extend(flushed.keys());
+                self.retire(lines, |line, group| match group.how {
+                    How::Nontemporal(by) => by == thread,
+                    _ => flushed.get(&line).is_some_and(|&stores| group.sequence <= stores),
+                });
+            }
+            Granularity::Byte => {
+                lines.extend(self.pending.keys());
+                self.retire(lines, |_, group| match group.how {
+                    How::Nontemporal(by) => by == thread,
+                    _ => true,
+                });
+            }
+            Granularity::Page => {
+                let lines = self.pending.keys().copied().filter(|line| pages.contains(&(line / PAGE)));
+                self.retire(lines.collect(), |_, _| true);
+            }
+        }
+    }
+
+    /// These stores to these lines are durable.
+    fn retire(&mut self, lines: BTreeSet<u64>, is_durable: impl Fn(u64, &Group) -> bool) {
         for line in lines {
             let Some(pending) = self.pending.get_mut(&line) else { continue };
-            let stores = flushed.get(&line).copied().unwrap_or(0);
             let durable: &mut Content =
                 (&mut self.durable[line as usize..][..LINE as usize]).try_into().expect("a whole line");
-            Arc::make_mut(pending).retire(durable, |group| match group.how {
-                How::Store | How::Raw => group.sequence <= stores,
-                How::Nontemporal(by) => by == thread,
-            });
+            Arc::make_mut(pending).retire(durable, |group| is_durable(line, group));
             if pending.groups.is_empty() {
                 self.pending.remove(&line);
             }

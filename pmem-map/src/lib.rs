@@ -92,7 +92,7 @@ pub use granularity::{Durability, Granularity};
 pub use lock::Lock;
 pub use mapping::Mapping;
 pub use medium::{Filesystem, Medium};
-pub use observer::{Event, Observer};
+pub use observer::{Decision, Event, Observer};
 pub use options::MapOptions;
 pub use ptr::Ptr;
 pub use region::Region;

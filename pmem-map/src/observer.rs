@@ -1,7 +1,7 @@
-//! Every store, flush and drain of a region, told to whoever asked.
+//! Every store, flush and drain of a region, told to whoever asked, who may also forbid it.
 //!
 //! A run-time hook, never a cargo feature: feature unification would switch it on for everybody. Absent, it
-//! costs one load of a null pointer per operation.
+//! costs one load of a null pointer per operation; whatever is done for an observer is out of line.
 
 use crate::Region;
 use std::panic::Location;
@@ -64,12 +64,38 @@ pub enum Event<'a> {
     NameCreated,
     /// The directory that holds the file's name was synced.
     DirectorySync,
+    /// The owner of these bytes says that a durable record holds their present content, and that whoever opens the
+    /// mapping next stores it again: until the next drain they need not be flushed.
+    Covered {
+        /// First byte.
+        offset: u64,
+        /// Length.
+        len: u64,
+    },
+}
+
+/// What is to become of an operation that an observer was asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Decision {
+    /// It is done, and told.
+    #[default]
+    Perform,
+    /// It is neither done nor told, and its caller sees a success: a program with this line taken out.
+    Skip,
+    /// A drain fails as a write-back does: the region is poisoned. Other operations cannot fail, and are done.
+    Fail,
 }
 
 /// Sees the events of a region. Called on the thread that causes them; it must not store to the region.
 pub trait Observer: Send + Sync + 'static {
     /// `event` happened on `region`.
     fn event(&self, region: &Region, event: Event<'_>);
+
+    /// `event`, a store, a flush, or a drain, is about to happen. For tools that take the program under test apart.
+    fn decide(&self, region: &Region, event: &Event<'_>) -> Decision {
+        let _ = (region, event);
+        Decision::Perform
+    }
 
     /// From now on, until [`detached`](Observer::detached), it is told of `region`'s events. What happened while it was
     /// opened is told after this.

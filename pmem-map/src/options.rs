@@ -36,6 +36,7 @@ pub struct MapOptions {
     lock: Lock,
     observer: Option<Arc<dyn Observer>>,
     flush: Option<FlushMethod>,
+    granularity: Option<Granularity>,
 }
 
 impl std::fmt::Debug for MapOptions {
@@ -48,6 +49,7 @@ impl std::fmt::Debug for MapOptions {
             .field("lock", &self.lock)
             .field("observed", &self.observer.is_some())
             .field("flush", &self.flush)
+            .field("granularity", &self.granularity)
             .finish()
     }
 }
@@ -106,6 +108,13 @@ impl MapOptions {
     /// the method does not reach the persistence domain, [`Durability`] promises less.
     pub fn flush_with(mut self, method: FlushMethod) -> MapOptions {
         self.flush = Some(method);
+        self
+    }
+
+    /// Lets [`anonymous`](Self::anonymous) memory ask for this granularity, as if it were such a medium: for tests.
+    /// Nothing else takes notice of it. [`Granularity::CacheLine`], unless set.
+    pub fn granularity(mut self, granularity: Granularity) -> MapOptions {
+        self.granularity = Some(granularity);
         self
     }
 
@@ -178,7 +187,9 @@ impl MapOptions {
     pub fn anonymous(&self) -> Result<Mapping> {
         let len = whole(self.len)?;
         let memory = anonymous_memory(len, self.max_len.max(len))?;
-        self.finish(memory, len, memory_verdict(Medium::Anonymous), &[])
+        let verdict = memory_verdict(Medium::Anonymous);
+        let granularity = self.granularity.unwrap_or(verdict.granularity);
+        self.finish(memory, len, Verdict { granularity, ..verdict }, &[])
     }
 
     /// A file in memory, without a name (`memfd_create`): as [`anonymous`](Self::anonymous), but through a file.

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::{
-    Counters, Durability, Error, Event, FlushMethod, Granularity, LINE, Medium, Observer, Result,
+    Counters, Decision, Durability, Error, Event, FlushMethod, Granularity, LINE, Medium, Observer, Result,
     backing::whole_pages,
     counters::Sharded,
     cpu,
@@ -198,22 +198,32 @@ impl Region {
         if len == 0 {
             return Ok(());
         }
-        let (first, end) = (range.start & !(LINE - 1), range.end);
-        let mut line = first;
-        while line < end {
+        let perform = || self.flush_now(range.start & !(LINE - 1)..range.end);
+        match self.observer.get() {
+            None => perform(),
+            Some(observer) => {
+                let event = Event::Flush { offset: range.start, len, caller: Location::caller() };
+                self.observed(observer, event, perform);
+            }
+        }
+        Ok(())
+    }
+
+    /// Flushes the lines of a range that is not empty, is inside, and starts with a line.
+    #[inline(always)]
+    fn flush_now(&self, range: Range<u64>) {
+        let mut line = range.start;
+        while line < range.end {
             // SAFETY: the line's first byte is inside the mapping, whose base and length are page-aligned.
             unsafe { cpu::flush_line(self.flush, self.base.as_ptr().add(line as usize)) };
             line += LINE;
         }
         if self.granularity != Granularity::Byte {
-            self.counters.flushed((end - first).div_ceil(LINE));
+            self.counters.flushed((range.end - range.start).div_ceil(LINE));
         }
         if self.granularity == Granularity::Page {
-            self.write_back.mark(first..end);
+            self.write_back.mark(range);
         }
-        let caller = Location::caller();
-        self.tell(|| Event::Flush { offset: range.start, len, caller });
-        Ok(())
     }
 
     /// Flushes whole lines, given by their numbers (offset / 64): what a list of changed lines wants, at the price
@@ -221,6 +231,13 @@ impl Region {
     #[inline]
     #[track_caller]
     pub fn flush_lines(&self, lines: &[u64]) -> Result<()> {
+        if self.observer.get().is_some() {
+            for &line in lines {
+                let at = line.saturating_mul(LINE);
+                self.flush(at..at.saturating_add(LINE))?;
+            }
+            return Ok(());
+        }
         let count = self.len().div_ceil(LINE);
         for &line in lines {
             if line >= count {
@@ -235,11 +252,16 @@ impl Region {
         if self.granularity == Granularity::Page {
             lines.iter().for_each(|line| self.write_back.mark(line * LINE..(line + 1) * LINE));
         }
-        let caller = Location::caller();
-        for line in lines {
-            self.tell(|| Event::Flush { offset: line * LINE, len: LINE, caller });
-        }
         Ok(())
+    }
+
+    /// Says that a durable record holds what these lines (numbers: offset / 64) hold now, so that they need no flush
+    /// before the next drain. Changes nothing: it is for an observer that reports lines left unflushed.
+    #[inline]
+    pub fn covered_lines(&self, lines: &[u64]) {
+        if self.observer.get().is_some() {
+            lines.iter().for_each(|line| self.tell(|| Event::Covered { offset: line * LINE, len: LINE }));
+        }
     }
 
     /// Waits until what *this thread* flushed or stored past the caches is in the persistence domain. With
@@ -250,7 +272,13 @@ impl Region {
     pub fn drain(&self) -> Result<()> {
         self.write_back.check()?;
         let caller = Location::caller();
-        self.tell(|| Event::BeforeDrain { caller });
+        if let Some(observer) = self.observer.get() {
+            match observer.decide(self, &Event::Drain { caller }) {
+                Decision::Perform => observer.event(self, Event::BeforeDrain { caller }),
+                Decision::Skip => return Ok(()),
+                Decision::Fail => return self.fail_drain(observer, caller),
+            }
+        }
         cpu::drain();
         if self.granularity == Granularity::Page {
             self.write_back(self.write_back.take())?;
@@ -258,6 +286,14 @@ impl Region {
         self.counters.drained();
         self.tell(|| Event::Drain { caller });
         Ok(())
+    }
+
+    /// A drain that an observer lets fail.
+    #[cold]
+    fn fail_drain(&self, observer: &Arc<dyn Observer>, caller: &'static Location<'static>) -> Result<()> {
+        observer.event(self, Event::BeforeDrain { caller });
+        let injected = std::io::Error::other("an observer lets it fail");
+        self.or_poison(Err(Error::io("write back", "pages")(injected)))
     }
 
     fn write_back(&self, pending: Pending) -> Result<()> {

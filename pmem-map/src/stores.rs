@@ -2,10 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use crate::{Event, Granularity, LINE, Region, cpu};
+use crate::{Decision, Event, Granularity, LINE, Observer, Region, cpu};
 use std::{
     panic::Location,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 impl Region {
@@ -22,10 +25,16 @@ impl Region {
     #[track_caller]
     pub unsafe fn store(&self, offset: u64, bytes: &[u8]) {
         let to = self.at(offset, bytes.len() as u64);
-        // SAFETY: `to` is in bounds; the caller excludes other accesses, and with them an overlap.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
-        if let Some(observer) = self.observer.get() {
-            observer.event(self, Event::Store { offset, bytes, caller: Location::caller() });
+        let copy = || {
+            // SAFETY: `to` is in bounds; the caller excludes other accesses, and with them an overlap.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        };
+        match self.observer.get() {
+            None => copy(),
+            Some(observer) => {
+                let event = Event::Store { offset, bytes, caller: Location::caller() };
+                self.observed(observer, event, copy);
+            }
         }
     }
 
@@ -44,10 +53,14 @@ impl Region {
         assert!(offset.is_multiple_of(8), "word at {offset}");
         let to = self.at(offset, 8).cast::<u64>();
         // SAFETY: in bounds and aligned (the base is page-aligned); the caller excludes plain accesses.
-        unsafe { AtomicU64::from_ptr(to) }.store(word.to_le(), Ordering::Release);
-        if let Some(observer) = self.observer.get() {
-            let bytes = &word.to_le_bytes();
-            observer.event(self, Event::Store { offset, bytes, caller: Location::caller() });
+        let place = unsafe { AtomicU64::from_ptr(to) };
+        match self.observer.get() {
+            None => place.store(word.to_le(), Ordering::Release),
+            Some(observer) => {
+                let bytes = &word.to_le_bytes();
+                let event = Event::Store { offset, bytes, caller: Location::caller() };
+                self.observed(observer, event, || place.store(word.to_le(), Ordering::Release));
+            }
         }
     }
 
@@ -66,19 +79,19 @@ impl Region {
         assert!(values.len() == mask.count_ones() as usize, "{} values for mask {mask:#x}", values.len());
         let to = self.at(line * LINE, LINE).cast::<u64>();
         let mut rest = mask;
+        if self.observer.get().is_some() {
+            for value in values {
+                // SAFETY: the caller's.
+                unsafe { self.store_word(line * LINE + u64::from(rest.trailing_zeros()) * 8, *value) };
+                rest &= rest - 1;
+            }
+            return;
+        }
         for value in values {
             // SAFETY: in bounds and aligned: a word of the line that `at` checked; the caller excludes plain accesses.
             let word = unsafe { AtomicU64::from_ptr(to.add(rest.trailing_zeros() as usize)) };
             word.store(value.to_le(), Ordering::Release);
             rest &= rest - 1;
-        }
-        if let Some(observer) = self.observer.get() {
-            let (mut rest, caller) = (mask, Location::caller());
-            for value in values {
-                let offset = line * LINE + u64::from(rest.trailing_zeros()) * 8;
-                observer.event(self, Event::Store { offset, bytes: &value.to_le_bytes(), caller });
-                rest &= rest - 1;
-            }
         }
     }
 
@@ -96,11 +109,17 @@ impl Region {
     #[track_caller]
     pub unsafe fn store_nontemporal(&self, offset: u64, bytes: &[u8]) {
         let to = self.at(offset, bytes.len() as u64);
-        // SAFETY: as in `store`.
-        unsafe { cpu::copy_nontemporal(self.flush, bytes.as_ptr(), to, bytes.len()) };
-        self.went_past_the_caches(offset, bytes.len() as u64);
-        if let Some(observer) = self.observer.get() {
-            observer.event(self, Event::StoreNontemporal { offset, bytes, caller: Location::caller() });
+        let copy = || {
+            // SAFETY: as in `store`.
+            unsafe { cpu::copy_nontemporal(self.flush, bytes.as_ptr(), to, bytes.len()) };
+            self.went_past_the_caches(offset, bytes.len() as u64);
+        };
+        match self.observer.get() {
+            None => copy(),
+            Some(observer) => {
+                let event = Event::StoreNontemporal { offset, bytes, caller: Location::caller() };
+                self.observed(observer, event, copy);
+            }
         }
     }
 
@@ -117,12 +136,27 @@ impl Region {
     #[track_caller]
     pub unsafe fn fill_nontemporal(&self, offset: u64, byte: u8, len: u64) {
         let to = self.at(offset, len);
-        // SAFETY: `to` is in bounds; the caller excludes other accesses.
-        unsafe { cpu::fill_nontemporal(self.flush, to, byte, len as usize) };
-        self.went_past_the_caches(offset, len);
-        if let Some(observer) = self.observer.get() {
-            let bytes = &vec![byte; len as usize];
-            observer.event(self, Event::StoreNontemporal { offset, bytes, caller: Location::caller() });
+        let fill = || {
+            // SAFETY: `to` is in bounds; the caller excludes other accesses.
+            unsafe { cpu::fill_nontemporal(self.flush, to, byte, len as usize) };
+            self.went_past_the_caches(offset, len);
+        };
+        match self.observer.get() {
+            None => fill(),
+            Some(observer) => {
+                let bytes = &vec![byte; len as usize];
+                let event = Event::StoreNontemporal { offset, bytes, caller: Location::caller() };
+                self.observed(observer, event, fill);
+            }
+        }
+    }
+
+    /// A store or a flush under an observer, who is asked first and told afterwards.
+    #[cold]
+    pub(crate) fn observed(&self, observer: &Arc<dyn Observer>, event: Event<'_>, perform: impl FnOnce()) {
+        if observer.decide(self, &event) != Decision::Skip {
+            perform();
+            observer.event(self, event);
         }
     }
 
