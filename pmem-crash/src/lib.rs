@@ -104,7 +104,7 @@ mod shadow;
 #[expect(unsafe_code)]
 pub mod trace;
 
-pub use config::{Config, Tear};
+pub use config::{Config, Level, Tear};
 pub use exploration::{Exploration, Point};
 pub use fault::{Fault, Step, StepKind};
 pub use image::Image;

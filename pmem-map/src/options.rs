@@ -111,7 +111,8 @@ impl MapOptions {
         self
     }
 
-    /// Lets [`anonymous`](Self::anonymous) memory ask for this granularity, as if it were such a medium: for tests.
+    /// Lets [`anonymous`](Self::anonymous) memory and a [`memfd`](Self::memfd) ask for this granularity, as if they were such a
+    /// medium: for tests.
     /// Nothing else takes notice of it. [`Granularity::CacheLine`], unless set.
     pub fn granularity(mut self, granularity: Granularity) -> MapOptions {
         self.granularity = Some(granularity);
@@ -197,7 +198,9 @@ impl MapOptions {
         let len = whole(self.len)?;
         let space = self.reserve(len, Path::new("memfd"))?;
         let file = LockedFile::memfd(len)?;
-        self.map_file(space, file, Sharing::Shared, memory_verdict(Medium::Memfd), &[])
+        let verdict = memory_verdict(Medium::Memfd);
+        let granularity = self.granularity.unwrap_or(verdict.granularity);
+        self.map_file(space, file, Sharing::Shared, Verdict { granularity, ..verdict }, &[])
     }
 
     /// Maps what `backing` lends. Its extents are checked; what cannot be checked it has promised by being a

@@ -179,7 +179,7 @@ pub fn is_supported() -> Result<(), TraceError> {
     if cfg!(target_arch = "x86_64") { Ok(()) } else { Err(TraceError::Unsupported) }
 }
 
-/// This thread's number, as the kernel knows it.
+/// This thread's number, as the kernel knows it. Async-signal-safe.
 pub(crate) fn thread_id() -> i32 {
     // SAFETY: a system call without arguments.
     unsafe { libc::syscall(libc::SYS_gettid) as i32 }

@@ -6,14 +6,31 @@ use super::{
 };
 use std::{
     fmt,
+    hash::{Hash, Hasher},
     path::{Path, PathBuf},
 };
 
 /// Code that stored: an instruction, and who called the function it is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// Equal if it is the same instruction.
+#[derive(Clone, Copy, Debug)]
 pub struct Code {
     address: u64,
     callers: [u64; CALLERS],
+}
+
+impl PartialEq for Code {
+    fn eq(&self, other: &Code) -> bool {
+        self.address == other.address
+    }
+}
+
+impl Eq for Code {}
+
+impl Hash for Code {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.address.hash(state);
+    }
 }
 
 /// A function that was running, and where it was.
