@@ -1,14 +1,13 @@
 //! What all tracers of a process share: the order of stores, the instructions seen so far, a stack for the handler.
 
 use super::{
+    callers::Callers,
     decode::{Decoded, LONGEST, Plan, Refused, decode},
     memory::{Addresses, PAGE},
-    program,
 };
 use crate::trace::TraceError;
 use std::{
     cell::UnsafeCell,
-    ops::Range,
     sync::{
         OnceLock,
         atomic::{
@@ -47,8 +46,7 @@ pub(super) struct State {
     cache: Box<[Cached]>,
     code: Code,
     stack: Addresses,
-    /// Where this program's own code is.
-    pub(super) text: Range<usize>,
+    pub(super) callers: Callers,
     /// Instructions executed so far.
     pub(super) instructions: u64,
     pub(super) step: Option<super::step::Step>,
@@ -85,7 +83,7 @@ impl Engine {
             cache: vec![nothing; CACHED].into(),
             code: Code { writable, executable, used: 0 },
             stack,
-            text: program::text().clone(),
+            callers: Callers::new(),
             instructions: 0,
             step: None,
         };

@@ -6,7 +6,6 @@ use super::{
     execute::{DIRECTION, FLAGS, Registers, VECTOR_STATE, execute, on_stack},
     log::{Entry, Log, Path},
     memory::{Addresses, PAGE},
-    stack_scan,
     step::Step,
 };
 use iced_x86::{OpKind, Register};
@@ -175,16 +174,15 @@ impl Fault<'_> {
         }
     }
 
-    fn entry(&self, decoded: &Decoded, path: Path) -> Entry {
-        let stack_pointer = self.register(libc::REG_RSP) as usize;
+    fn entry(&mut self, decoded: &Decoded, path: Path) -> Entry {
+        let thread = super::thread_id();
         Entry {
             offset: 0,
             len: 0,
             instruction: self.state.instructions,
             address: self.register(libc::REG_RIP),
-            // SAFETY: the interrupted thread's stack.
-            callers: unsafe { stack_scan::callers(stack_pointer, &self.state.text) },
-            thread: super::thread_id(),
+            callers: self.state.callers.of(&self.context.uc_mcontext.gregs, thread),
+            thread,
             nontemporal: decoded.nontemporal,
             path,
         }

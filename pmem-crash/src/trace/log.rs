@@ -4,7 +4,7 @@ use super::memory::Addresses;
 use std::io;
 
 /// Most callers that are noted of a store.
-pub(crate) const CALLERS: usize = 3;
+pub(crate) const CALLERS: usize = 8;
 
 /// How a store was executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,7 +40,7 @@ pub(crate) struct Entry {
     pub(crate) instruction: u64,
     /// Address of the instruction.
     pub(crate) address: u64,
-    /// Where its function will return to, and so on; guessed from the stack. Zero: not found.
+    /// Where its function will return to, and so on. Zero: not known.
     pub(crate) callers: [u64; CALLERS],
     /// As `gettid` says.
     pub(crate) thread: i32,

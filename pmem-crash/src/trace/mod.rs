@@ -52,6 +52,8 @@ mod program;
 mod source;
 
 #[cfg(target_arch = "x86_64")]
+mod callers;
+#[cfg(target_arch = "x86_64")]
 mod decode;
 #[cfg(target_arch = "x86_64")]
 mod engine;
@@ -61,8 +63,6 @@ mod execute;
 mod hook;
 #[cfg(target_arch = "x86_64")]
 mod rewrite;
-#[cfg(target_arch = "x86_64")]
-mod stack_scan;
 #[cfg(target_arch = "x86_64")]
 mod step;
 #[cfg(target_arch = "x86_64")]

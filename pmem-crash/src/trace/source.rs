@@ -69,8 +69,8 @@ impl Code {
         self.address
     }
 
-    /// The functions that were running, innermost first. Those that the compiler put into others are among them. Beyond the
-    /// function that the instruction is in, they are guessed from what was on the stack.
+    /// The functions that were running, innermost first. Those that the compiler put into others are among them.  Of the callers, a
+    /// few are known.
     ///
     /// Reads the program's debug information; the first time takes a while.
     pub fn frames(&self) -> Vec<Frame> {
@@ -83,7 +83,7 @@ impl Code {
                     function: symbol.name().map(|name| format!("{name:#}")),
                     file: symbol.filename().map(Path::to_owned),
                     line: symbol.lineno(),
-                    is_of_this_program: program::text().contains(&(address as usize)),
+                    is_of_this_program: program::is_own(address),
                 });
             });
         }
