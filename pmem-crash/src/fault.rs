@@ -18,6 +18,8 @@ pub enum StepKind {
     Flush,
     /// A drain.
     Drain,
+    /// A sync of the file, or of its folder.
+    Sync,
 }
 
 impl fmt::Display for StepKind {
@@ -27,24 +29,25 @@ impl fmt::Display for StepKind {
             StepKind::StoreNontemporal => "store past the caches",
             StepKind::Flush => "flush",
             StepKind::Drain => "drain",
+            StepKind::Sync => "sync",
         })
     }
 }
 
-/// One store, flush or drain of a run. Steps are numbered from 0, those of [`Ops::prepare`](crate::Ops::prepare) not
+/// One store, flush, drain or sync of a run. Steps are numbered from 0, those of [`Ops::prepare`](crate::Ops::prepare) not
 /// counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Step {
     /// What it did.
     pub kind: StepKind,
-    /// Who called.
+    /// Who called. (Of a sync it is not known: a place in this crate.)
     pub caller: &'static Location<'static>,
     /// In which operation; empty before the first.
     pub operation: Arc<str>,
-    /// First byte; 0 for a drain.
+    /// First byte; 0 for a drain or a sync.
     pub offset: u64,
-    /// Length; 0 for a drain.
+    /// Length; 0 for a drain or a sync.
     pub len: u64,
 }
 
@@ -64,6 +67,7 @@ impl Step {
             }
             Event::Flush { offset, len, caller } => (StepKind::Flush, caller, offset, len),
             Event::Drain { caller } => (StepKind::Drain, caller, 0, 0),
+            Event::FileSync | Event::DirectorySync => (StepKind::Sync, Location::caller(), 0, 0),
             _ => return None,
         };
         Some(Step { kind, caller, operation: Arc::clone(operation), offset, len })
@@ -147,15 +151,15 @@ impl Late {
     }
 
     pub(crate) fn event(&self) -> Event<'_> {
-        match self {
-            &Late::Store { offset, ref bytes, nontemporal: false, caller } => {
+        match *self {
+            Late::Store { offset, ref bytes, nontemporal: false, caller } => {
                 Event::Store { offset, bytes, caller }
             }
-            &Late::Store { offset, ref bytes, nontemporal: true, caller } => {
+            Late::Store { offset, ref bytes, nontemporal: true, caller } => {
                 Event::StoreNontemporal { offset, bytes, caller }
             }
-            &Late::Flush { offset, len, caller } => Event::Flush { offset, len, caller },
-            &Late::Drain { caller } => Event::Drain { caller },
+            Late::Flush { offset, len, caller } => Event::Flush { offset, len, caller },
+            Late::Drain { caller } => Event::Drain { caller },
         }
     }
 }

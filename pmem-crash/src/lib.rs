@@ -96,6 +96,7 @@ mod fault;
 mod image;
 mod line;
 mod lint;
+pub mod mutation;
 mod reading;
 mod recorder;
 mod replay;

@@ -126,6 +126,16 @@ impl Run {
         });
     }
 
+    /// A step that is about to happen.
+    fn step(&mut self, event: &Event<'_>) -> Decision {
+        if self.preparing {
+            return Decision::Perform;
+        }
+        let Some(step) = Step::of(event, &self.operation) else { return Decision::Perform };
+        self.steps.push(step);
+        fault::decide(self.fault, self.steps.len() - 1)
+    }
+
     /// An event that happened, or is made to seem so.
     fn take_in(&mut self, region: &Region, event: &Event<'_>) {
         match event {
@@ -149,6 +159,10 @@ impl Run {
 
     /// As [`take_in`](Run::take_in), unless the fault has something to say about it.
     fn take_in_or_hold(&mut self, region: &Region, event: &Event<'_>) {
+        // A sync is told when it is done, and no reader sees the difference.
+        if matches!(event, Event::FileSync | Event::DirectorySync) && self.step(event) == Decision::Skip {
+            return;
+        }
         let step = self.steps.len().wrapping_sub(1);
         match (self.fault, *event) {
             _ if self.preparing => {}
@@ -299,12 +313,7 @@ impl Observer for Recorder {
             run.take_traced(&Call::of(event));
             run.shadow.begin_flush();
         }
-        if run.preparing {
-            return Decision::Perform;
-        }
-        let Some(step) = Step::of(event, &run.operation) else { return Decision::Perform };
-        run.steps.push(step);
-        fault::decide(run.fault, run.steps.len() - 1)
+        run.step(event)
     }
 }
 

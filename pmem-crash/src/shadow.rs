@@ -44,7 +44,9 @@ pub(crate) enum Name {
 /// *`Page`*: a file's pages, written back by the kernel whenever it likes. It copies a page while the program stores on,
 /// and a disk may tear it at any sector: so a line keeps a prefix of its stores, whatever its neighbours keep. But a
 /// write-back takes pages: a drain makes everything durable that any thread has stored in any way, even after the flush, to
-/// a page of which the draining thread has flushed a part, or to which it stored past the caches.
+/// a page of which the draining thread has flushed a part, or to which it stored past the caches. What was visible in the beginning and
+/// not durable is so because a write-back failed; the kernel then takes the page for clean, and writes it back only when
+/// somebody has stored to it again.
 #[derive(Debug)]
 pub(crate) struct Shadow {
     /// What is durable for certain. As long as the longest length so far.
@@ -66,6 +68,8 @@ pub(crate) struct Shadow {
     /// The instruction taken in last, and the number of its first store.
     instruction: (u64, u64),
     granularity: Granularity,
+    /// `Page` only: pages (their numbers) to which there was a store.
+    dirtied: BTreeSet<u64>,
     pub(crate) linter: Linter,
 }
 
@@ -112,6 +116,7 @@ impl Shadow {
             traced: false,
             instruction: (0, 0),
             granularity,
+            dirtied: BTreeSet::new(),
             linter: Linter::default(),
         };
         shadow.durable.extend_from_slice(image.durable_bytes());
@@ -302,6 +307,9 @@ impl Shadow {
 
     fn push(&mut self, line: u64, how: How, caller: &'static Location<'static>, pieces: Vec<line::Piece>) {
         self.sequence += 1;
+        if self.granularity == Granularity::Page {
+            self.dirtied.insert(line / PAGE);
+        }
         let group = Group { sequence: self.sequence, how, caller, code: None, pieces };
         Arc::make_mut(self.pending.entry(line).or_default()).groups.push(group);
     }
@@ -369,7 +377,11 @@ impl Shadow {
             }
             Granularity::Page => {
                 let lines = self.pending.keys().copied().filter(|line| pages.contains(&(line / PAGE)));
-                self.retire(lines.collect(), |_, _| true);
+                let dirtied = mem::take(&mut self.dirtied);
+                self.retire(lines.collect(), |line, group| {
+                    group.how != How::Before || dirtied.contains(&(line / PAGE))
+                });
+                self.dirtied = dirtied;
             }
         }
     }

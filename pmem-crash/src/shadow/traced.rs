@@ -67,6 +67,9 @@ impl Shadow {
             } else {
                 self.linter.stored_by(line, caller, code);
             }
+            if self.granularity == Granularity::Page {
+                self.dirtied.insert(line / PAGE);
+            }
             let (first, last) = (entry.offset.max(line), end.min(line + LINE));
             let part = &bytes[(first - entry.offset) as usize..(last - entry.offset) as usize];
             let pieces = line::pieces((first - line) as usize, part);

@@ -339,6 +339,7 @@ impl Log {
         self.ring.release_below((seq - u64::from(header.from_distance)).max(self.horizon + 1));
         let guard = before_apply();
         self.apply_record();
+        self.region.covered_lines(&self.dirty.lines);
         drop(guard);
         self.commits += 1;
         self.poisoned = false;

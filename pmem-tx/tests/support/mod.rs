@@ -32,7 +32,7 @@ pub(crate) fn empty() -> State {
     vec![0; ((LEN - DATA) / 8) as usize]
 }
 
-fn set(journal: &Journal, words: &[(u64, u64)], commit: bool) -> Result<(), Error> {
+pub(crate) fn set(journal: &Journal, words: &[(u64, u64)], commit: bool) -> Result<(), Error> {
     let mut tx = journal.begin()?;
     for (word, value) in words {
         tx.write(DATA + word * 8, value)?;
@@ -46,7 +46,7 @@ pub(crate) fn apply(op: &Op, state: &mut State) {
     }
 }
 
-fn perform(journal: Journal, op: &Op, options: &JournalOptions) -> Result<Journal, Error> {
+pub(crate) fn perform(journal: Journal, op: &Op, options: &JournalOptions) -> Result<Journal, Error> {
     match op {
         Set(words) => set(&journal, words, true)?,
         SetOnThread(words) => thread::scope(|s| s.spawn(|| set(&journal, words, true)).join().unwrap())?,
@@ -57,7 +57,7 @@ fn perform(journal: Journal, op: &Op, options: &JournalOptions) -> Result<Journa
     Ok(journal)
 }
 
-fn observe(journal: &Journal) -> Result<State, Error> {
+pub(crate) fn observe(journal: &Journal) -> Result<State, Error> {
     let tx = journal.begin()?;
     let bytes = tx.bytes(DATA, LEN - DATA)?;
     Ok(bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
