@@ -254,6 +254,7 @@ fn pages_that_a_file_grows_by_are_traced() {
                     if flushed {
                         mapping.persist(8192..8200)?;
                     }
+                    // SAFETY: as above.
                     unsafe { base.write_volatile(8192) };
                     mapping.persist(0..8)
                 })

@@ -193,6 +193,25 @@ fn a_thread_without_an_alternate_stack_is_traced() {
 }
 
 #[test]
+fn a_thread_with_a_small_alternate_stack_is_traced() {
+    traced(|bytes| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut small = vec![0u8; 8192];
+                let stack =
+                    libc::stack_t { ss_sp: small.as_mut_ptr().cast(), ss_flags: 0, ss_size: small.len() };
+                let mut before = stack;
+                // SAFETY: a stack that lives until it is taken away again.
+                unsafe { assert_eq!(libc::sigaltstack(&raw const stack, &raw mut before), 0) };
+                words(&mut bytes[..4096]).sort_unstable();
+                // SAFETY: as above.
+                unsafe { assert_eq!(libc::sigaltstack(&raw const before, std::ptr::null_mut()), 0) };
+            });
+        });
+    });
+}
+
+#[test]
 fn memory_that_has_no_second_view_is_refused() {
     let mut mapping = Mapping::anonymous(4096).unwrap();
     let refused = trace::record(&mut mapping, |_| ()).unwrap_err();

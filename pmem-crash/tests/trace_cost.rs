@@ -22,6 +22,9 @@ fn cpu_time() -> i64 {
 /// A thread's part of the mapping.
 type Part = [u8; LEN / 4];
 
+/// What it does to it.
+type Body = fn(&mut Part);
+
 fn words(bytes: &mut [u8]) -> &mut [u64] {
     // SAFETY: every bit pattern is a word.
     unsafe { bytes.align_to_mut().1 }
@@ -74,7 +77,7 @@ fn maskmovdqu(part: &mut Part) {
 
 #[test]
 fn the_cost_of_a_store_is_printed() {
-    let bodies: [(&str, fn(&mut Part)); 7] = [
+    let bodies: [(&str, Body); 7] = [
         ("sort_unstable of 2,000 words", sort),
         ("copy_from_slice of 256 KiB", copy),
         ("copy_from_slice of 200 B, 100 times", small_copies),

@@ -10,7 +10,6 @@ use super::{
 use pmem_map::{Medium, Region, StoreHookGuard, hook_stores};
 use std::{
     cell::UnsafeCell,
-    mem,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Release},
@@ -42,7 +41,11 @@ impl Tracer {
     pub(crate) fn attach(region: &Region) -> Result<Tracer, TraceError> {
         let medium = region.medium();
         match medium {
-            Medium::Memfd | Medium::File(_) | Medium::DaxFile(_) | Medium::EmulatedPmem(_) => {}
+            Medium::Memfd
+            | Medium::File(_)
+            | Medium::DaxFile(_)
+            | Medium::EmulatedPmem(_)
+            | Medium::Memmap => {}
             _ => return Err(TraceError::OneView { medium }),
         }
         Engine::get()?;
@@ -85,7 +88,7 @@ impl Tracer {
         let (traced, taken) = (&self.traced, &mut self.taken);
         let engine = Engine::get()?;
         // SAFETY: under the lock, which all who write hold.
-        engine.with_lock(|| unsafe { mem::swap(&mut *traced.log.get(), taken) });
+        engine.with_lock(|| unsafe { std::ptr::swap(traced.log.get(), taken) });
         match self.taken.lost {
             0 => Ok(&self.taken),
             lost => Err(TraceError::Full { lost }),

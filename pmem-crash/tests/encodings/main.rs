@@ -18,9 +18,6 @@ struct Bench {
     random: fastrand::Rng,
 }
 
-/// What became of a machine and the mapping.
-type Outcome = (Machine, Vec<u8>);
-
 impl Bench {
     fn new(seed: u64) -> Bench {
         let mapping = MapOptions::new().len(LEN).memfd().unwrap();
@@ -33,7 +30,7 @@ impl Bench {
     }
 
     /// Runs the instruction as it is, and traced; the same must come of it.
-    fn compare(&mut self, name: &str, instruction: &[u8], machine: &Machine) -> (trace::Trace, Outcome) {
+    fn compare(&mut self, name: &str, instruction: &[u8], machine: &Machine) -> trace::Trace {
         let before: Vec<u8> = std::iter::repeat_with(|| self.random.u8(..)).take(LEN as usize).collect();
         self.compare_on(name, instruction, machine, &before)
     }
@@ -44,7 +41,7 @@ impl Bench {
         instruction: &[u8],
         machine: &Machine,
         before: &[u8],
-    ) -> (trace::Trace, Outcome) {
+    ) -> trace::Trace {
         let code = self.code.put(instruction);
         self.mapping.as_mut_slice().copy_from_slice(before);
         let mut plain = machine.clone();
@@ -66,7 +63,7 @@ impl Bench {
         let mut replayed = before.to_vec();
         trace.replay(&mut replayed);
         assert!(replayed == expected, "{}: the trace is not what was stored", shown());
-        (trace, (plain, expected))
+        trace
     }
 }
 
@@ -147,7 +144,7 @@ fn every_encoding_does_the_same_when_it_is_traced() {
             let Some((instruction, machine, target, is_relative)) = case(&mut bench, template) else {
                 continue;
             };
-            let (trace, (plain, _)) = bench.compare(&template.name, &instruction, &machine);
+            let trace = bench.compare(&template.name, &instruction, &machine);
             done += 1;
             relative += usize::from(is_relative);
             let stores = trace.stores();
@@ -173,7 +170,6 @@ fn every_encoding_does_the_same_when_it_is_traced() {
                 assert_eq!(store.path, expected, "{}", template.name);
                 stepped += usize::from(store.path == Path::Stepped);
             }
-            drop(plain);
         }
         assert_eq!(done, 24, "{} has too few ways to be addressed", template.name);
         cases += done;
@@ -246,7 +242,7 @@ fn string_stores_do_the_same_when_they_are_traced() {
                             instruction.insert(0, prefix);
                         }
                         let name = format!("string, {count} of {size}, down {down}");
-                        let (trace, _) = bench.compare(&name, &instruction, &machine);
+                        let trace = bench.compare(&name, &instruction, &machine);
                         assert!(trace.stores().iter().all(|store| store.path == Path::Emulated));
                         assert_eq!(trace.stores().is_empty(), count == 0 && repeat.is_some());
                     }
@@ -274,7 +270,7 @@ fn stores_to_a_stack_in_the_mapping_are_stepped() {
     for (name, instruction, stores) in cases {
         let mut machine = Machine::random(&mut bench.random);
         machine.set(14, at);
-        let (trace, _) = bench.compare(name, &on_stack(instruction), &machine);
+        let trace = bench.compare(name, &on_stack(instruction), &machine);
         assert_eq!(trace.instructions() as u64, stores, "{name}");
         assert!(
             trace.stores().iter().all(|store| store.path == Path::Stepped && store.offset < 2048),
@@ -306,7 +302,7 @@ fn instructions_whose_address_is_elsewhere_are_stepped() {
         if name.starts_with("mov [rsi") {
             machine.set(7, 4096);
         }
-        let (trace, _) = bench.compare(name, instruction, &machine);
+        let trace = bench.compare(name, instruction, &machine);
         assert_eq!(trace.instructions(), 1, "{name}");
         assert!(trace.stores().iter().all(|store| store.path == Path::Stepped), "{name}");
         assert_eq!(
@@ -328,7 +324,7 @@ fn the_whole_state_of_the_processor_may_be_saved_there() {
         machine.set(0, 0xe7);
         machine.set(2, 0);
         // Its header must not hold what is not allowed.
-        let (trace, _) = bench.compare_on(name, instruction, &machine, &vec![0; LEN as usize]);
+        let trace = bench.compare_on(name, instruction, &machine, &vec![0; LEN as usize]);
         assert!(trace.stores().iter().all(|store| store.path == Path::Stepped), "{name}");
     }
 }
