@@ -1,5 +1,7 @@
 //! Why stores cannot be traced.
 
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "nobody traces there"))]
+
 use std::io;
 
 /// Why stores cannot be traced.

@@ -1,5 +1,7 @@
 //! What the handler writes down: entries one after the other in memory that was reserved beforehand.
 
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "nobody traces there"))]
+
 use super::memory::Addresses;
 use std::io;
 
@@ -110,5 +112,42 @@ impl Log {
             self.memory.give_back();
         }
         (self.used, self.lost) = (0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_log_keeps_what_came_first_and_counts_what_is_lost() {
+        let entry = |n: u64| Entry {
+            offset: n,
+            len: n,
+            instruction: n,
+            address: 0,
+            callers: [0; CALLERS],
+            thread: 1,
+            nontemporal: false,
+            path: Path::Executed,
+        };
+        let bytes: Vec<u8> = (0..64).collect();
+        let mut log = Log::new(4096).unwrap();
+        let mut push = |log: &mut Log, n: u64| {
+            // SAFETY: 64 bytes that nobody changes.
+            unsafe { log.push(&entry(n), bytes.as_ptr()) };
+        };
+        (1..=64).for_each(|n| push(&mut log, n));
+        let kept = log.entries().count() as u64;
+        assert!((10..64).contains(&kept), "{kept}");
+        assert_eq!(log.lost, 64 - kept);
+        for ((entry, bytes), n) in log.entries().zip(1..) {
+            assert_eq!((entry.offset, bytes.len() as u64, bytes[bytes.len() - 1]), (n, n, n as u8 - 1));
+        }
+        push(&mut log, 1); // there would be room, but it would not be the next one
+        assert_eq!((log.entries().count() as u64, log.lost), (kept, 65 - kept));
+        log.clear();
+        push(&mut log, 5);
+        assert_eq!((log.entries().count(), log.lost), (1, 0));
     }
 }

@@ -1,5 +1,7 @@
 //! Memory of the tracer's own: second views of what is traced, and room that is there before it is needed.
 
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "nobody traces there"))]
+
 use std::{io, ops::Range, ptr};
 
 /// Addresses of our own, unmapped when dropped.

@@ -50,32 +50,20 @@ mod log;
 mod memory;
 mod program;
 mod source;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
-#[cfg(target_arch = "x86_64")]
-mod callers;
-#[cfg(target_arch = "x86_64")]
-mod decode;
-#[cfg(target_arch = "x86_64")]
-mod engine;
-#[cfg(target_arch = "x86_64")]
-mod execute;
-#[cfg(target_arch = "x86_64")]
-mod hook;
-#[cfg(target_arch = "x86_64")]
-mod rewrite;
-#[cfg(target_arch = "x86_64")]
-mod step;
-#[cfg(target_arch = "x86_64")]
-mod tracer;
 #[cfg(not(target_arch = "x86_64"))]
-#[path = "no_tracer.rs"]
-mod tracer;
+mod no_tracer;
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) use no_tracer::Tracer;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::Tracer;
 
 pub use error::TraceError;
 pub(crate) use log::Entry;
 pub use log::Path;
 pub use source::{Code, Frame};
-pub(crate) use tracer::Tracer;
 
 use pmem_map::Mapping;
 

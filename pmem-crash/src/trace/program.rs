@@ -1,5 +1,7 @@
 //! The loaded objects that this process is made of: the program itself, and the C library.
 
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "nobody traces there"))]
+
 use std::{ffi::CStr, ops::Range, sync::OnceLock};
 
 /// A loaded object. Ranges are of addresses.

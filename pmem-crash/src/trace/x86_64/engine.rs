@@ -2,10 +2,12 @@
 
 use super::{
     callers::Callers,
-    decode::{Decoded, LONGEST, Plan, Refused, decode},
+    decode::{self, Decoded, LONGEST, Plan, Refused, decode},
+};
+use crate::trace::{
+    TraceError,
     memory::{Addresses, PAGE},
 };
-use crate::trace::TraceError;
 use std::{
     cell::UnsafeCell,
     sync::{
@@ -75,6 +77,7 @@ impl Engine {
         if let Some(engine) = ENGINE.get() {
             return Ok(engine);
         }
+        decode::prepare();
         let refused = TraceError::io("get memory for");
         let (writable, executable) = Addresses::code(CACHED * SLOT).map_err(refused)?;
         let stack = Addresses::stack(STACK).map_err(TraceError::io("get memory for"))?;

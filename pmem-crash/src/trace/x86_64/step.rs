@@ -3,7 +3,8 @@
 //!
 //! The lock is held from the fault to the trap, and all signals wait.
 
-use super::{decode::General, execute::TRAP, log::Entry};
+use super::{decode::General, execute::TRAP};
+use crate::trace::log::Entry;
 
 /// An instruction that is being stepped.
 pub(super) struct Step {

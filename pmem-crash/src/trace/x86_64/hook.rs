@@ -4,9 +4,12 @@ use super::{
     decode::{Decoded, Execute, Plan, StringStore},
     engine::{Engine, State},
     execute::{DIRECTION, FLAGS, Registers, VECTOR_STATE, execute, on_stack},
+    step::Step,
+};
+use crate::trace::{
+    self,
     log::{Entry, Log, Path},
     memory::{Addresses, PAGE},
-    step::Step,
 };
 use iced_x86::{OpKind, Register};
 use pmem_map::{LINE, StoreHook};
@@ -70,7 +73,7 @@ struct Fault<'a> {
 unsafe impl StoreHook for Traced {
     unsafe fn store(&self, address: usize, context: *mut c_void) -> bool {
         let Some(engine) = Engine::found() else { return false };
-        if engine.stepping.load(Relaxed) == super::thread_id() {
+        if engine.stepping.load(Relaxed) == trace::thread_id() {
             return false; // a stepped instruction that faults: it holds the lock, and is not to be helped
         }
         engine.lock();
@@ -83,7 +86,7 @@ unsafe impl StoreHook for Traced {
             on_stack(top, on_store, (&raw mut fault).cast());
             let served = fault.served;
             if engine.state().step.is_some() {
-                engine.stepping.store(super::thread_id(), Relaxed);
+                engine.stepping.store(trace::thread_id(), Relaxed);
             } else {
                 engine.unlock();
             }
@@ -93,7 +96,7 @@ unsafe impl StoreHook for Traced {
 
     unsafe fn stepped(&self, context: *mut c_void) -> bool {
         let Some(engine) = Engine::found() else { return false };
-        if engine.stepping.load(Relaxed) != super::thread_id() {
+        if engine.stepping.load(Relaxed) != trace::thread_id() {
             return false;
         }
         // SAFETY: this thread took the lock in `store`, and holds it.
@@ -175,7 +178,7 @@ impl Fault<'_> {
     }
 
     fn entry(&mut self, decoded: &Decoded, path: Path) -> Entry {
-        let thread = super::thread_id();
+        let thread = trace::thread_id();
         Entry {
             offset: 0,
             len: 0,

@@ -1,9 +1,8 @@
 //! Puts a mapping under the tracer, and takes it out again.
 
-use super::{
+use super::{engine::Engine, hook::Traced};
+use crate::trace::{
     TraceError,
-    engine::Engine,
-    hook::Traced,
     log::Log,
     memory::{Addresses, PAGE, set_writable},
 };
@@ -17,7 +16,7 @@ use std::{
 };
 
 /// Bytes of a log: as much address space, and as much memory as was ever needed between two [`Tracer::take`]s.
-const LOG: usize = 1 << 30;
+const LOG: usize = 256 << 20;
 
 /// The tracer of one mapping. Dropped, it takes down nothing more; the pages stay protected: see [`Tracer::detach`].
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! From an instruction that stores to a plan for executing it elsewhere.
 //!
-//! The decoder is `iced-x86`'s, whose tables are constants: it allocates nothing. What is decided here errs on
+//! The decoder is `iced-x86`'s. It builds its tables when it is used for the first time, which [`prepare`] does, and allocates
+//! nothing after that. What is decided here errs on
 //! the safe side: an instruction that does not look as expected is refused, and refused by name.
 
 use super::rewrite::rewrite;
@@ -60,6 +61,13 @@ pub(super) struct Decoded {
 pub(super) struct Refused {
     pub(super) mnemonic: Mnemonic,
     pub(super) why: &'static str,
+}
+
+/// Has the decoder's tables built. Allocates.
+pub(super) fn prepare() {
+    const NOP: u8 = 0x90;
+    let mut instruction = Instruction::default();
+    Decoder::with_ip(64, &[NOP], 0, DecoderOptions::NONE).decode_out(&mut instruction);
 }
 
 /// Makes a plan for the instruction at `ip`, whose bytes these are.

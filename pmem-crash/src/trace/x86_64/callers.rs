@@ -3,8 +3,8 @@
 //! `framehop` unwinds by the tables that the program and the C library carry (`.eh_frame`), and allocates nothing while it
 //! does. It is given words of the stack that are known to be there.
 
-use super::{
-    execute::Registers,
+use super::execute::Registers;
+use crate::trace::{
     log::CALLERS,
     memory::PAGE,
     program::{self, Object},
