@@ -133,7 +133,7 @@ mod tests {
         };
         let bytes: Vec<u8> = (0..64).collect();
         let mut log = Log::new(4096).unwrap();
-        let mut push = |log: &mut Log, n: u64| {
+        let push = |log: &mut Log, n: u64| {
             // SAFETY: 64 bytes that nobody changes.
             unsafe { log.push(&entry(n), bytes.as_ptr()) };
         };
