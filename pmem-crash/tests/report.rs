@@ -35,7 +35,7 @@ two fields: a power failure leaves an image that is recovered wrongly
     lost     bytes 64..80 (line 1) stored at pmem-crash/tests/report.rs:{store}:13
   difference 00000040  left   00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00
                        stored 01 01 01 01 01 01 01 01  01 01 01 01 01 01 01 01
-  found      as image 4, seed 0x7
+  found      as image 3, seed 0x7
   repeat     PMEM_CRASH_IMAGE='two fields#1/1+1:0' cargo test -p pmem-crash --test report \
 a_failure_is_told_so_that_a_person_can_act_on_it -- --exact --nocapture",
         drain = WRITE + 3,

@@ -19,6 +19,7 @@
 //! there. The list behind a mutex, which the service thread reads, is what counts.
 //!
 //! A range with a [`StoreHook`](crate::StoreHook) is dealt with in the handler itself, before any owner is asked.
+//! A lost page that no owner gives back is the business of [`lost`](crate::lost), if the thread asked for it.
 //!
 //! The handler runs on the alternate stack if the thread has one, keeps `errno`, and is installed when the
 //! first owner registers; that of SIGTRAP with the first hook. All other signals wait until it returns, as they do in a page fault
@@ -26,7 +27,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::{Error, Result, store_hook::Table};
+use crate::{Error, Result, lost, store_hook::Table};
 use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -169,7 +170,7 @@ impl Drop for Registration {
 pub(crate) fn hooks() -> Result<&'static Table> {
     let dispatcher = dispatcher()?;
     let _one_at_a_time = dispatcher.owners();
-    install_handler(libc::SIGTRAP).map_err(Error::io("handle", "single steps"))?;
+    install_handlers(&[libc::SIGTRAP]).map_err(Error::io("handle", "single steps"))?;
     Ok(&dispatcher.hooks)
 }
 
@@ -218,8 +219,7 @@ fn start_dispatcher() -> std::io::Result<()> {
     let started = std::thread::Builder::new()
         .name("pmem-faults".into())
         .spawn(|| new.serve_forever())
-        .and_then(|_| install_handler(libc::SIGSEGV))
-        .and_then(|()| install_handler(libc::SIGBUS));
+        .and_then(|_| install_handlers(&[libc::SIGSEGV, libc::SIGBUS]));
     if started.is_err() {
         DISPATCHER.store(ptr::null_mut(), Release);
     }
@@ -353,22 +353,25 @@ unsafe fn is_served(signal: i32, info: *mut libc::siginfo_t, context: *mut libc:
     let (code, address, is_write, dispatcher) = unsafe {
         ((*info).si_code, (*info).si_addr() as usize, is_write(context), DISPATCHER.load(Acquire).as_ref())
     };
-    let Some(dispatcher) = dispatcher else { return false };
+    let hooks = dispatcher.map(|dispatcher| &dispatcher.hooks);
     let fault = match (signal, code) {
         (libc::SIGSEGV, SEGV_ACCERR) if is_write => Fault::Write,
         (libc::SIGBUS, BUS_ADRERR | BUS_MCEERR_AR) => Fault::Lost,
         // SAFETY: the caller's.
-        (libc::SIGTRAP, TRAP_TRACE) => return unsafe { dispatcher.hooks.stepped(context) },
+        (libc::SIGTRAP, TRAP_TRACE) => return hooks.is_some_and(|hooks| unsafe { hooks.stepped(context) }),
         _ => return false,
     };
     // SAFETY: the caller's.
-    if fault == Fault::Write && unsafe { dispatcher.hooks.store(address, context) } {
+    if fault == Fault::Write && hooks.is_some_and(|hooks| unsafe { hooks.store(address, context) }) {
         return true;
     }
     // The service thread cannot wait for itself: its own fault is a mistake of the owner.
-    dispatcher.may_own(address)
-        && dispatcher.service_thread.load(Relaxed) != thread_id()
-        && dispatcher.ask(address, fault)
+    let by_owner = dispatcher.is_some_and(|dispatcher| {
+        dispatcher.may_own(address)
+            && dispatcher.service_thread.load(Relaxed) != thread_id()
+            && dispatcher.ask(address, fault)
+    });
+    by_owner || fault == Fault::Lost && lost::give_zeros(address)
 }
 
 /// # Safety
@@ -408,27 +411,34 @@ fn previous(signal: i32) -> &'static Previous {
     }
 }
 
-/// Installs `on_fault` for a signal, unless it is.
-fn install_handler(signal: i32) -> std::io::Result<()> {
-    // SAFETY: `on_fault` is async-signal-safe and has the signature that SA_SIGINFO asks for. The old
-    // handler is noted before ours can run.
-    unsafe {
-        let mut old: libc::sigaction = std::mem::zeroed();
-        let mut ours: libc::sigaction = std::mem::zeroed();
-        ours.sa_sigaction = on_fault as unsafe extern "C" fn(_, _, _) as usize;
-        ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        libc::sigfillset(&raw mut ours.sa_mask);
-        leave_faults_deliverable(&mut ours.sa_mask);
-        if libc::sigaction(signal, ptr::null(), &raw mut old) != 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        if old.sa_sigaction == ours.sa_sigaction {
-            return Ok(()); // installed before, or inherited by fork
-        }
-        previous(signal).handler.store(old.sa_sigaction, Relaxed);
-        previous(signal).flags.store(old.sa_flags, Release);
-        if libc::sigaction(signal, &raw const ours, ptr::null_mut()) != 0 {
-            return Err(std::io::Error::last_os_error());
+/// Handles SIGBUS from now on. For [`lost`], which needs neither an owner nor the service thread.
+pub(crate) fn handle_lost_pages() -> std::io::Result<()> {
+    install_handlers(&[libc::SIGBUS])
+}
+
+/// Installs `on_fault` for signals for which it is not.
+fn install_handlers(signals: &[i32]) -> std::io::Result<()> {
+    for &signal in signals {
+        // SAFETY: `on_fault` is async-signal-safe and has the signature that SA_SIGINFO asks for. The old
+        // handler is noted before ours can run.
+        unsafe {
+            let mut old: libc::sigaction = std::mem::zeroed();
+            let mut ours: libc::sigaction = std::mem::zeroed();
+            ours.sa_sigaction = on_fault as unsafe extern "C" fn(_, _, _) as usize;
+            ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigfillset(&raw mut ours.sa_mask);
+            leave_faults_deliverable(&mut ours.sa_mask);
+            if libc::sigaction(signal, ptr::null(), &raw mut old) != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            if old.sa_sigaction == ours.sa_sigaction {
+                continue; // installed before, or inherited by fork
+            }
+            previous(signal).handler.store(old.sa_sigaction, Relaxed);
+            previous(signal).flags.store(old.sa_flags, Release);
+            if libc::sigaction(signal, &raw const ours, ptr::null_mut()) != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
         }
     }
     Ok(())
