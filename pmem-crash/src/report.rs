@@ -1,6 +1,12 @@
 //! What an exploration found.
 
-use crate::{Lint, LintKind, Step, config::Config, line::How, replay};
+use crate::{
+    Level, Lint, LintKind, Step,
+    config::Config,
+    line::How,
+    replay,
+    trace::{Code, TraceError},
+};
 use pmem_map::LINE;
 use std::{fmt, panic::Location, path::PathBuf};
 
@@ -10,6 +16,12 @@ use std::{fmt, panic::Location, path::PathBuf};
 pub struct Report {
     /// The exploration's name.
     pub name: String,
+    /// What was seen of the code: less than was [asked for](Config::level), where that is not supported.
+    pub level: Level,
+    /// Why it is less.
+    pub level_error: Option<String>,
+    /// At [`Level::EveryStore`]: stores of the workload that were traced.
+    pub stores: u64,
     /// Operations that the workload began.
     pub operations: usize,
     /// Moments of the workload at which the power failed.
@@ -40,9 +52,12 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(name: &str, config: &Config) -> Report {
+    pub(crate) fn new(name: &str, config: &Config, level_error: Option<TraceError>) -> Report {
         Report {
             name: name.to_owned(),
+            level: config.level,
+            level_error: level_error.map(|error| error.to_string()),
+            stores: 0,
             operations: 0,
             points: 0,
             images: 0,
@@ -242,9 +257,11 @@ pub struct LostStore {
     pub offset: u64,
     /// Length.
     pub len: u64,
-    /// Who called.
+    /// Who called the region's method that stored. If that is not how it was stored: the call at which it was found.
     pub caller: &'static Location<'static>,
-    /// Whether this was no store of the region: `caller` is then the store, flush or drain at which it was found.
+    /// At [`Level::EveryStore`]: which code stored, if it was no method of the region that `caller` called.
+    pub code: Option<Code>,
+    /// Whether this was no store of the region, and not traced: `caller` is then the store, flush or drain at which it was found.
     pub raw: bool,
     /// Whether it was made before the workload began, by nobody knows whom: `caller` is then meaningless.
     pub before: bool,
@@ -254,7 +271,7 @@ impl LostStore {
     pub(crate) fn new(line: u64, lost: &crate::line::Lost) -> LostStore {
         let (at, len) = lost.span;
         let (raw, before) = (lost.how == How::Raw, lost.how == How::Before);
-        LostStore { offset: line + at, len, caller: lost.caller, raw, before }
+        LostStore { offset: line + at, len, caller: lost.caller, code: lost.code, raw, before }
     }
 }
 
@@ -262,6 +279,9 @@ impl fmt::Display for LostStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, end) = (self.offset / LINE, self.offset + self.len);
         write!(f, "bytes {}..{end} (line {line}) ", self.offset)?;
+        if let Some(code) = self.code {
+            return write!(f, "stored at {code}");
+        }
         match (self.before, self.raw) {
             (true, _) => write!(f, "were not durable in the beginning"),
             (_, true) => {

@@ -10,6 +10,7 @@ mod files;
 mod folder;
 mod forks;
 mod growth;
+mod hooks;
 mod large_pages;
 mod locks;
 mod lost_pages;
