@@ -214,7 +214,7 @@ impl Exploration {
         let recording = ops.0.finish();
         let mut report = Report::new(&self.name, &self.config);
         report.operations = recording.operations;
-        report.steps = recording.steps;
+        report.count(recording.steps);
         report.lints = recording.lints;
         let fault = self.fault.and_then(|fault| Some((fault, report.steps.get(fault.step())?.clone())));
         match (ran, fault) {
