@@ -195,7 +195,8 @@ impl fmt::Display for Report {
             },
             self.failures,
         )?;
-        for tally in self.by_operation.iter().filter(|_| f.alternate()) {
+        let tallies: &[Tally] = if f.alternate() { &self.by_operation } else { &[] };
+        for tally in tallies {
             let Tally { operation, events, images, recoveries, failures } = tally;
             let operation = if operation.is_empty() { "(before the first)" } else { operation };
             write!(
