@@ -36,10 +36,11 @@
 #![expect(unsafe_code, reason = "one of two modules; see the essay and each SAFETY comment")]
 
 use crate::{
-    Error, ErrorKind, Object, Reservation, Result,
+    Error, ErrorKind, Object, Reservation, Result, Slab,
     directory::DIRECTORY,
     heap::Block,
     pool::Inner,
+    slab,
     transaction::{ReadCore, WriteCore, Writer},
 };
 use pmem_map::{Bytes, PAGE, Ptr};
@@ -307,13 +308,19 @@ impl<'t> Body<'t, Write> {
     /// New zeroed bytes at a multiple of `align`, a power of two up to 2 MiB. (Offsets are aligned; addresses are up to
     /// the alignment of the mapping, and up to 64 before commit.)
     pub fn alloc_aligned(&mut self, len: u64, align: u64) -> Result<Ptr<u8>> {
-        let fresh = self.tx.with(|writer| {
+        let fresh = self.tx.allocating((len, align), |writer| {
             let Writer { heap, set, .. } = writer;
             let block = heap.allocate(len, align, set)?;
             set.fresh(block.range(), self.owner).map_err(|Conflict| conflict(block.start))?;
             Ok::<_, Error>(block)
         });
         fresh.map(|block| Ptr::from_offset(block.start))
+    }
+
+    /// The pages of a new slab; see `slab.rs`.
+    pub(crate) fn allocate_slab(&mut self, len: u64) -> Result<Ptr<Slab>> {
+        let block = self.tx.allocating((len, 8), |writer| slab::allocate(writer, len, self.owner))?;
+        Ok(Ptr::from_offset(block.start))
     }
 
     /// Gives a block back. It can be had again when this transaction is committed.
@@ -342,6 +349,12 @@ impl<'t> Body<'t, Write> {
         });
         self.fill_new(block, &content)?;
         Ok(Ptr::from_offset(block.start))
+    }
+
+    /// The pool's identity: a number that no other pool has, and that nobody outside knows, unless it was
+    /// [chosen](crate::PoolOptions::identity).
+    pub fn pool_identity(&self) -> u64 {
+        self.tx.with(|writer| writer.log.identity())
     }
 
     /// Makes a nested object; store the result.

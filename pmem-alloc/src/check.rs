@@ -22,6 +22,8 @@ pub struct CheckReport {
     pub small_blocks: u64,
     /// Large blocks.
     pub large_blocks: u64,
+    /// Slabs: pages of concurrent containers.
+    pub slabs: u64,
     /// Free pages.
     pub free_pages: u64,
     /// Named objects.
@@ -50,11 +52,11 @@ impl CheckReport {
 
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CheckReport { problems, runs, small_blocks, large_blocks, free_pages, objects } = self;
+        let CheckReport { problems, runs, small_blocks, large_blocks, slabs, free_pages, objects } = self;
         write!(
             f,
             "{objects} objects, {small_blocks} blocks in {runs} runs, {large_blocks} large blocks, \
-             {free_pages} free pages, {} problems",
+             {slabs} slabs, {free_pages} free pages, {} problems",
             problems.len()
         )?;
         problems.iter().try_for_each(|Problem { offset, what }| write!(f, "\n  at {offset}: {what}"))
@@ -84,6 +86,7 @@ pub(crate) fn check(media: &Media, writer: &Writer) -> CheckReport {
                         );
                     }
                 }
+                Stretch::Span { span: Span::Slab { .. }, .. } => report.slabs += 1,
                 Stretch::Span { page, bitmap, .. } => {
                     report.runs += 1;
                     report.small_blocks += bitmap.iter().map(|word| word.count_ones() as u64).sum::<u64>();

@@ -55,6 +55,11 @@ pub(crate) fn get(class: u8) -> Option<&'static Class> {
 /// Pages of the longest run.
 pub(crate) const MAX_RUN_PAGES: u32 = 64;
 
+/// Bytes of the block that `len` bytes get: what an allocation of that length takes of the pool.
+pub fn block_size(len: u64) -> u64 {
+    for_len(len).map_or_else(|| len.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX), size)
+}
+
 /// The smallest class for `len` bytes, `None` above [`LARGEST`].
 pub(crate) fn for_len(len: u64) -> Option<u8> {
     match len {

@@ -70,6 +70,8 @@ pub(crate) struct Progress {
 pub(crate) struct Heap {
     geometry: Geometry,
     pages: PageMap,
+    /// Data pages there are.
+    pool_pages: u32,
     /// For each page the span that starts there after this transaction. A large block which was freed, or is only
     /// reserved, is here too: its `live` bit tells.
     starts: Vec<Option<Span>>,
@@ -82,11 +84,12 @@ impl Heap {
     /// From what is on media; checks all of it. `word` reads the mapping.
     pub(crate) fn rebuild(geometry: &Geometry, word: impl Fn(u64) -> u64) -> Result<Heap> {
         let mut heap = Heap {
-            geometry: *geometry,
+            geometry: geometry.clone(),
             pages: PageMap::new(geometry),
-            starts: vec![None; geometry.data_pages as usize],
+            pool_pages: geometry.data_pages() as u32,
+            starts: vec![None; geometry.page_numbers_end() as usize],
             spans: FreeSpans::default(),
-            runs: Runs::new(geometry.data_pages),
+            runs: Runs::new(geometry.page_numbers_end()),
             steps: Vec::with_capacity(64),
         };
         scan(geometry, word, |stretch| match stretch {
@@ -99,12 +102,26 @@ impl Heap {
                 heap.enter(page, span);
                 match span {
                     Span::Run { class, pages } => heap.runs.add_with(page, class, pages, bitmap),
-                    Span::Large { .. } => _ = heap.runs.set_live(page, 0, true),
+                    Span::Large { .. } | Span::Slab { .. } => _ = heap.runs.set_live(page, 0, true),
                 }
                 Ok(())
             }
         })?;
         Ok(heap)
+    }
+
+    /// The pool has grown: what the geometry, in which nobody has looked yet, has more than this heap, is free. No part
+    /// of the open transaction: it stays whatever becomes of that.
+    pub(crate) fn extend(&mut self) {
+        let known = self.starts.len() as u32;
+        let end = self.geometry.page_numbers_end();
+        self.starts.resize(end as usize, None);
+        self.runs.extend(end);
+        self.pages.extend();
+        for pages in self.geometry.stretches().filter(|pages| pages.start >= known) {
+            self.spans.give(pages.start, pages.end - pages.start);
+        }
+        self.pool_pages = self.geometry.data_pages() as u32;
     }
 
     pub(crate) fn page_map(&self) -> PageMap {
@@ -164,7 +181,7 @@ impl Heap {
 
     /// A new run of a class; a shorter one than usual if there are no pages for that.
     fn new_run(&mut self, class: u8, words: &mut impl Words) -> Option<u32> {
-        let mut pages = classes::run_pages(class, self.geometry.data_pages);
+        let mut pages = classes::run_pages(class, self.pool_pages);
         let least = classes::least_run_pages(class);
         let page = loop {
             if let Some(page) = self.take_pages(pages, 1, words) {
@@ -215,7 +232,7 @@ impl Heap {
         let inside = block.start - self.geometry.page_at(page);
         let slot = match span {
             Span::Run { .. } => (inside / block.len) as u32,
-            Span::Large { .. } => 0,
+            Span::Large { .. } | Span::Slab { .. } => 0,
         };
         debug_assert_eq!(inside, slot as u64 * block.len);
         (page, span, slot)
@@ -230,7 +247,7 @@ impl Heap {
                 words.set_word(self.geometry.bitmap_word_at(page, word), bits);
                 self.steps.push(Step::Slot { page, slot });
             }
-            Span::Large { .. } => {
+            Span::Large { .. } | Span::Slab { .. } => {
                 words.set_word(self.geometry.descriptor_at(page), span.encode());
                 self.steps.push(Step::Large { page });
             }
@@ -240,6 +257,17 @@ impl Heap {
     /// Allocates at least `len` bytes at a multiple of `align`. Part of the transaction: abort takes it back.
     pub(crate) fn allocate(&mut self, len: u64, align: u64, words: &mut impl Words) -> Result<Block> {
         let block = self.take(len, align, words)?;
+        self.make_live(block, words);
+        Ok(block)
+    }
+
+    /// Allocates whole pages, at least `len` bytes, as a slab: [`locate`](Heap::locate) never finds it.
+    pub(crate) fn allocate_slab(&mut self, len: u64, words: &mut impl Words) -> Result<Block> {
+        let no_space = || Error::from(ErrorKind::NoSpace { needed: len });
+        let pages = u32::try_from(len.max(1).div_ceil(PAGE)).map_err(|_| no_space())?;
+        let page = self.take_pages(pages, 1, words).ok_or_else(no_space)?;
+        self.enter(page, Span::Slab { pages });
+        let block = Block { start: self.geometry.page_at(page), len: pages as u64 * PAGE };
         self.make_live(block, words);
         Ok(block)
     }
@@ -254,7 +282,7 @@ impl Heap {
                 words.set_word(self.geometry.bitmap_word_at(page, word), bits);
                 self.steps.push(Step::FreedSlot { page, slot });
             }
-            Span::Large { .. } => {
+            Span::Large { .. } | Span::Slab { .. } => {
                 words.set_word(self.geometry.descriptor_at(page), 0);
                 self.steps.push(Step::FreedLarge { page });
             }
@@ -274,7 +302,7 @@ impl Heap {
         let (page, span, slot) = self.place_of(block);
         match span {
             Span::Run { class, pages } => self.runs.give(page, class, pages, slot),
-            Span::Large { pages } => self.leave(page, pages),
+            Span::Large { pages } | Span::Slab { pages } => self.leave(page, pages),
         }
     }
 
@@ -360,7 +388,7 @@ impl Heap {
     pub(crate) fn each_span(&self) -> impl Iterator<Item = (u32, Span, u32, u32)> {
         let mut page = 0;
         std::iter::from_fn(move || {
-            while page < self.geometry.data_pages {
+            while (page as usize) < self.starts.len() {
                 let Some(span) = self.span_at(page) else {
                     page += 1;
                     continue;
@@ -368,7 +396,9 @@ impl Heap {
                 let first = page;
                 page += span.pages();
                 return Some(match span {
-                    Span::Large { .. } => (first, span, self.runs.is_live(first, 0) as u32, 1),
+                    Span::Large { .. } | Span::Slab { .. } => {
+                        (first, span, self.runs.is_live(first, 0) as u32, 1)
+                    }
                     Span::Run { class, pages } => {
                         let live = self.runs.live_count(first, class, pages);
                         (first, span, live, self.runs.taken_count(first))

@@ -1,6 +1,6 @@
 //! What a name can stand for.
 
-use crate::{Body, Mode, Plain, Read, Reservation, Result, Stored, Write};
+use crate::{Body, Form, Mode, Plain, Read, Reservation, Result, Stored, Write};
 use pmem_map::{Bytes, Ptr};
 use std::marker::PhantomData;
 
@@ -19,6 +19,9 @@ pub trait Object: Stored {
     fn create(body: &mut Body<'_, Write>) -> Result<Ptr<u8>>;
     /// Checks the header and makes a guard.
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<Self::Guard<'_, M>>;
+    /// Frees all blocks of the object, those of objects in it, and last its header: what a container does with an object
+    /// that it no longer holds. After an error, which only damage gives, the transaction must be rolled back.
+    fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()>;
 }
 
 /// A guard of either kind: `fn total<M: Mode>(accounts: &Guard<'_, Accounts, M>)` takes both.
@@ -77,6 +80,7 @@ impl<'n, O> From<&'n String> for Named<'n, O> {
 pub struct PHeap<R>(PhantomData<fn() -> R>);
 
 impl<R: Plain + Default> Stored for PHeap<R> {
+    const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
         format!("PHeap<{}>", R::full_name())
     }
@@ -90,6 +94,10 @@ impl<R: Plain + Default> Object for PHeap<R> {
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<HeapGuard<'_, R, M>> {
         body.get::<R>(header.cast())?;
         Ok(HeapGuard { body, root: header.cast() })
+    }
+    /// Frees the root. What is linked from it, only its program knows, which frees it before.
+    fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
+        body.free(header)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One plain value under a name.
 
-use pmem_alloc::{Body, Mode, Object, Plain, Ptr, Read, Result, Stored, Write};
+use pmem_alloc::{Body, Form, Mode, Object, Plain, Ptr, Read, Result, Stored, Write};
 use std::{fmt, marker::PhantomData};
 
 /// One plain value: a counter, a setting, a root of your own. Open it for a [`CellGuard`].
@@ -9,6 +9,7 @@ use std::{fmt, marker::PhantomData};
 pub struct PCell<T>(PhantomData<fn() -> T>);
 
 impl<T: Plain + Default> Stored for PCell<T> {
+    const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
         format!("PCell<{}>", T::full_name())
     }
@@ -24,6 +25,10 @@ impl<T: Plain + Default> Object for PCell<T> {
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<CellGuard<'_, T, M>> {
         body.get::<T>(header.cast())?;
         Ok(CellGuard { body, at: header.cast() })
+    }
+
+    fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
+        body.free(header)
     }
 }
 

@@ -3,6 +3,15 @@
 //!
 //! `PMEM_CRASH_LONG=1` explores further (`just crash`); without it, a seeded part that is quick.
 
+#[path = "crash/harness.rs"]
+mod harness;
+#[path = "crash/hash.rs"]
+mod hash;
+#[path = "crash/nested.rs"]
+mod nested;
+#[path = "crash/values.rs"]
+mod values;
+
 use pmem_collections::*;
 use pmem_crash::{Config, Exploration, Image, Report, Tear};
 use std::collections::BTreeMap;

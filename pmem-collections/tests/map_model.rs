@@ -3,10 +3,7 @@
 #![allow(missing_docs)]
 
 use fastrand::Rng;
-use pmem_collections::{
-    map::{MapGuard, TreeKey, TreeValue},
-    *,
-};
+use pmem_collections::{map::MapGuard, *};
 use std::{
     collections::BTreeMap,
     fmt::Debug,
@@ -21,7 +18,7 @@ trait Tested: PartialEq + Debug {}
 impl<T: PartialEq + Debug> Tested for T {}
 
 /// Both maps hold the same, whichever way they are read.
-fn assert_same<K: TreeKey + Tested, V: TreeValue + Tested, M: Mode>(
+fn assert_same<K: Plain + Ord + Tested, V: Plain + Tested, M: Mode>(
     map: &MapGuard<'_, K, V, M>,
     model: &BTreeMap<K, V>,
 ) -> Result<()> {
@@ -38,7 +35,7 @@ fn assert_same<K: TreeKey + Tested, V: TreeValue + Tested, M: Mode>(
 }
 
 /// The same range of both, taken from both ends in a random pattern.
-fn assert_same_range<K: TreeKey + Tested, V: TreeValue + Tested, M: Mode>(
+fn assert_same_range<K: Plain + Ord + Tested, V: Plain + Tested, M: Mode>(
     map: &MapGuard<'_, K, V, M>,
     model: &BTreeMap<K, V>,
     range: (Bound<K>, Bound<K>),
@@ -80,7 +77,7 @@ fn random_bound<K>(random: &mut Rng, key: K) -> Bound<K> {
 }
 
 /// One random operation on both maps, with the same result.
-fn operate<K: TreeKey + Tested, V: TreeValue + Tested + Default>(
+fn operate<K: Plain + Ord + Tested, V: Plain + Tested + Default>(
     map: &mut MapGuard<'_, K, V, Write>,
     model: &mut BTreeMap<K, V>,
     random: &mut Rng,
@@ -157,7 +154,7 @@ fn operate<K: TreeKey + Tested, V: TreeValue + Tested + Default>(
     Ok(())
 }
 
-fn random_operations<K: TreeKey + Tested, V: TreeValue + Tested + Default>(
+fn random_operations<K: Plain + Ord + Tested, V: Plain + Tested + Default>(
     seed: u64,
     operations: usize,
     mut key: impl FnMut(&mut Rng) -> K,

@@ -1,12 +1,13 @@
 //! An object of one plain value: the smallest container there is.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
-use pmem_alloc::{Body, Mode, Object, Plain, Ptr, Read, Result, Stored, Write};
+use pmem_alloc::{Body, Form, Mode, Object, Plain, Ptr, Read, Result, Stored, Write};
 use std::marker::PhantomData;
 
 pub(crate) struct Cell<T>(PhantomData<fn() -> T>);
 
 impl<T: Plain + Default> Stored for Cell<T> {
+    const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
         format!("Cell<{}>", T::full_name())
     }
@@ -20,6 +21,9 @@ impl<T: Plain + Default> Object for Cell<T> {
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<CellGuard<'_, T, M>> {
         body.get::<T>(header.cast())?;
         Ok(CellGuard { body, at: header.cast() })
+    }
+    fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
+        body.free(header)
     }
 }
 

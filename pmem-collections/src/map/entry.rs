@@ -1,13 +1,17 @@
 //! A key's place in a map: to look, change or insert with one search.
 
-use super::{Old, TreeKey, TreeValue};
-use crate::tree::{Aim, Place, SlotAt, Tree};
-use pmem_alloc::{EncodeAs, Result, Write};
+use super::Old;
+use crate::{
+    stored,
+    tree::{Aim, Place, SlotAt, Tree},
+};
+use pmem_alloc::{EncodeAs, OrdKey, Plain, Result, Value, Write};
 
 /// The place for a key, taken or free; see [`MapGuard::entry`](super::MapGuard::entry).
 ///
 /// Unlike std's it is no enum, so that `entry(key).or_insert(0)?` needs one `?` and not two: [`find`](Entry::find)
-/// gives the enum.
+/// gives the enum. Plain values are yielded to be changed in place; of others [`or_set`](Entry::or_set) yields what a read
+/// does.
 #[must_use = "an entry alone changes nothing"]
 pub struct Entry<'g, 't, K, V, Q> {
     tree: &'g mut Tree<'t, K, V, Write>,
@@ -23,17 +27,42 @@ pub enum Found<'g, 't, K, V, Q> {
     Vacant(VacantEntry<'g, 't, K, V, Q>),
 }
 
-impl<'g, 't, K: TreeKey, V: TreeValue, Q: EncodeAs<K>> Entry<'g, 't, K, V, Q> {
+impl<'g, 't, K: OrdKey, V: Value, Q: EncodeAs<K>> Entry<'g, 't, K, V, Q> {
     pub(super) fn new(tree: &'g mut Tree<'t, K, V, Write>, key: Q) -> Self {
-        let place = tree.find(key.arg());
+        let place = stored::key_form::<K>(key.arg()).and_then(|key| tree.find(&key));
         Entry { tree, key, place }
     }
 
     /// The key that was asked for.
-    pub fn key(&self) -> &K {
+    pub fn key(&self) -> K::Arg<'_> {
         self.key.arg()
     }
 
+    /// The value there; `value` if there was none. As it is read.
+    pub fn or_set(self, value: impl EncodeAs<V>) -> Result<V::Ref<'g>> {
+        self.or_set_with(|| value)
+    }
+
+    /// The value there; that of `make` if there was none. As it is read.
+    pub fn or_set_with<X: EncodeAs<V>>(self, make: impl FnOnce() -> X) -> Result<V::Ref<'g>> {
+        match self.find()? {
+            Found::Occupied(entry) => entry.into_ref(),
+            Found::Vacant(entry) => entry.insert(make()),
+        }
+    }
+
+    /// Which of the two it is.
+    pub fn find(self) -> Result<Found<'g, 't, K, V, Q>> {
+        let Entry { tree, key, place } = self;
+        Ok(match place? {
+            Place::Taken(at) => Found::Occupied(OccupiedEntry { tree, at }),
+            place => Found::Vacant(VacantEntry { tree, key, place }),
+        })
+    }
+}
+
+/// Values that can be changed in place.
+impl<'g, K: OrdKey, V: Plain, Q: EncodeAs<K>> Entry<'g, '_, K, V, Q> {
     /// The value there; `value` if there was none.
     pub fn or_insert(self, value: V) -> Result<&'g mut V> {
         self.or_insert_with(|| value)
@@ -45,12 +74,12 @@ impl<'g, 't, K: TreeKey, V: TreeValue, Q: EncodeAs<K>> Entry<'g, 't, K, V, Q> {
     }
 
     /// The value there; that of `make` for the key if there was none.
-    pub fn or_insert_with_key(self, make: impl FnOnce(&K) -> V) -> Result<&'g mut V> {
+    pub fn or_insert_with_key(self, make: impl FnOnce(K::Arg<'_>) -> V) -> Result<&'g mut V> {
         match self.find()? {
             Found::Occupied(entry) => entry.into_mut(),
             Found::Vacant(entry) => {
                 let value = make(entry.key());
-                entry.insert(value)
+                entry.insert_mut(value)
             }
         }
     }
@@ -73,15 +102,6 @@ impl<'g, 't, K: TreeKey, V: TreeValue, Q: EncodeAs<K>> Entry<'g, 't, K, V, Q> {
         }
         self
     }
-
-    /// Which of the two it is.
-    pub fn find(self) -> Result<Found<'g, 't, K, V, Q>> {
-        let Entry { tree, key, place } = self;
-        Ok(match place? {
-            Place::Taken(at) => Found::Occupied(OccupiedEntry { tree, at }),
-            place => Found::Vacant(VacantEntry { tree, key, place }),
-        })
-    }
 }
 
 /// A key that is in the map.
@@ -90,17 +110,44 @@ pub struct OccupiedEntry<'g, 't, K, V> {
     at: SlotAt,
 }
 
-impl<'g, K: TreeKey, V: TreeValue> OccupiedEntry<'g, '_, K, V> {
+impl<'g, K: OrdKey, V: Value> OccupiedEntry<'g, '_, K, V> {
     /// The key, as it is stored.
-    pub fn key(&self) -> Result<&K> {
+    pub fn key(&self) -> Result<K::Ref<'_>> {
         self.tree.leaf(self.at.leaf)?.key(self.at.slot)
     }
 
     /// The value.
-    pub fn get(&self) -> Result<&V> {
+    pub fn get(&self) -> Result<V::Ref<'_>> {
         self.tree.leaf(self.at.leaf)?.value(self.at.slot)
     }
 
+    /// The value, for as long as the map is borrowed.
+    pub fn into_ref(self) -> Result<V::Ref<'g>> {
+        let tree: &'g Tree<'_, K, V, Write> = self.tree;
+        tree.leaf(self.at.leaf)?.value(self.at.slot)
+    }
+
+    /// Replaces the value.
+    pub fn insert(&mut self, value: impl EncodeAs<V>) -> Result<Old<V>> {
+        let value = stored::form::<V>(value.arg())?;
+        let old = self.tree.leaf(self.at.leaf)?.old(self.at.slot)?;
+        self.tree.set_value(self.at, &value)?;
+        Ok(old)
+    }
+
+    /// Removes the entry.
+    pub fn remove(self) -> Result<Old<V>> {
+        let leaf = self.tree.leaf(self.at.leaf)?;
+        let old = leaf.old(self.at.slot)?;
+        match self.tree.path(Aim::Key(leaf.key_form(self.at.slot)?))? {
+            Some(path) if path.leaf == self.at.leaf => self.tree.remove_slots(&path, 1 << self.at.slot)?,
+            _ => return Err(self.tree.wrong("one place for a key", "two (does its order hold?)")),
+        }
+        Ok(old)
+    }
+}
+
+impl<'g, K: OrdKey, V: Plain> OccupiedEntry<'g, '_, K, V> {
     /// The value, to change.
     pub fn get_mut(&mut self) -> Result<&mut V> {
         self.tree.value_mut(self.at)
@@ -109,24 +156,6 @@ impl<'g, K: TreeKey, V: TreeValue> OccupiedEntry<'g, '_, K, V> {
     /// The value, to change, for as long as the map is borrowed.
     pub fn into_mut(self) -> Result<&'g mut V> {
         self.tree.value_mut(self.at)
-    }
-
-    /// Replaces the value.
-    pub fn insert(&mut self, value: impl EncodeAs<V>) -> Result<Old<V>> {
-        let old = Old::read(&self.tree.leaf(self.at.leaf)?, self.at.slot);
-        self.tree.set_value(self.at, value.arg())?;
-        Ok(old)
-    }
-
-    /// Removes the entry.
-    pub fn remove(self) -> Result<Old<V>> {
-        let key = *self.key()?;
-        let old = Old::read(&self.tree.leaf(self.at.leaf)?, self.at.slot);
-        match self.tree.path(Aim::Key(&key))? {
-            Some(path) if path.leaf == self.at.leaf => self.tree.remove_slots(&path, 1 << self.at.slot)?,
-            _ => return Err(self.tree.wrong("one place for a key", "two (does its order hold?)")),
-        }
-        Ok(old)
     }
 }
 
@@ -137,15 +166,32 @@ pub struct VacantEntry<'g, 't, K, V, Q> {
     place: Place,
 }
 
-impl<'g, K: TreeKey, V: TreeValue, Q: EncodeAs<K>> VacantEntry<'g, '_, K, V, Q> {
+impl<'g, K: OrdKey, V: Value, Q: EncodeAs<K>> VacantEntry<'g, '_, K, V, Q> {
     /// The key.
-    pub fn key(&self) -> &K {
+    pub fn key(&self) -> K::Arg<'_> {
         self.key.arg()
     }
 
-    /// Inserts a value; returns it, to change.
-    pub fn insert(self, value: impl EncodeAs<V>) -> Result<&'g mut V> {
-        let at = self.tree.insert_at(self.place, self.key.arg(), value.arg())?;
+    /// Inserts a value; returns it, as it is read.
+    pub fn insert(self, value: impl EncodeAs<V>) -> Result<V::Ref<'g>> {
+        let at = self.tree.insert_at(
+            self.place,
+            &stored::key_form::<K>(self.key.arg())?,
+            &stored::form::<V>(value.arg())?,
+        )?;
+        OccupiedEntry { tree: self.tree, at }.into_ref()
+    }
+
+    /// Inserts a plain value; returns it, to change.
+    pub fn insert_mut(self, value: impl EncodeAs<V>) -> Result<&'g mut V>
+    where
+        V: Plain,
+    {
+        let at = self.tree.insert_at(
+            self.place,
+            &stored::key_form::<K>(self.key.arg())?,
+            &stored::form::<V>(value.arg())?,
+        )?;
         self.tree.value_mut(at)
     }
 }

@@ -1,21 +1,24 @@
 //! Iterators, from both ends.
 
-use super::{TreeKey, TreeValue};
-use crate::tree::{Aim, Direction, Leaf, Path, Tree};
-use pmem_alloc::{Mode, Result};
-use std::{cmp::Ordering, iter::FusedIterator, ops::Bound};
+use crate::{
+    damage::corrupt,
+    stored::{Old, StoredBytes},
+    tree::{Aim, Direction, Leaf, Path, Tree},
+};
+use pmem_alloc::{Mode, Object, OrdKey, Result, Stored, Value};
+use std::{cell::RefCell, cmp::Ordering, collections::HashSet, iter::FusedIterator, ops::Bound};
 
-/// Iterator over a map or a range of it. Double-ended; yields `Result<(&K, &V)>`, and nothing after an error.
+/// The entries of a map or a range of it, from both ends.
 ///
 /// Each end keeps the path to its leaf and sorts the entries of one leaf at a time; when one end comes to the leaf
 /// of the other, they share it. Ends that find more entries than the map has, or, over the whole map, fewer, say so
 /// (`Corrupt`): damage never makes an endless iterator, nor a short one unnoticed.
-pub struct Iter<'g, K, V, M: Mode> {
+struct Cursor<'g, K: OrdKey, V, M: Mode> {
     tree: &'g Tree<'g, K, V, M>,
-    low: Bound<K>,
-    high: Bound<K>,
-    front: End<'g, K, V>,
-    back: End<'g, K, V>,
+    low: Bound<StoredBytes>,
+    high: Bound<StoredBytes>,
+    front: End<'g, K, V, M>,
+    back: End<'g, K, V, M>,
     /// Both ends are in one leaf: `front`'s entries are what is left.
     met: bool,
     done: bool,
@@ -24,29 +27,33 @@ pub struct Iter<'g, K, V, M: Mode> {
 }
 
 /// One end of an iterator.
-struct End<'g, K, V> {
+struct End<'g, K: OrdKey, V, M: Mode> {
     /// The leaf, and the way to it; `None` before the first item is asked for.
-    at: Option<(Path, Leaf<'g, K, V>)>,
-    /// The leaf's entries within the bounds, in order; those in `start..end` are left.
-    entries: Vec<(K, u8)>,
+    at: Option<(Path, Leaf<'g, K, V, M>)>,
+    /// The leaf's entries in order; those in `start..end` are left.
+    entries: Vec<(K::Ordered<'g>, u8)>,
     start: usize,
     end: usize,
     /// Whether the range ends in this leaf.
     last: bool,
 }
 
-impl<'g, K: TreeKey, V: TreeValue, M: Mode> Iter<'g, K, V, M> {
-    pub(super) fn new(tree: &'g Tree<'_, K, V, M>, low: Bound<K>, high: Bound<K>) -> Self {
+impl<'g, K: OrdKey, V: Stored, M: Mode> Cursor<'g, K, V, M> {
+    fn new(tree: &'g Tree<'_, K, V, M>, low: Bound<StoredBytes>, high: Bound<StoredBytes>) -> Self {
         let end = || End { at: None, entries: Vec::new(), start: 0, end: 0, last: false };
-        Iter { tree, low, high, front: end(), back: end(), met: false, done: false, left: tree.len() }
+        Cursor { tree, low, high, front: end(), back: end(), met: false, done: false, left: tree.len() }
     }
 
-    fn item(&mut self, direction: Direction) -> Result<Option<(&'g K, &'g V)>> {
+    fn item<T>(
+        &mut self,
+        direction: Direction,
+        read: impl Fn(&Leaf<'g, K, V, M>, usize) -> Result<T>,
+    ) -> Result<Option<T>> {
         loop {
             let end =
                 if direction == Direction::Forward || self.met { &mut self.front } else { &mut self.back };
             if let (Some(slot), Some((_, leaf))) = (end.take(direction), &end.at) {
-                let item = (leaf.key(slot)?, leaf.value(slot)?);
+                let item = read(leaf, slot)?;
                 self.left = self.left.checked_sub(1).ok_or_else(|| self.count_is_wrong("more"))?;
                 return Ok(Some(item));
             }
@@ -85,9 +92,16 @@ impl<'g, K: TreeKey, V: TreeValue, M: Mode> Iter<'g, K, V, M> {
             tree.check_empty(&leaf)?;
         }
         end.entries.clear();
-        leaf.sort_into(&mut end.entries, |_| true)?;
-        let below = end.entries.partition_point(|(key, _)| is_below(key, &self.low));
-        let above = end.entries.partition_point(|(key, _)| !is_above(key, &self.high));
+        leaf.sort_into(&mut end.entries)?;
+        let below = end.partition_point(&leaf, &self.low, |order, bound| match bound {
+            Bound::Excluded(_) => order != Ordering::Greater,
+            _ => order == Ordering::Less,
+        })?;
+        let above = end.partition_point(&leaf, &self.high, |order, bound| match bound {
+            Bound::Excluded(_) => order == Ordering::Less,
+            _ => order != Ordering::Greater,
+        })?;
+        let (below, above) = (below.unwrap_or(0), above.unwrap_or(end.entries.len()));
         end.last = match direction {
             Direction::Forward => above < end.entries.len(),
             Direction::Backward => below > 0,
@@ -96,9 +110,48 @@ impl<'g, K: TreeKey, V: TreeValue, M: Mode> Iter<'g, K, V, M> {
         end.at = Some((path, leaf));
         Ok(true)
     }
+
+    fn advance<T>(
+        &mut self,
+        direction: Direction,
+        read: impl Fn(&Leaf<'g, K, V, M>, usize) -> Result<T>,
+    ) -> Option<Result<T>> {
+        if self.done {
+            return None;
+        }
+        let item = self.item(direction, read).transpose();
+        self.done = !matches!(item, Some(Ok(_)));
+        item
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // At most one item more than is left: an error.
+        let most = usize::try_from(self.left).ok().and_then(|left| left.checked_add(1));
+        (0, if self.done { Some(0) } else { most })
+    }
 }
 
-impl<K, V> End<'_, K, V> {
+impl<K: OrdKey, V: Stored, M: Mode> End<'_, K, V, M> {
+    /// How many of the entries, which are in order, come first by how they compare with a bound; `None` without one.
+    fn partition_point(
+        &self,
+        leaf: &Leaf<'_, K, V, M>,
+        bound: &Bound<StoredBytes>,
+        first: impl Fn(Ordering, &Bound<StoredBytes>) -> bool,
+    ) -> Result<Option<usize>> {
+        let key = match bound {
+            Bound::Included(key) | Bound::Excluded(key) => key.as_slice(),
+            Bound::Unbounded => return Ok(None),
+        };
+        let (mut low, mut high) = (0, self.entries.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let order = leaf.compare(usize::from(self.entries[middle].1), key)?;
+            if first(order, bound) { low = middle + 1 } else { high = middle }
+        }
+        Ok(Some(low))
+    }
+
     fn take(&mut self, direction: Direction) -> Option<usize> {
         if self.start == self.end {
             return None;
@@ -118,64 +171,91 @@ impl<K, V> End<'_, K, V> {
 }
 
 /// Where the descent to a bound goes.
-fn aim<'k, K>(bound: &'k Bound<K>, unbounded: Aim<'k, K>) -> Aim<'k, K> {
+fn aim<'k>(bound: &'k Bound<StoredBytes>, unbounded: Aim<'k>) -> Aim<'k> {
     match bound {
-        Bound::Included(key) | Bound::Excluded(key) => Aim::Key(key),
+        Bound::Included(key) | Bound::Excluded(key) => Aim::Key(key.as_slice()),
         Bound::Unbounded => unbounded,
     }
 }
 
-fn is_below<K: Ord>(key: &K, low: &Bound<K>) -> bool {
-    match low {
-        Bound::Included(low) => key.cmp(low) == Ordering::Less,
-        Bound::Excluded(low) => key.cmp(low) != Ordering::Greater,
-        Bound::Unbounded => false,
-    }
-}
+macro_rules! iterator {
+    ($(#[$doc:meta])* $Name:ident of $V:ident, $Item:ty, |$leaf:ident, $slot:ident| $read:expr) => {
+        $(#[$doc])*
+        pub struct $Name<'g, K: OrdKey, V, M: Mode>(Cursor<'g, K, V, M>);
 
-fn is_above<K: Ord>(key: &K, high: &Bound<K>) -> bool {
-    match high {
-        Bound::Included(high) => key.cmp(high) == Ordering::Greater,
-        Bound::Excluded(high) => key.cmp(high) != Ordering::Less,
-        Bound::Unbounded => false,
-    }
-}
-
-impl<'g, K: TreeKey, V: TreeValue, M: Mode> Iter<'g, K, V, M> {
-    fn advance(&mut self, direction: Direction) -> Option<Result<(&'g K, &'g V)>> {
-        if self.done {
-            return None;
+        impl<'g, K: OrdKey, V: $V, M: Mode> Iterator for $Name<'g, K, V, M> {
+            type Item = Result<$Item>;
+            fn next(&mut self) -> Option<Self::Item> {
+                self.0.advance(Direction::Forward, |$leaf, $slot| $read)
+            }
+            fn size_hint(&self) -> (usize, Option<usize>) {
+                self.0.size_hint()
+            }
         }
-        let item = self.item(direction).transpose();
-        self.done = !matches!(item, Some(Ok(_)));
-        item
+
+        impl<'g, K: OrdKey, V: $V, M: Mode> DoubleEndedIterator for $Name<'g, K, V, M> {
+            fn next_back(&mut self) -> Option<Self::Item> {
+                self.0.advance(Direction::Backward, |$leaf, $slot| $read)
+            }
+        }
+
+        impl<K: OrdKey, V: $V, M: Mode> FusedIterator for $Name<'_, K, V, M> {}
+    };
+}
+
+iterator! {
+    /// Iterator over a map or a range of it. Double-ended; yields `Result<(K::Ref, V::Ref)>`, e.g. `(&u64, &str)`, and
+    /// nothing after an error.
+    Iter of Value, (K::Ref<'g>, V::Ref<'g>), |leaf, slot| Ok((leaf.key(slot)?, leaf.value(slot)?))
+}
+
+iterator! {
+    /// Iterator over the keys of a map. Double-ended; yields `Result<K::Ref>`, and nothing after an error.
+    Keys of Stored, K::Ref<'g>, |leaf, slot| leaf.key(slot)
+}
+
+iterator! {
+    /// Iterator over a map of objects. Double-ended; yields `Result<(K::Ref, Guard)>`, and nothing after an error.
+    Objects of Object, (K::Ref<'g>, V::Guard<'g, M::Shared>), |leaf, slot| Ok((leaf.key(slot)?, leaf.object(slot)?))
+}
+
+impl<'g, K: OrdKey, V: Value, M: Mode> Iter<'g, K, V, M> {
+    pub(super) fn new(
+        tree: &'g Tree<'_, K, V, M>,
+        low: Bound<StoredBytes>,
+        high: Bound<StoredBytes>,
+    ) -> Self {
+        Iter(Cursor::new(tree, low, high))
+    }
+
+    /// Copies of the entries. A block that two of them refer to is damage, found before it is copied twice.
+    pub(super) fn into_old(mut self) -> impl Iterator<Item = Result<(K, Old<V>)>> {
+        let seen = RefCell::new(HashSet::new());
+        std::iter::from_fn(move || {
+            self.0.advance(Direction::Forward, |leaf, slot| {
+                for block in leaf.blocks(slot)?.into_iter().flatten() {
+                    if !seen.borrow_mut().insert(block) {
+                        return Err(corrupt(
+                            block,
+                            "a block with one reference",
+                            "a block that is reached twice",
+                        ));
+                    }
+                }
+                Ok((K::to_owned(leaf.key(slot)?), leaf.old(slot)?))
+            })
+        })
     }
 }
 
-impl<'g, K: TreeKey, V: TreeValue, M: Mode> Iterator for Iter<'g, K, V, M> {
-    type Item = Result<(&'g K, &'g V)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.advance(Direction::Forward)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        // At most one item more than is left: an error.
-        (
-            0,
-            if self.done {
-                Some(0)
-            } else {
-                usize::try_from(self.left).ok().and_then(|left| left.checked_add(1))
-            },
-        )
+impl<'g, K: OrdKey, V: Stored, M: Mode> Keys<'g, K, V, M> {
+    pub(super) fn new(tree: &'g Tree<'_, K, V, M>) -> Self {
+        Keys(Cursor::new(tree, Bound::Unbounded, Bound::Unbounded))
     }
 }
 
-impl<K: TreeKey, V: TreeValue, M: Mode> DoubleEndedIterator for Iter<'_, K, V, M> {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        self.advance(Direction::Backward)
+impl<'g, K: OrdKey, V: Object, M: Mode> Objects<'g, K, V, M> {
+    pub(super) fn new(tree: &'g Tree<'_, K, V, M>) -> Self {
+        Objects(Cursor::new(tree, Bound::Unbounded, Bound::Unbounded))
     }
 }
-
-impl<K: TreeKey, V: TreeValue, M: Mode> FusedIterator for Iter<'_, K, V, M> {}

@@ -6,11 +6,12 @@ use super::{
     Leaf, SlotAt, Tree,
     header::{HEIGHT, LEN, ROOT},
     layout::{FINGERPRINTS, NODE_HEAD, OCCUPIED},
-    node::{COUNT, Inner, NodeHead, fingerprint},
+    node::{COUNT, Inner, NodeHead},
 };
-use pmem_alloc::{Plain, Ptr, Result, Write};
+use crate::stored::{self, Shape, StoredBytes};
+use pmem_alloc::{Mut, Object, OrdKey, Plain, Ptr, Result, Stored, Value, Write};
 
-impl<K: Plain, V: Plain> Tree<'_, K, V, Write> {
+impl<K: OrdKey, V: Stored> Tree<'_, K, V, Write> {
     pub(super) fn bytes_mut(&mut self, at: u64, len: usize) -> Result<&mut [u8]> {
         if len == 0 { Ok(&mut []) } else { self.body.bytes_mut(Ptr::from_offset(at), len as u64) }
     }
@@ -33,11 +34,11 @@ impl<K: Plain, V: Plain> Tree<'_, K, V, Write> {
     // ---- blocks ----
 
     pub(super) fn alloc_leaf(&mut self) -> Result<u64> {
-        self.body.alloc_bytes(Leaf::<K, V>::LAYOUT.size as u64).map(Ptr::offset)
+        self.body.alloc_bytes(Leaf::<K, V, Write>::LAYOUT.size as u64).map(Ptr::offset)
     }
 
     pub(super) fn alloc_inner(&mut self) -> Result<u64> {
-        self.body.alloc_bytes(Inner::<K>::LAYOUT.size as u64).map(Ptr::offset)
+        self.body.alloc_bytes(Inner::<K, Write>::LAYOUT.size as u64).map(Ptr::offset)
     }
 
     pub(super) fn free(&mut self, node: u64) -> Result<()> {
@@ -47,29 +48,33 @@ impl<K: Plain, V: Plain> Tree<'_, K, V, Write> {
     // ---- leaves ----
 
     /// Makes an entry part of the tree, in a free slot.
-    pub(super) fn fill_slot(&mut self, at: SlotAt, key: &[u8], value: &[u8]) -> Result<()> {
-        self.write_entry(at, key, value)?;
+    #[inline]
+    pub(super) fn fill_slot(&mut self, at: SlotAt, entry: EntrySlots<'_>) -> Result<()> {
+        self.write_entry(at, entry)?;
         // Bitmap and fingerprints are asked for together: they are in one line.
-        let fingerprints = Leaf::<K, V>::LAYOUT.fingerprint_bytes();
+        let fingerprints = Leaf::<K, V, Write>::LAYOUT.fingerprint_bytes();
         let head = self.bytes_mut(at.leaf + OCCUPIED as u64, FINGERPRINTS - OCCUPIED + fingerprints)?;
         let (occupied, fingerprints) = head.split_at_mut(FINGERPRINTS - OCCUPIED);
-        fingerprints[at.slot] = fingerprint(key);
+        fingerprints[at.slot] = entry.fingerprint;
         occupied[at.slot / 8] |= 1 << (at.slot % 8);
         Ok(())
     }
 
     /// Writes an entry and its fingerprint to a free slot; the bitmap decides whether it is there.
-    pub(super) fn write_slot(&mut self, at: SlotAt, key: &[u8], value: &[u8]) -> Result<()> {
-        self.write_entry(at, key, value)?;
-        self.bytes_mut(at.leaf + (FINGERPRINTS + at.slot) as u64, 1)?[0] = fingerprint(key);
+    pub(super) fn write_slot(&mut self, at: SlotAt, entry: EntrySlots<'_>) -> Result<()> {
+        self.write_entry(at, entry)?;
+        self.bytes_mut(at.leaf + (FINGERPRINTS + at.slot) as u64, 1)?[0] = entry.fingerprint;
         Ok(())
     }
 
-    fn write_entry(&mut self, at: SlotAt, key: &[u8], value: &[u8]) -> Result<()> {
-        let layout = Leaf::<K, V>::LAYOUT;
+    #[inline]
+    fn write_entry(&mut self, at: SlotAt, entry: EntrySlots<'_>) -> Result<()> {
+        let layout = Leaf::<K, V, Write>::LAYOUT;
+        let (key, value) = entry.sized::<K, V>();
         if !layout.is_interleaved() {
             self.bytes_mut(at.leaf + layout.key(at.slot) as u64, key.len())?.copy_from_slice(key);
-            return self.write_value(at, value);
+            self.bytes_mut(at.leaf + layout.value(at.slot) as u64, value.len())?.copy_from_slice(value);
+            return Ok(());
         }
         let slot = self.bytes_mut(at.leaf + layout.key(at.slot) as u64, layout.key_stride)?;
         slot[..key.len()].copy_from_slice(key);
@@ -77,20 +82,29 @@ impl<K: Plain, V: Plain> Tree<'_, K, V, Write> {
         Ok(())
     }
 
-    fn write_value(&mut self, at: SlotAt, value: &[u8]) -> Result<()> {
-        let start = Leaf::<K, V>::LAYOUT.value(at.slot);
-        self.bytes_mut(at.leaf + start as u64, value.len())?.copy_from_slice(value);
-        Ok(())
-    }
-
     /// Overwrites the value of an entry.
-    pub(crate) fn set_value(&mut self, at: SlotAt, value: &V) -> Result<()> {
-        self.write_value(at, bytemuck::bytes_of(value))
+    pub(crate) fn set_value(&mut self, at: SlotAt, form: &[u8]) -> Result<()>
+    where
+        V: Value,
+    {
+        let slot = at.leaf + Leaf::<K, V, Write>::LAYOUT.value(at.slot) as u64;
+        stored::replace::<V>(&mut self.body, slot, form)
     }
 
     /// The value of an entry, to change.
-    pub(crate) fn value_mut(&mut self, at: SlotAt) -> Result<&mut V> {
-        self.body.get_mut(Ptr::from_offset(at.leaf + Leaf::<K, V>::LAYOUT.value(at.slot) as u64))
+    pub(crate) fn value_mut(&mut self, at: SlotAt) -> Result<&mut V>
+    where
+        V: Plain,
+    {
+        self.body.get_mut(Ptr::from_offset(at.leaf + Leaf::<K, V, Write>::LAYOUT.value(at.slot) as u64))
+    }
+
+    /// The object that is the value of an entry, to change.
+    pub(crate) fn object_mut(&mut self, at: SlotAt) -> Result<Mut<'_, V>>
+    where
+        V: Object,
+    {
+        stored::open_mut::<V>(&mut self.body, at.leaf + Leaf::<K, V, Write>::LAYOUT.value(at.slot) as u64)
     }
 
     pub(super) fn set_occupied(&mut self, leaf: u64, occupied: u64) -> Result<()> {
@@ -105,24 +119,23 @@ impl<K: Plain, V: Plain> Tree<'_, K, V, Write> {
         Ok(())
     }
 
-    /// Writes keys from the `first` one on.
-    pub(super) fn write_keys(&mut self, node: u64, first: usize, keys: &[K]) -> Result<()> {
-        let bytes = bytemuck::cast_slice::<K, u8>(keys);
-        let at = node + (Inner::<K>::LAYOUT.keys + first * size_of::<K>()) as u64;
-        self.bytes_mut(at, bytes.len())?.copy_from_slice(bytes);
+    /// Writes the slots of keys from the `first` one on.
+    pub(super) fn write_keys(&mut self, node: u64, first: usize, keys: &[u8]) -> Result<()> {
+        let at = node + (Inner::<K, Write>::LAYOUT.keys + first * Inner::<K, Write>::KEY) as u64;
+        self.bytes_mut(at, keys.len())?.copy_from_slice(keys);
         Ok(())
     }
 
     /// Writes children from the `first` one on.
     pub(super) fn write_children(&mut self, node: u64, first: usize, children: &[u64]) -> Result<()> {
-        let at = node + (Inner::<K>::LAYOUT.children + 8 * first) as u64;
+        let at = node + (Inner::<K, Write>::LAYOUT.children + 8 * first) as u64;
         self.bytes_mut(at, 8 * children.len())?.copy_from_slice(bytemuck::cast_slice(children));
         Ok(())
     }
 
     /// Fills a new inner node.
-    pub(super) fn write_inner(&mut self, node: u64, level: u32, keys: &[K], children: &[u64]) -> Result<()> {
-        let head = NodeHead::inner(level, keys.len());
+    pub(super) fn write_inner(&mut self, node: u64, level: u32, keys: &[u8], children: &[u64]) -> Result<()> {
+        let head = NodeHead::inner(level, children.len() - 1);
         self.bytes_mut(node, NODE_HEAD)?.copy_from_slice(bytemuck::bytes_of(&head));
         self.write_keys(node, 0, keys)?;
         self.write_children(node, 0, children)
@@ -134,12 +147,12 @@ impl<K: Plain, V: Plain> Tree<'_, K, V, Write> {
         node: u64,
         count: usize,
         left: usize,
-        separator: K,
+        separator: &[u8],
         child: u64,
     ) -> Result<()> {
-        let (layout, separator) = (Inner::<K>::LAYOUT, bytemuck::bytes_of(&separator));
-        let start = layout.keys + left * size_of::<K>();
-        insert_bytes(self.bytes_mut(node + start as u64, (count + 1 - left) * size_of::<K>())?, separator);
+        let (layout, size) = (Inner::<K, Write>::LAYOUT, separator.len());
+        let start = layout.keys + left * size;
+        insert_bytes(self.bytes_mut(node + start as u64, (count + 1 - left) * size)?, separator);
         let start = layout.children + 8 * (left + 1);
         insert_bytes(
             self.bytes_mut(node + start as u64, 8 * (count + 1 - left))?,
@@ -148,15 +161,46 @@ impl<K: Plain, V: Plain> Tree<'_, K, V, Write> {
         self.set_count(node, count + 1)
     }
 
-    /// Takes a child out of an inner node, together with the separator number `key`. It must have one.
-    pub(super) fn remove_child(&mut self, node: u64, level: u32, key: usize, child: usize) -> Result<()> {
+    /// Takes a child out of an inner node, together with the separator number `key`, whose slot it returns. It must have
+    /// one.
+    pub(super) fn remove_child(
+        &mut self,
+        node: u64,
+        level: u32,
+        key: usize,
+        child: usize,
+    ) -> Result<StoredBytes> {
         let inner = self.inner(node, level)?;
-        let count = inner.keys.len();
-        let keys = inner.keys[key + 1..].to_vec();
+        let count = inner.count();
+        let separator = StoredBytes::new(inner.key_slot(key), 1);
+        let keys = inner.keys[(key + 1) * Inner::<K, Write>::KEY..].to_vec();
         let children = inner.children[child + 1..].to_vec();
         self.write_keys(node, key, &keys)?;
         self.write_children(node, child, &children)?;
-        self.set_count(node, count - 1)
+        self.set_count(node, count - 1)?;
+        Ok(separator)
+    }
+
+    /// Frees what the slot of a separator refers to that is in no node any more. `node` is the one that it was in.
+    pub(super) fn release_separator(&mut self, node: u64, separator: &StoredBytes) -> Result<()> {
+        stored::release::<K>(&mut self.body, node, separator.as_slice())
+    }
+}
+
+/// An entry as it is in a leaf.
+#[derive(Clone, Copy)]
+pub(crate) struct EntrySlots<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    /// Of the key's stored form.
+    pub(crate) fingerprint: u8,
+}
+
+impl<'a> EntrySlots<'a> {
+    /// Key and value, of lengths that the compiler knows.
+    #[inline]
+    pub(super) fn sized<K: Stored, V: Stored>(self) -> (&'a [u8], &'a [u8]) {
+        (&self.key[..const { Shape::of::<K>().size }], &self.value[..const { Shape::of::<V>().size }])
     }
 }
 

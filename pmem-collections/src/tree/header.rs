@@ -1,15 +1,19 @@
 //! The tree's own block: what it holds, where its root is, how many entries there are.
 
 use super::{
-    layout::{InnerLayout, LeafLayout, MAX_HEIGHT, Shape},
-    node::{Inner, Leaf},
+    layout::{InnerLayout, LeafLayout, MAX_HEIGHT},
+    node::{inner_layout, leaf_layout},
 };
-use crate::damage::corrupt;
+use crate::{damage::corrupt, stored::Shape};
 use bytemuck::{Pod, Zeroable};
-use pmem_alloc::{Error, Plain, Result};
+use pmem_alloc::{Error, Form, Result, Stored};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PBTreeMp");
 const VERSION: u16 = 1;
+/// Flags: keys, values are references to what varies in length; values are objects.
+const KEYS_VARY: u16 = 1;
+const VALUES_VARY: u16 = 2;
+const VALUES_ARE_OBJECTS: u16 = 4;
 
 /// The header, as it is on media (see `FORMAT.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -41,11 +45,11 @@ const _: () = assert!(std::mem::offset_of!(Header, height) as u64 == HEIGHT);
 const _: () = assert!(std::mem::offset_of!(Header, root) as u64 == ROOT);
 const _: () = assert!(std::mem::offset_of!(Header, len) as u64 == LEN);
 
-/// Entries that a tree cannot hold: too few would fit in the largest node.
+/// Entries of plain data that a tree cannot hold: too few would fit in the largest node.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "a map cannot hold keys of {key_size} bytes (aligned to {key_align}) with values of {value_size} bytes (aligned to \
-     {value_align}): at most about 2,030 for the key, 4,080 for both, aligned to 64; store a `Ptr` to the large part"
+     {value_align}): at most about 2,030 for the key, 4,080 for both, aligned to 64; what varies in length, as `Vec<T>`, may be longer"
 )]
 pub struct EntryTooLarge {
     /// Size of the key, bytes.
@@ -60,7 +64,7 @@ pub struct EntryTooLarge {
 
 impl Header {
     /// The header of an empty tree; [`EntryTooLarge`], as the reason of an abort, if there is no layout.
-    pub(crate) fn new<K: Plain, V: Plain>() -> Result<Header> {
+    pub(crate) fn new<K: Stored, V: Stored>() -> Result<Header> {
         if !Self::has_layout::<K, V>() {
             let (key, value) = (Shape::of::<K>(), Shape::of::<V>());
             return Err(Error::abort(EntryTooLarge {
@@ -73,19 +77,19 @@ impl Header {
         Ok(Self::empty::<K, V>())
     }
 
-    const fn has_layout<K: Plain, V: Plain>() -> bool {
-        Leaf::<K, V>::LAYOUT.slots > 0 && Inner::<K>::LAYOUT.capacity > 0
+    const fn has_layout<K: Stored, V: Stored>() -> bool {
+        leaf_layout::<K, V>().slots > 0 && inner_layout::<K>().capacity > 0
     }
 
     /// The header of an empty tree, if there is a layout.
-    const fn empty<K: Plain, V: Plain>() -> Header {
+    const fn empty<K: Stored, V: Stored>() -> Header {
         let (key, value) = (Shape::of::<K>(), Shape::of::<V>());
-        let (leaf, inner): (LeafLayout, InnerLayout) = (Leaf::<K, V>::LAYOUT, Inner::<K>::LAYOUT);
+        let (leaf, inner): (LeafLayout, InnerLayout) = (leaf_layout::<K, V>(), inner_layout::<K>());
         // All of these are small: nodes have at most 16 KiB.
         Header {
             magic: MAGIC,
             version: VERSION,
-            flags: 0,
+            flags: flags::<K, V>(),
             height: 0,
             root: 0,
             len: 0,
@@ -103,7 +107,7 @@ impl Header {
 
     /// Checks a header that was read at `at`.
     #[inline]
-    pub(crate) fn check<K: Plain, V: Plain>(&self, at: u64) -> Result<()> {
+    pub(crate) fn check<K: Stored, V: Stored>(&self, at: u64) -> Result<()> {
         let Header { height, root, len, .. } = *self;
         let expected = Header { height, root, len, ..const { Self::empty::<K, V>() } };
         if const { Self::has_layout::<K, V>() }
@@ -124,7 +128,7 @@ impl Header {
 
     /// What is wrong with it.
     #[cold]
-    fn fault<K: Plain, V: Plain>(&self, at: u64) -> Error {
+    fn fault<K: Stored, V: Stored>(&self, at: u64) -> Error {
         let expected = match Header::new::<K, V>() {
             Ok(expected) => expected,
             Err(no_layout) => return no_layout,
@@ -132,10 +136,13 @@ impl Header {
         if self.magic != MAGIC {
             return corrupt(at, "the header of a PBTreeMap", format!("magic {:#x}", self.magic));
         }
-        if (self.version, self.flags) != (VERSION, 0) {
+        if (self.version, self.flags) != (VERSION, expected.flags) {
             return corrupt(
                 at,
-                format!("format version {VERSION} without flags (a newer program wrote this?)"),
+                format!(
+                    "format version {VERSION}, flags {:#x} (a newer program wrote this?)",
+                    expected.flags
+                ),
                 format!("version {}, flags {:#x}", self.version, self.flags),
             );
         }
@@ -149,4 +156,14 @@ impl Header {
         }
         corrupt(at, format!("{expected:?} but for height, root and len"), format!("{self:?}"))
     }
+}
+
+const fn flags<K: Stored, V: Stored>() -> u16 {
+    let keys = if let Form::Variable { .. } = K::FORM { KEYS_VARY } else { 0 };
+    let values = match V::FORM {
+        Form::Fixed { .. } => 0,
+        Form::Variable { .. } => VALUES_VARY,
+        Form::Object(_) => VALUES_ARE_OBJECTS,
+    };
+    keys | values
 }

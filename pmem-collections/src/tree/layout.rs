@@ -2,6 +2,8 @@
 //!
 //! `FORMAT.md` has the diagrams; this is the arithmetic behind them, at compile time.
 
+use crate::stored::Shape;
+
 /// Bytes of a cache line: what blocks are aligned to at least.
 pub(crate) const LINE: usize = 64;
 /// Most levels of a tree. With 4 children a node, which is less than the fullest half of the nodes has, that
@@ -15,6 +17,8 @@ const MIN_SLOTS: usize = 4;
 /// So that head, bitmap and fingerprints are one cache line: an insert changes that and its slot's.
 const MAX_SLOTS: usize = 48;
 const INNER_UNIT: usize = 512;
+/// The smallest inner node whose keys are references, so that it has as many as one of 8-byte keys.
+const INNER_OF_REFERENCES: usize = 1024;
 const MIN_KEYS: usize = 8;
 
 /// Bytes at the head of every node: magic, level, count.
@@ -23,19 +27,6 @@ pub(crate) const NODE_HEAD: usize = 8;
 pub(crate) const OCCUPIED: usize = 8;
 /// Where a leaf's fingerprints begin.
 pub(crate) const FINGERPRINTS: usize = 16;
-
-/// Size and alignment of a key or a value, bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct Shape {
-    pub(crate) size: usize,
-    pub(crate) align: usize,
-}
-
-impl Shape {
-    pub(crate) const fn of<T>() -> Shape {
-        Shape { size: size_of::<T>(), align: align_of::<T>() }
-    }
-}
 
 /// A leaf: where its slots are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +134,8 @@ impl LeafLayout {
 
 impl InnerLayout {
     /// The inner node of keys of this shape.
-    pub(crate) const fn of(key: Shape) -> InnerLayout {
-        let mut size = INNER_UNIT;
+    pub(crate) const fn of(key: Shape, references: bool) -> InnerLayout {
+        let mut size = if references { INNER_OF_REFERENCES } else { INNER_UNIT };
         while size <= MAX_NODE && key.align <= LINE {
             let keys = round_up(NODE_HEAD, key.align);
             let mut capacity = (size - keys) / (key.size + 8);
@@ -164,6 +155,7 @@ impl InnerLayout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pmem_alloc::Stored;
 
     fn shapes() -> impl Iterator<Item = Shape> {
         [0, 1, 2, 4, 8, 16, 32, 64].into_iter().flat_map(|align: usize| {
@@ -201,7 +193,7 @@ mod tests {
     #[test]
     fn keys_and_children_of_an_inner_node_are_aligned_and_overlap_nothing() {
         for key in shapes() {
-            let inner = InnerLayout::of(key);
+            let inner = InnerLayout::of(key, false);
             if inner.capacity == 0 {
                 assert!(key.size * MIN_KEYS + 8 * MIN_KEYS + NODE_HEAD > MAX_NODE - LINE - 8);
                 continue;
@@ -214,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_table_of_the_format_is_what_is_computed() {
-        fn leaf<K, V>() -> (usize, usize, usize, usize, usize, bool) {
+        fn leaf<K: Stored, V: Stored>() -> (usize, usize, usize, usize, usize, bool) {
             let l = LeafLayout::of(Shape::of::<K>(), Shape::of::<V>());
             (l.size, l.slots, l.keys, l.key_stride, l.value_stride, l.is_interleaved())
         }
@@ -224,8 +216,15 @@ mod tests {
         assert_eq!(leaf::<u64, [u64; 5]>(), (1024, 20, 40, 48, 48, true));
         assert_eq!(leaf::<[u8; 3], u8>(), (256, 48, 64, 4, 4, true));
         assert_eq!(leaf::<u64, [u8; 1000]>(), (4096, 4, 24, 1008, 1008, true));
-        let inner = InnerLayout::of(Shape::of::<u64>());
-        assert_eq!((inner.size, inner.capacity, inner.keys, inner.children), (512, 31, 8, 256));
+        assert_eq!(leaf::<String, u64>(), (1024, 30, 48, 32, 32, true));
+        assert_eq!(leaf::<String, Vec<u8>>(), (1024, 20, 40, 48, 48, true));
+        assert_eq!(leaf::<u64, String>(), (1024, 30, 48, 32, 32, true));
+        let inner = |key, references| {
+            let l = InnerLayout::of(key, references);
+            (l.size, l.capacity, l.keys, l.children)
+        };
+        assert_eq!(inner(Shape::of::<u64>(), false), (512, 31, 8, 256));
+        assert_eq!(inner(Shape::of::<String>(), true), (1024, 31, 8, 752));
     }
 
     #[test]
@@ -233,6 +232,6 @@ mod tests {
         let byte = Shape::of::<u8>();
         assert_eq!(LeafLayout::of(byte, Shape { size: MAX_NODE / 4, align: 1 }).slots, 0);
         assert_eq!(LeafLayout::of(byte, Shape { size: 128, align: 128 }).slots, 0);
-        assert_eq!(InnerLayout::of(Shape { size: MAX_NODE / 8, align: 1 }).capacity, 0);
+        assert_eq!(InnerLayout::of(Shape { size: MAX_NODE / 8, align: 1 }, false).capacity, 0);
     }
 }

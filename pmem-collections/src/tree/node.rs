@@ -1,9 +1,13 @@
 //! Nodes, to read: a leaf or an inner node, checked, zero-copy.
 
-use super::layout::{FINGERPRINTS, InnerLayout, LINE, LeafLayout, OCCUPIED, Shape};
-use crate::damage::corrupt;
-use bytemuck::{Pod, Zeroable, checked};
-use pmem_alloc::{Body, Error, Mode, Plain, Ptr, Result};
+use super::change::EntrySlots;
+use super::layout::{FINGERPRINTS, InnerLayout, LINE, LeafLayout, OCCUPIED};
+use crate::{
+    damage::corrupt,
+    stored::{self, Old, Shape, invalid},
+};
+use bytemuck::{Pod, Zeroable};
+use pmem_alloc::{Body, Error, Form, Guard, Mode, Object, OrdKey, Ptr, Result, Stored, Value};
 use std::{cmp::Ordering, fmt::Display, marker::PhantomData};
 
 /// What every node begins with.
@@ -86,14 +90,26 @@ fn wrong_bitmap(at: u64, slots: usize, occupied: u64) -> Error {
 }
 
 #[cold]
-fn wrong_bits<T: Plain>(at: u64, why: impl Display) -> Error {
-    corrupt(at, T::full_name(), why.to_string())
+fn wrong_bits(at: u64, why: impl Display) -> Error {
+    corrupt(at, "offsets of nodes", why.to_string())
+}
+
+/// Where things are in a leaf.
+pub(crate) const fn leaf_layout<K: Stored, V: Stored>() -> LeafLayout {
+    LeafLayout::of(Shape::of::<K>(), Shape::of::<V>())
+}
+
+/// Where things are in an inner node.
+pub(crate) const fn inner_layout<K: Stored>() -> InnerLayout {
+    InnerLayout::of(Shape::of::<K>(), matches!(K::FORM, Form::Variable { .. }))
 }
 
 // ---- leaves ----------------------------------------------------------------------------------
 
 /// A leaf that was checked: unsorted slots, a bitmap of the occupied ones, a fingerprint for each.
-pub(crate) struct Leaf<'a, K, V> {
+pub(crate) struct Leaf<'a, K, V, M: Mode> {
+    /// What its slots refer into.
+    pub(crate) body: &'a Body<'a, M>,
     pub(crate) at: u64,
     /// The whole node.
     pub(crate) bytes: &'a [u8],
@@ -102,18 +118,18 @@ pub(crate) struct Leaf<'a, K, V> {
     types: PhantomData<fn() -> (K, V)>,
 }
 
-impl<K, V> Clone for Leaf<'_, K, V> {
+impl<K, V, M: Mode> Clone for Leaf<'_, K, V, M> {
     fn clone(&self) -> Self {
         *self
     }
 }
-impl<K, V> Copy for Leaf<'_, K, V> {}
+impl<K, V, M: Mode> Copy for Leaf<'_, K, V, M> {}
 
-impl<'a, K: Plain, V: Plain> Leaf<'a, K, V> {
-    pub(crate) const LAYOUT: LeafLayout = LeafLayout::of(Shape::of::<K>(), Shape::of::<V>());
+impl<'a, K: OrdKey, V: Stored, M: Mode> Leaf<'a, K, V, M> {
+    pub(crate) const LAYOUT: LeafLayout = leaf_layout::<K, V>();
 
     #[inline]
-    pub(crate) fn read<M: Mode>(body: &'a Body<'_, M>, at: u64) -> Result<Self> {
+    pub(crate) fn read(body: &'a Body<'_, M>, at: u64) -> Result<Self> {
         let (bytes, count) = node(body, at, Self::LAYOUT.size, NodeHead::LEAF)?;
         if count != 0 {
             return Err(wrong_count(at, 0, count));
@@ -122,7 +138,7 @@ impl<'a, K: Plain, V: Plain> Leaf<'a, K, V> {
         if occupied & !Self::LAYOUT.full() != 0 {
             return Err(wrong_bitmap(at, Self::LAYOUT.slots, occupied));
         }
-        Ok(Leaf { at, bytes, occupied, types: PhantomData })
+        Ok(Leaf { body, at, bytes, occupied, types: PhantomData })
     }
 
     /// Number of entries.
@@ -141,62 +157,111 @@ impl<'a, K: Plain, V: Plain> Leaf<'a, K, V> {
         Slots(self.occupied)
     }
 
-    pub(crate) fn key(&self, slot: usize) -> Result<&'a K> {
-        let start = Self::LAYOUT.key(slot);
-        read(self.at, self.bytes, start)
+    pub(crate) fn key_slot(&self, slot: usize) -> &'a [u8] {
+        &self.bytes[Self::LAYOUT.key(slot)..][..const { Shape::of::<K>().size }]
     }
 
-    pub(crate) fn value(&self, slot: usize) -> Result<&'a V> {
-        let start = Self::LAYOUT.value(slot);
-        read(self.at, self.bytes, start)
+    pub(crate) fn value_slot(&self, slot: usize) -> &'a [u8] {
+        &self.bytes[Self::LAYOUT.value(slot)..][..const { Shape::of::<V>().size }]
+    }
+
+    pub(crate) fn key_at(&self, slot: usize) -> u64 {
+        self.at + Self::LAYOUT.key(slot) as u64
+    }
+
+    pub(crate) fn value_at(&self, slot: usize) -> u64 {
+        self.at + Self::LAYOUT.value(slot) as u64
+    }
+
+    /// A key in its stored form.
+    #[inline]
+    pub(crate) fn key_form(&self, slot: usize) -> Result<&'a [u8]> {
+        stored::bytes::<K, M>(self.body, self.key_at(slot), self.key_slot(slot))
+    }
+
+    #[inline]
+    pub(crate) fn key(&self, slot: usize) -> Result<K::Ref<'a>> {
+        stored::read::<K, M>(self.body, self.key_at(slot), self.key_slot(slot))
+    }
+
+    #[inline]
+    pub(crate) fn value(&self, slot: usize) -> Result<V::Ref<'a>>
+    where
+        V: Value,
+    {
+        stored::read::<V, M>(self.body, self.value_at(slot), self.value_slot(slot))
+    }
+
+    /// An object among the values.
+    pub(crate) fn object(&self, slot: usize) -> Result<Guard<'a, V, M::Shared>>
+    where
+        V: Object,
+    {
+        stored::open::<V, M>(self.body, self.value_at(slot), self.value_slot(slot))
+    }
+
+    /// The blocks that the key and the value of an entry refer to.
+    pub(crate) fn blocks(&self, slot: usize) -> Result<[Option<u64>; 2]> {
+        let key = stored::block::<K>(self.key_at(slot), self.key_slot(slot))?;
+        let value = stored::block::<V>(self.value_at(slot), self.value_slot(slot))?;
+        Ok([key, value].map(|block| block.map(|(at, _)| at)))
+    }
+
+    /// A copy of a value, for whoever takes it out.
+    #[inline]
+    pub(crate) fn old(&self, slot: usize) -> Result<Old<V>> {
+        Old::take(self.body, self.value_at(slot), self.value_slot(slot))
+    }
+
+    /// A key, to be put in order.
+    #[inline]
+    pub(crate) fn ordered(&self, slot: usize) -> Result<K::Ordered<'a>> {
+        K::ordered(self.key_form(slot)?).map_err(|why| invalid::<K>(self.key_at(slot), why))
+    }
+
+    /// How a key compares with another, in its stored form.
+    #[inline]
+    pub(crate) fn compare(&self, slot: usize, key: &[u8]) -> Result<Ordering> {
+        K::compare(self.key_form(slot)?, key).map_err(|why| invalid::<K>(self.key_at(slot), why))
     }
 
     pub(crate) fn fingerprint(&self, slot: usize) -> u8 {
         self.bytes[FINGERPRINTS + slot]
     }
 
-    /// The slot that holds `key`.
-    pub(crate) fn find(&self, key: &K) -> Result<Option<usize>>
-    where
-        K: Ord,
-    {
+    /// An entry, to be copied elsewhere.
+    pub(super) fn entry(&self, slot: usize) -> EntrySlots<'a> {
+        let (key, value) = (self.key_slot(slot), self.value_slot(slot));
+        EntrySlots { key, value, fingerprint: self.fingerprint(slot) }
+    }
+
+    /// The slot that holds `key`, in its stored form.
+    #[inline]
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<usize>> {
         let fingerprints = &self.bytes[FINGERPRINTS..FINGERPRINTS + Self::LAYOUT.fingerprint_bytes()];
-        let candidates = equal_bytes(fingerprints, fingerprint(bytemuck::bytes_of(key))) & self.occupied;
+        let candidates = equal_bytes(fingerprints, fingerprint(key)) & self.occupied;
         for slot in Slots(candidates) {
-            if self.key(slot)?.cmp(key) == Ordering::Equal {
+            if self.compare(slot, key)? == Ordering::Equal {
                 return Ok(Some(slot));
             }
         }
         Ok(None)
     }
 
-    /// Appends the entries that `wanted` selects to `entries`.
-    pub(crate) fn list_into(&self, entries: &mut Vec<(K, u8)>, wanted: impl Fn(&K) -> bool) -> Result<()> {
+    /// Appends all entries to `entries`, in no order.
+    pub(crate) fn list_into(&self, entries: &mut Vec<(K::Ordered<'a>, u8)>) -> Result<()> {
         for slot in self.slots() {
-            let key = self.key(slot)?;
-            if wanted(key) {
-                entries.push((*key, slot as u8));
-            }
+            entries.push((self.ordered(slot)?, slot as u8));
         }
         Ok(())
     }
 
-    /// As [`list_into`](Leaf::list_into), and puts all of `entries` in order.
-    pub(crate) fn sort_into(&self, entries: &mut Vec<(K, u8)>, wanted: impl Fn(&K) -> bool) -> Result<()>
-    where
-        K: Ord,
-    {
-        self.list_into(entries, wanted)?;
+    /// As [`list_into`](Leaf::list_into), and puts `entries` in order.
+    pub(crate) fn sort_into(&self, entries: &mut Vec<(K::Ordered<'a>, u8)>) -> Result<()> {
+        self.list_into(entries)?;
         entries.sort_unstable_by_key(|(key, _)| *key);
         Ok(())
     }
-}
-
-/// A key or a value at `start` in the node at `at`.
-#[inline]
-fn read<T: Plain>(at: u64, node: &[u8], start: usize) -> Result<&T> {
-    checked::try_from_bytes(&node[start..start + size_of::<T>()])
-        .map_err(|why| wrong_bits::<T>(at + start as u64, why))
 }
 
 /// The ones of a bitmap, from the lowest.
@@ -233,7 +298,7 @@ fn mix(hash: u64, word: u64) -> u64 {
 
 /// Bit `i` is set if `bytes[i]` is `byte`: eight at a time in a 64-bit word. At most 64 bytes, whole words.
 #[inline]
-fn equal_bytes(bytes: &[u8], byte: u8) -> u64 {
+pub(crate) fn equal_bytes(bytes: &[u8], byte: u8) -> u64 {
     const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
     let pattern = u64::from(byte) * 0x0101_0101_0101_0101;
     let (words, _) = bytes.as_chunks::<8>();
@@ -247,52 +312,82 @@ fn equal_bytes(bytes: &[u8], byte: u8) -> u64 {
     }
     equal
 }
+
 // ---- inner nodes -----------------------------------------------------------------------------
 
 /// An inner node that was checked: sorted separators and one child more.
-#[derive(Clone, Copy)]
-pub(crate) struct Inner<'a, K> {
-    pub(crate) keys: &'a [K],
+pub(crate) struct Inner<'a, K, M: Mode> {
+    body: &'a Body<'a, M>,
+    at: u64,
+    /// The separators' slots, side by side.
+    pub(crate) keys: &'a [u8],
     pub(crate) children: &'a [u64],
+    types: PhantomData<fn() -> K>,
 }
 
-impl<'a, K: Plain> Inner<'a, K> {
-    pub(crate) const LAYOUT: InnerLayout = InnerLayout::of(Shape::of::<K>());
+impl<'a, K: OrdKey, M: Mode> Inner<'a, K, M> {
+    pub(crate) const LAYOUT: InnerLayout = inner_layout::<K>();
+    /// Bytes of a separator's slot.
+    pub(crate) const KEY: usize = Shape::of::<K>().size;
 
     #[inline]
-    pub(crate) fn read<M: Mode>(body: &'a Body<'_, M>, at: u64, level: u32) -> Result<Self> {
+    pub(crate) fn read(body: &'a Body<'_, M>, at: u64, level: u32) -> Result<Self> {
         let layout = Self::LAYOUT;
         let (bytes, count) = node(body, at, layout.size, NodeHead::inner(level, 0))?;
         if count > layout.capacity {
             return Err(wrong_count(at, layout.capacity, count));
         }
-        let keys = checked::try_cast_slice(&bytes[layout.keys..layout.keys + count * size_of::<K>()])
-            .map_err(|why| wrong_bits::<K>(at + layout.keys as u64, why))?;
+        let keys = &bytes[layout.keys..layout.keys + count * Self::KEY];
         let children = bytemuck::try_cast_slice(&bytes[layout.children..layout.children + 8 * (count + 1)])
-            .map_err(|why| wrong_bits::<u64>(at + layout.children as u64, why))?;
-        Ok(Inner { keys, children })
+            .map_err(|why| wrong_bits(at + layout.children as u64, why))?;
+        Ok(Inner { body, at, keys, children, types: PhantomData })
     }
 
-    /// Which child `key` belongs to: the number of separators that are not greater. Without branches.
+    /// Number of separators.
     #[inline]
-    pub(crate) fn child_for(&self, key: &K) -> usize
-    where
-        K: Ord,
-    {
-        let not_greater = |other: &K| other.cmp(key) != Ordering::Greater;
-        let (mut keys, mut before) = (self.keys, 0);
-        while keys.len() > 1 {
-            let half = keys.len() / 2;
-            let right = not_greater(&keys[half - 1]);
-            before += if right { half } else { 0 };
-            keys = if right { &keys[half..] } else { &keys[..keys.len() - half] };
+    pub(crate) fn count(&self) -> usize {
+        self.children.len() - 1
+    }
+
+    /// A separator's slot.
+    pub(crate) fn key_slot(&self, i: usize) -> &'a [u8] {
+        &self.keys[i * Self::KEY..(i + 1) * Self::KEY]
+    }
+
+    fn key_at(&self, i: usize) -> u64 {
+        self.at + (Self::LAYOUT.keys + i * Self::KEY) as u64
+    }
+
+    /// A separator in its stored form.
+    #[inline]
+    pub(crate) fn key_form(&self, i: usize) -> Result<&'a [u8]> {
+        stored::bytes::<K, M>(self.body, self.key_at(i), self.key_slot(i))
+    }
+
+    /// The block that a separator's slot refers to, and its length.
+    pub(crate) fn key_block(&self, i: usize) -> Result<Option<(u64, u64)>> {
+        stored::block::<K>(self.key_at(i), self.key_slot(i))
+    }
+
+    /// Which child `key` belongs to: the number of separators that are not greater.
+    #[inline]
+    pub(crate) fn child_for(&self, key: &[u8]) -> Result<usize> {
+        if const { stored::is_fixed::<K>() } {
+            return K::not_greater(self.keys, key).map_err(|why| invalid::<K>(self.key_at(0), why));
         }
-        before + usize::from(keys.first().is_some_and(not_greater))
+        let (mut low, mut high) = (0, self.count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let order = K::compare(self.key_form(middle)?, key)
+                .map_err(|why| invalid::<K>(self.key_at(middle), why))?;
+            if order == Ordering::Greater { high = middle } else { low = middle + 1 }
+        }
+        Ok(low)
     }
 
     /// Whether a further key has no room.
     pub(crate) fn is_full(&self) -> bool {
-        self.keys.len() == Self::LAYOUT.capacity
+        self.count() == Self::LAYOUT.capacity
     }
 }
 
@@ -329,16 +424,5 @@ mod tests {
         assert_eq!(fingerprint(&[7]), hash(&[7]));
         assert_eq!(fingerprint(&7u64.to_le_bytes()), hash(&[7]));
         assert_eq!(fingerprint(&[1, 0, 0, 0, 0, 0, 0, 0, 2, 3]), hash(&[1, 0x0302]));
-    }
-
-    #[test]
-    fn the_child_of_a_key_is_the_number_of_separators_up_to_it() {
-        for count in 0..=31u64 {
-            let keys: Vec<u64> = (0..count).map(|i| 10 * i + 10).collect();
-            let inner = Inner { keys: &keys, children: &[] };
-            for key in 0..=10 * count + 10 {
-                assert_eq!(inner.child_for(&key), keys.iter().filter(|k| **k <= key).count());
-            }
-        }
     }
 }

@@ -1,8 +1,7 @@
 //! Descents: to the leaf of a key, and from a leaf to its neighbours.
 
 use super::{Leaf, Place, SlotAt, Tree, layout::MAX_HEIGHT};
-use pmem_alloc::{Mode, Plain, Ptr, Result};
-use std::cmp::Ordering;
+use pmem_alloc::{Mode, OrdKey, Ptr, Result, Stored};
 
 /// An inner node that a descent went through, and the child it took.
 #[derive(Clone, Copy, Default)]
@@ -37,13 +36,13 @@ impl Path {
 
 /// Where a descent goes.
 #[derive(Clone, Copy)]
-pub(crate) enum Aim<'k, K> {
+pub(crate) enum Aim<'k> {
     /// To the first leaf.
     First,
     /// To the last leaf.
     Last,
-    /// To the leaf that a key belongs to.
-    Key(&'k K),
+    /// To the leaf that a key, in its stored form, belongs to.
+    Key(&'k [u8]),
 }
 
 /// Which way a neighbour is.
@@ -55,25 +54,25 @@ pub(crate) enum Direction {
     Backward,
 }
 
-impl<K: Plain + Ord, V: Plain, M: Mode> Tree<'_, K, V, M> {
+impl<K: OrdKey, V: Stored, M: Mode> Tree<'_, K, V, M> {
     /// The leaf that `key` belongs to; `None` if there is no leaf at all.
     #[inline]
-    pub(crate) fn leaf_for(&self, key: &K) -> Result<Option<Leaf<'_, K, V>>> {
+    pub(crate) fn leaf_for(&self, key: &[u8]) -> Result<Option<Leaf<'_, K, V, M>>> {
         if self.height == 0 {
             return Ok(None);
         }
         let mut at = self.root;
         for level in (1..self.height).rev() {
             let inner = self.inner(at, level)?;
-            at = inner.children[inner.child_for(key)];
+            at = inner.children[inner.child_for(key)?];
         }
         // All its lines at once: its head says which slot is needed, and should not be waited for.
-        self.body.prefetch(Ptr::from_offset(at), Leaf::<K, V>::LAYOUT.size as u64);
+        self.body.prefetch(Ptr::from_offset(at), Leaf::<K, V, M>::LAYOUT.size as u64);
         self.leaf(at).map(Some)
     }
 
     /// Where `key` is, or could be.
-    pub(crate) fn find(&self, key: &K) -> Result<Place> {
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Place> {
         let Some(leaf) = self.leaf_for(key)? else { return Ok(Place::Full) };
         if let Some(slot) = leaf.find(key)? {
             return Ok(Place::Taken(SlotAt { leaf: leaf.at, slot }));
@@ -83,7 +82,7 @@ impl<K: Plain + Ord, V: Plain, M: Mode> Tree<'_, K, V, M> {
 
     /// The way to a leaf; `None` if there is no leaf at all.
     #[inline]
-    pub(crate) fn path(&self, aim: Aim<'_, K>) -> Result<Option<Path>> {
+    pub(crate) fn path(&self, aim: Aim<'_>) -> Result<Option<Path>> {
         if self.height == 0 {
             return Ok(None);
         }
@@ -93,16 +92,16 @@ impl<K: Plain + Ord, V: Plain, M: Mode> Tree<'_, K, V, M> {
     }
 
     /// Goes on from `path.leaf`, which is a node below `path.depth` others, to a leaf.
-    fn extend(&self, path: &mut Path, aim: Aim<'_, K>) -> Result<()> {
+    fn extend(&self, path: &mut Path, aim: Aim<'_>) -> Result<()> {
         for level in (1..self.height - path.depth as u32).rev() {
             let inner = self.inner(path.leaf, level)?;
             let child = match aim {
                 Aim::First => 0,
-                Aim::Last => inner.keys.len(),
-                Aim::Key(key) => inner.child_for(key),
+                Aim::Last => inner.count(),
+                Aim::Key(key) => inner.child_for(key)?,
             };
             path.push(Step { node: path.leaf, child });
-            path.rightmost &= child == inner.keys.len();
+            path.rightmost &= child == inner.count();
             path.leaf = inner.children[child];
         }
         Ok(())
@@ -114,7 +113,7 @@ impl<K: Plain + Ord, V: Plain, M: Mode> Tree<'_, K, V, M> {
             let Step { node, child } = path.steps[depth];
             let inner = self.inner(node, self.level(depth))?;
             let next = match direction {
-                Direction::Forward if child < inner.keys.len() => child + 1,
+                Direction::Forward if child < inner.count() => child + 1,
                 Direction::Backward if child > 0 => child - 1,
                 _ => continue,
             };
@@ -137,16 +136,16 @@ impl<K: Plain + Ord, V: Plain, M: Mode> Tree<'_, K, V, M> {
     }
 
     /// The entry with the smallest or greatest key, and the way to it.
-    pub(crate) fn edge(&self, aim: Aim<'_, K>) -> Result<Option<(Path, usize)>> {
+    pub(crate) fn edge(&self, aim: Aim<'_>) -> Result<Option<(Path, usize)>> {
         let Some(path) = self.path(aim)? else { return Ok(None) };
         let leaf = self.leaf(path.leaf)?;
-        let mut best: Option<(&K, usize)> = None;
+        let mut best: Option<(K::Ordered<'_>, usize)> = None;
         for slot in leaf.slots() {
-            let key = leaf.key(slot)?;
+            let key = leaf.ordered(slot)?;
             let better = match (aim, best) {
                 (_, None) => true,
-                (Aim::Last, Some((other, _))) => key.cmp(other) == Ordering::Greater,
-                (_, Some((other, _))) => key.cmp(other) == Ordering::Less,
+                (Aim::Last, Some((other, _))) => key > other,
+                (_, Some((other, _))) => key < other,
             };
             if better {
                 best = Some((key, slot));
@@ -159,7 +158,7 @@ impl<K: Plain + Ord, V: Plain, M: Mode> Tree<'_, K, V, M> {
     }
 
     /// A leaf without entries is the root of an empty tree, or damage.
-    pub(crate) fn check_empty(&self, leaf: &Leaf<'_, K, V>) -> Result<()> {
+    pub(crate) fn check_empty(&self, leaf: &Leaf<'_, K, V, M>) -> Result<()> {
         if self.height == 1 && self.len == 0 {
             return Ok(());
         }

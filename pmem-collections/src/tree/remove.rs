@@ -8,15 +8,23 @@
 
 use super::{
     Leaf, Path, SlotAt, Tree,
+    change::EntrySlots,
+    layout::FINGERPRINTS,
     node::{Inner, Slots},
 };
-use crate::damage::corrupt;
-use pmem_alloc::{Plain, Result, Write};
+use crate::{
+    damage::corrupt,
+    stored::{self, Shape, StoredBytes},
+};
+use pmem_alloc::{OrdKey, Result, Stored, Write};
 use std::collections::HashSet;
 
-impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
-    /// Removes the entries in `gone`, slots of the leaf at the end of `path`.
+impl<K: OrdKey, V: Stored> Tree<'_, K, V, Write> {
+    /// Removes the entries in `gone`, slots of the leaf at the end of `path`, with what they refer to.
     pub(crate) fn remove_slots(&mut self, path: &Path, gone: u64) -> Result<()> {
+        if const { !stored::is_fixed::<K>() || !stored::is_fixed::<V>() } {
+            self.release_entries(path.leaf, gone)?;
+        }
         let occupied = self.leaf(path.leaf)?.occupied;
         let removed = u64::from((occupied & gone).count_ones());
         let len = self.len.checked_sub(removed).ok_or_else(|| {
@@ -27,6 +35,19 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
         self.settle_leaf(path, (occupied & !gone).count_ones() as usize)
     }
 
+    /// Frees what the entries in `gone` refer to.
+    fn release_entries(&mut self, leaf: u64, gone: u64) -> Result<()> {
+        for slot in Slots(self.leaf(leaf)?.occupied & gone) {
+            let leaf = self.leaf(leaf)?;
+            let (key_at, value_at) = (leaf.key_at(slot), leaf.value_at(slot));
+            let (key, value) =
+                (StoredBytes::new(leaf.key_slot(slot), 1), StoredBytes::new(leaf.value_slot(slot), 1));
+            stored::release::<K>(&mut self.body, key_at, key.as_slice())?;
+            stored::release::<V>(&mut self.body, value_at, value.as_slice())?;
+        }
+        Ok(())
+    }
+
     /// Takes a leaf with `entries` entries out of the tree if it is empty, or merges it if that pays.
     fn settle_leaf(&mut self, path: &Path, entries: usize) -> Result<()> {
         let Some((depth, step)) = path.steps().iter().enumerate().next_back() else { return Ok(()) };
@@ -34,7 +55,7 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
             self.unlink(path, depth, step.child)?;
             return self.free(path.leaf);
         }
-        let (few, enough) = thresholds(Leaf::<K, V>::LAYOUT.slots);
+        let (few, enough) = thresholds(Leaf::<K, V, Write>::LAYOUT.slots);
         if entries > few {
             return Ok(());
         }
@@ -50,7 +71,9 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
                 let left_goes = left_leaf.len() < right_leaf.len();
                 let (gone, to) = if left_goes { (a, b) } else { (b, a) };
                 self.merge_leaf(gone, to)?;
-                self.remove_child(step.node, self.level(depth), left, left + usize::from(!left_goes))?;
+                let child = left + usize::from(!left_goes);
+                let separator = self.remove_child(step.node, self.level(depth), left, child)?;
+                self.release_separator(step.node, &separator)?;
                 self.free(gone)?;
                 return self.settle_inner(path, depth);
             }
@@ -60,14 +83,18 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
 
     /// Copies all entries of one leaf to free slots of another, which has enough of them.
     fn merge_leaf(&mut self, from: u64, to: u64) -> Result<()> {
-        let layout = Leaf::<K, V>::LAYOUT;
+        let layout = Leaf::<K, V, Write>::LAYOUT;
         let source = self.leaf(from)?;
         let (slots, bytes) = (source.slots(), source.bytes.to_vec());
+        let part = |start: usize, shape: Shape| &bytes[start..start + shape.size];
         let mut occupied = self.leaf(to)?.occupied;
         for (slot, free) in slots.zip(Slots(!occupied & layout.full())) {
-            let key = &bytes[layout.key(slot)..][..size_of::<K>()];
-            let value = &bytes[layout.value(slot)..][..size_of::<V>()];
-            self.write_slot(SlotAt { leaf: to, slot: free }, key, value)?;
+            let entry = EntrySlots {
+                key: part(layout.key(slot), Shape::of::<K>()),
+                value: part(layout.value(slot), Shape::of::<V>()),
+                fingerprint: bytes[FINGERPRINTS + slot],
+            };
+            self.write_slot(SlotAt { leaf: to, slot: free }, entry)?;
             occupied |= 1 << free;
         }
         self.set_occupied(to, occupied)
@@ -79,9 +106,10 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
         loop {
             let node = path.steps()[depth].node;
             let level = self.level(depth);
-            if !self.inner(node, level)?.keys.is_empty() {
+            if self.inner(node, level)?.count() > 0 {
                 // The range of the child goes to its left neighbour, or to its right one if it is the first.
-                self.remove_child(node, level, child.saturating_sub(1), child)?;
+                let separator = self.remove_child(node, level, child.saturating_sub(1), child)?;
+                self.release_separator(node, &separator)?;
                 return self.settle_inner(path, depth);
             }
             if depth == 0 {
@@ -96,11 +124,11 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
 
     /// Merges the inner node at `depth` if that pays, and so on upwards; lowers the tree if its root has one child.
     fn settle_inner(&mut self, path: &Path, depth: usize) -> Result<()> {
-        let capacity = Inner::<K>::LAYOUT.capacity;
+        let capacity = Inner::<K, Write>::LAYOUT.capacity;
         let (few, enough) = thresholds(capacity);
         for depth in (1..=depth).rev() {
             let (node, parent) = (path.steps()[depth].node, path.steps()[depth - 1]);
-            let count = self.inner(node, self.level(depth))?.keys.len();
+            let count = self.inner(node, self.level(depth))?.count();
             if count > few {
                 return Ok(());
             }
@@ -113,7 +141,7 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
         while self.height > 1 {
             let (root, level) = (self.root, self.height - 1);
             let inner = self.inner(root, level)?;
-            if !inner.keys.is_empty() {
+            if inner.count() > 0 {
                 break;
             }
             let child = inner.children[0];
@@ -138,17 +166,16 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
                 return Err(corrupt(parent, "different children", format!("{a:#x} twice")));
             }
             let (left_node, right_node) = (self.inner(a, level)?, self.inner(b, level)?);
-            let count = left_node.keys.len();
-            if count + 1 + right_node.keys.len() > enough {
+            let (count, more) = (left_node.count(), 1 + right_node.count());
+            if count + more > enough {
                 continue;
             }
-            let mut keys = vec![siblings.keys[left]];
-            keys.extend_from_slice(right_node.keys);
+            let keys = [siblings.key_slot(left), right_node.keys].concat();
             let children = right_node.children.to_vec();
             self.write_keys(a, count, &keys)?;
             self.write_children(a, count + 1, &children)?;
-            self.set_count(a, count + keys.len())?;
-            self.remove_child(parent, parent_level, left, left + 1)?;
+            self.set_count(a, count + more)?;
+            self.remove_child(parent, parent_level, left, left + 1)?; // the separator is in `a` now
             self.free(b)?;
             return Ok(true);
         }
@@ -169,9 +196,19 @@ impl<K: Plain + Ord, V: Plain> Tree<'_, K, V, Write> {
         }
         if level == 0 {
             self.leaf(node)?;
+            if const { !stored::is_fixed::<K>() || !stored::is_fixed::<V>() } {
+                self.release_entries(node, u64::MAX)?;
+            }
         } else {
-            for child in self.inner(node, level)?.children.to_vec() {
+            let inner = self.inner(node, level)?;
+            let (keys, children) = (inner.keys.to_vec(), inner.children.to_vec());
+            for child in children {
                 self.free_subtree(child, level - 1, seen)?;
+            }
+            if const { !stored::is_fixed::<K>() } {
+                for key in keys.chunks_exact(Inner::<K, Write>::KEY) {
+                    stored::release::<K>(&mut self.body, node, key)?;
+                }
             }
         }
         self.free(node)

@@ -1,0 +1,5 @@
+//! Concurrent containers: against models, with many threads, in full pools.
+
+mod crash;
+mod maps;
+mod queue;
