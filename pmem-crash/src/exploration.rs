@@ -224,7 +224,7 @@ impl Exploration {
         report.stores = recording
             .traced
             .unwrap_or_else(|error| panic!("{}: the workload cannot be explored: {error}", self.name));
-        report.steps = recording.steps;
+        report.count(recording.steps);
         report.lints = recording.lints;
         let fault = self.fault.and_then(|fault| Some((fault, report.steps.get(fault.step())?.clone())));
         match (ran, fault) {

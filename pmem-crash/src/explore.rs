@@ -248,10 +248,12 @@ impl<T> Explorer<'_, T> {
         allowance: u64,
     ) -> ControlFlow<()> {
         let depth = failed.depth();
+        let first_time = depth == 0 && !failed.killed;
         self.report.recoveries += 1;
-        if depth == 0 && !failed.killed {
-            self.report.images += 1;
-        }
+        self.report.images += u64::from(first_time);
+        let tally = self.report.tally(&failed.first().moment.cut.operation);
+        tally.recoveries += 1;
+        tally.images += u64::from(first_time);
         let first = failed.first().moment;
         let point = Point {
             operation: &first.cut.operation,
@@ -289,6 +291,7 @@ impl<T> Explorer<'_, T> {
 
     fn fail(&mut self, failed: &Failed<'_>, point: &Point<'_>, message: String) -> ControlFlow<()> {
         self.report.failures += 1;
+        self.report.tally(point.operation).failures += 1;
         if self.report.first_failure.is_none() {
             let mut crashes = Vec::new();
             let mut next = Some(failed);

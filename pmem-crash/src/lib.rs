@@ -3,7 +3,9 @@
 //! A workload runs once on a real [`Mapping`](pmem_map::Mapping), observed. Afterwards every image that a
 //! power failure could have left is built, opened by the code under test, and shown to an oracle; and
 //! crashes inside that opening are explored too. A failure names the operation, the stores that were lost
-//! with their source lines, and a seed that repeats it.
+//! with their source lines, shows the bytes, and gives a command that tries this image again and no other.
+//!
+//! # Your own structure, in ten lines
 //!
 //! ```
 //! use pmem_crash::Exploration;
@@ -68,9 +70,26 @@
 //! announced, stores of several threads at once. [`trace`] says how, which instructions, and what it does not see. A store costs
 //! about 2 us, and 0.2 us for each line of a `rep movs`. It needs an x86-64; elsewhere the report says that it was level 1.
 //!
+//! # When it fails
+//!
+//! ```text
+//! push: a power failure leaves an image that is recovered wrongly
+//!   wrong      element 1 is 0
+//!   operation  push 2 (2 begun, 1 acknowledged)
+//!   crash      power fails at point 4, before the drain at src/list.rs:9:10
+//!     lost     bytes 72..80 (line 1) stored at src/list.rs:5:10
+//!   difference 00000040  left   01 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00
+//!                        stored 01 00 00 00 00 00 00 00  02 00 00 00 00 00 00 00
+//!   found      as image 9, seed 0x5eed
+//!   repeat     PMEM_CRASH_IMAGE='push#1/4+0:0' cargo test -p list --test crash push -- --exact --nocapture
+//! ```
+//!
+//! The command in the last line opens this image and no other, for a debugger. With `PMEM_CRASH_DUMP=FOLDER` the image is
+//! written to a file, beside what had been stored.
+//!
 //! # Which images
 //!
-//! x86 with ADR. A crash keeps of each 64-byte line a prefix of the stores to it, at least those that were
+//! x86 with ADR (for other media see below). A crash keeps of each 64-byte line a prefix of the stores to it, at least those that were
 //! flushed by a thread (whoever stored them) before a drain of the same thread. A longer store than one
 //! aligned 8-byte word is several, in no order: any subset. Stores past the caches are unordered until
 //! their thread drains, within a line too, and need no flush. Bytes that changed otherwise, through `&mut`,
@@ -82,6 +101,15 @@
 //! is acknowledged, and at the end. These moments suffice: what a failure between two drains could leave, a
 //! failure right before the second could leave as well, because every store that could be lost then may
 //! still be lost. (A test compares this with a model that crashes after every single event.)
+//!
+//! With persistent caches (eADR, [`Config::granularity`] `Byte`) ordinary stores are durable in their order over all
+//! lines, each one a crash point; stores past the caches still need the drain. With a file's pages (`Page`) a line
+//! keeps a prefix as above, for the kernel writes back when it likes and a disk tears; a drain makes whole pages durable, and may
+//! fail ([`Fault::Failed`]): then nothing more is durable for certain.
+//!
+//! A process may be killed, too, while the machine stays up ([`Config::kills`]): the next one sees every store, of which not
+//! all are durable, recovers from what it sees, and then the power fails. [`Image::with_durable`] is such an image to begin with,
+//! [`Point::killed`] the one of a moment.
 //!
 //! At most [`Config::bound`] states per crash point are tried completely. Of more: nothing kept but what is
 //! certain, everything kept, each line alone lost, each line alone kept, and random ones from a seed.
@@ -98,16 +126,28 @@
 //! `Option` then (`None` for the typed error "this is not one"), and let the oracle accept `None` as long as
 //! [`Point::acknowledged`] is 0.
 //!
+//! # Lints
+//!
+//! [`Report::lints`] has what needs no crash to be seen, with source lines: stored and not flushed, or flushed and not drained, when an
+//! operation returned as durable; a flush of a clean line; a second one before a drain; a drain of nothing. Lines that a
+//! durable record covers may be left to the next drain: whoever leaves them says so to the mapping
+//! ([`Region::covered_lines`](pmem_map::Region::covered_lines)). [`Report::assert_no_lints`] makes errors of them.
+//!
+//! # Generated workloads
+//!
+//! [`explore_generated`] takes them from a `proptest` strategy, and shrinks one that fails.
+//!
 //! # Planted bugs
 //!
-//! An exploration proves something only if it would find the bug. Put the bug behind a switch in the code
-//! under test, and ask for [`Report::expect_failure`].
+//! An exploration proves something only if it would find the bug. [`Exploration::fault`] leaves out one store, flush or drain of a
+//! workload, without a change of the code; [`mutation::Table`] leaves out each in turn, and wants every one found. For other bugs,
+//! put one behind a switch in the code under test, and ask for [`Report::expect_failure`].
 //!
 //! # Reading order
 //!
 //! [`Exploration`], the face; `recorder`, what is written down of a run; `shadow`, the model of the
-//! persistence domain; `line`, the states of one line; [`trace`], every store of code that tells nobody; `choices` and `explore`, which images are tried;
-//! [`Report`].
+//! persistence domain; `line`, the states of one line; [`trace`], every store of code that tells nobody; `choices` and
+//! `explore`, which images are tried; [`Report`], and `replay`, how it names an image. Then `lint`, `fault`, [`mutation`].
 //!
 //! # Sources
 //!
@@ -142,4 +182,4 @@ pub use generated::{Generated, explore_generated};
 pub use image::Image;
 pub use lint::{Lint, LintKind};
 pub use recorder::Ops;
-pub use report::{Crash, Difference, Failure, LostStore, Report};
+pub use report::{Crash, Difference, Failure, LostStore, Report, Tally};

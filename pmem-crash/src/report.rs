@@ -10,7 +10,23 @@ use crate::{
 use pmem_map::LINE;
 use std::{fmt, panic::Location, path::PathBuf};
 
-/// What an exploration found. Displayed, it is one aligned line of a table.
+/// What was explored of one operation: of all with the same label.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// The label; empty for what came before the first operation.
+    pub operation: String,
+    /// Its stores, flushes, drains and syncs.
+    pub events: u64,
+    /// Images that a failure in it, or after it and before the next, could have left.
+    pub images: u64,
+    /// Images opened in all: these, and what crashes inside recovery made of them.
+    pub recoveries: u64,
+    /// Images that were recovered wrongly.
+    pub failures: u64,
+}
+
+/// What an exploration found. Displayed, it is one aligned line of a table; with `{:#}`, one more for each operation.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
@@ -49,6 +65,8 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// Flushes and drains of the workload that are missing, or that nobody needs.
     pub lints: Vec<Lint>,
+    /// The counts of each operation, in the order in which they began.
+    pub by_operation: Vec<Tally>,
 }
 
 impl Report {
@@ -71,7 +89,24 @@ impl Report {
             seed: config.seed,
             steps: Vec::new(),
             lints: Vec::new(),
+            by_operation: Vec::new(),
         }
+    }
+
+    /// The counts of an operation.
+    pub(crate) fn tally(&mut self, operation: &str) -> &mut Tally {
+        let known = self.by_operation.iter().position(|tally| tally.operation == operation);
+        let index = known.unwrap_or_else(|| {
+            self.by_operation.push(Tally { operation: operation.to_owned(), ..Tally::default() });
+            self.by_operation.len() - 1
+        });
+        &mut self.by_operation[index]
+    }
+
+    /// Takes in the steps of the workload.
+    pub(crate) fn count(&mut self, steps: Vec<Step>) {
+        steps.iter().for_each(|step| self.tally(&step.operation).events += 1);
+        self.steps = steps;
     }
 
     /// The workload did not come to its end, with a fault: nothing is explored.
@@ -161,9 +196,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:<44} {:>5} operations {:>6} points {:>8} images {:>8} recoveries  {:<8} {:>4} failures",
+            "{:<44} {:>5} operations {:>6} events {:>6} points {:>8} images {:>8} recoveries  {:<8} {:>4} failures",
             self.name,
             self.operations,
+            self.steps.len(),
             self.points,
             self.images,
             self.recoveries,
@@ -173,7 +209,19 @@ impl fmt::Display for Report {
                 (false, false) => "sampled",
             },
             self.failures,
-        )
+        )?;
+        let tallies: &[Tally] = if f.alternate() { &self.by_operation } else { &[] };
+        for tally in tallies {
+            let Tally { operation, events, images, recoveries, failures } = tally;
+            let operation = if operation.is_empty() { "(before the first)" } else { operation };
+            write!(
+                f,
+                "\n    {operation:<40.40} {:>17} {events:>6} events {:>13} {images:>8} images {recoveries:>8} recoveries \
+                 {failures:>14} failures",
+                "", "",
+            )?;
+        }
+        Ok(())
     }
 }
 

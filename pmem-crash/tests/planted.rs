@@ -51,7 +51,7 @@ fn explore(name: &str, config: Config, operation: impl Fn(&mut Mapping, u64) -> 
         Ok::<Mapping, Error>,
         |mapping, point| check(&mapping, point.range()),
     );
-    println!("{report}");
+    println!("{report:#}");
     report
 }
 

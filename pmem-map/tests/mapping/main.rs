@@ -5,6 +5,7 @@
 mod backings;
 mod children;
 mod counting;
+mod decisions;
 mod faults;
 mod files;
 mod folder;
