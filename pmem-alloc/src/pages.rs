@@ -111,6 +111,17 @@ impl PageMap {
         (word as u8 as u64 != FREE).then_some((word >> 32) as u32)
     }
 
+    /// Whether the page of `at` is in a run.
+    pub(crate) fn is_in_run(&self, at: u64) -> bool {
+        let word = self.word(at.wrapping_sub(self.data_start) / PAGE);
+        word.is_some_and(|word| classes::get(word.load(Relaxed) as u8).is_some())
+    }
+
+    /// Whether the page of `at` is in a span.
+    pub(crate) fn is_in_use(&self, at: u64) -> bool {
+        self.first_page(at).is_some()
+    }
+
     /// The allocated block in which all of `at..at + len` is. Asks `is_allocated` about a block of the run at a page,
     /// by its number, and `large` for the pages of the large block at a page; both as the asker sees them.
     #[inline]

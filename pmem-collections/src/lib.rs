@@ -25,7 +25,7 @@
 //!
 //! `PBTreeMap<K, V>` and its like are *names of types*, given to `open`; what a program holds is the
 //! guard, `Mut<PBTreeMap<K, V>>` or `Ref<PBTreeMap<K, V>>`, on whose page ([`map::MapGuard`],
-//! [`CellGuard`]) the methods are. A guard's operations are part of its transaction: what they changed is
+//! [`hash_map::HashMapGuard`], [`CellGuard`], ...) the methods are. A guard's operations are part of its transaction: what they changed is
 //! durable when the transaction's commit returns, and none of them drains by itself.
 //!
 //! There is no `unsafe` in this crate but two functions of `concurrent/snapshot.rs`: all bytes go through
@@ -40,23 +40,32 @@
 //!
 //! # Modules, in reading order
 //!
-//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); below it `stored`, how a value of any
-//! kind sits in a container, and the tree itself.
+//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
+//! the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; below all of them
+//! `stored`, how a value of any kind sits in a container.
 
 #![deny(unsafe_code)]
 
 mod cell;
 pub mod concurrent;
 mod damage;
+mod hash;
+pub mod hash_map;
+pub mod hash_set;
 pub mod map;
+pub mod set;
 mod stored;
 mod tree;
 
 pub use cell::{CellGuard, PCell};
-pub use concurrent::{ConcurrentHashMap, ConcurrentMap, MpmcQueue};
+pub use concurrent::{ConcurrentHashMap, ConcurrentLog, ConcurrentMap, MpmcQueue};
+pub use hash_map::PHashMap;
+pub use hash_set::PHashSet;
 pub use map::PBTreeMap;
+pub use pmem_alloc::fields;
 pub use pmem_alloc::{
     EncodeAs, Error, ErrorKind, Field, Guard, Key, Mapping, Mode, Mut, Named, Object, OrdKey, PHeap, Plain,
-    Pool, PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Schema, Serde, Stored, Value, Write,
-    WriteTx,
+    PlainField, Pool, PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Schema, Serde, Stored, Value,
+    Write, WriteTx,
 };
+pub use set::PBTreeSet;

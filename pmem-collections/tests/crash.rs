@@ -3,6 +3,15 @@
 //!
 //! `PMEM_CRASH_LONG=1` explores further (`just crash`); without it, a seeded part that is quick.
 
+#[path = "crash/harness.rs"]
+mod harness;
+#[path = "crash/hash.rs"]
+mod hash;
+#[path = "crash/nested.rs"]
+mod nested;
+#[path = "crash/values.rs"]
+mod values;
+
 use pmem_collections::*;
 use pmem_crash::{Config, Exploration, Image, Report, Tear};
 use std::collections::BTreeMap;
@@ -149,14 +158,17 @@ fn explore(name: &str, before: &[Op], ops: &[Op]) -> Report {
             },
         );
         println!(
-            "crash | {:<46} | {:>3} operations | {:>7} images | {:>8} recoveries | {} failures",
+            "crash | {:<46} | {:>3} operations | {:>5} events | {:>7} images | {:>8} recoveries | {} failures",
             format!("{name}, torn by {tear:?}"),
             report.operations,
+            report.steps.len(),
             report.images,
             report.recoveries,
             report.failures
         );
+        println!("{report:#}");
         report.assert_ok();
+        report.assert_no_lints();
         total = Some(report);
     }
     total.unwrap()

@@ -2,8 +2,11 @@
 //! result or with `Corrupt`; nothing panics.
 #![allow(missing_docs)]
 
+mod support;
+
 use fastrand::Rng;
 use pmem_collections::*;
+use support::{Tally, blocks, bytes, forge};
 
 /// 64 bytes, so that few entries make a tree of three levels.
 type Key = [u64; 8];
@@ -31,55 +34,10 @@ fn pool() -> Pool {
     pool
 }
 
-/// Another object of the pool, whose owner forges references into the map.
-fn forge(pool: &Pool, at: u64, bytes: &[u8]) -> Result<Vec<u8>> {
-    pool.write(|tx| {
-        let mut vandal = tx.open::<PHeap<u64>>("vandal")?;
-        (at..)
-            .zip(bytes)
-            .map(|(at, byte)| Ok(std::mem::replace(vandal.get_mut(Ptr::from_offset(at))?, *byte)))
-            .collect()
-    })
-}
-
-/// What is at `at`.
-fn bytes<const N: usize>(pool: &Pool, at: u64) -> Result<[u8; N]> {
-    pool.read()?.open::<PHeap<u64>>("vandal")?.get(Ptr::from_offset(at)).copied()
-}
-
-/// Offsets of the blocks that begin with `magic`.
-fn blocks(pool: &Pool, magic: &[u8]) -> Result<Vec<u64>> {
-    let tx = pool.read()?;
-    let vandal = tx.open::<PHeap<u64>>("vandal")?;
-    let begins = |at: &u64| {
-        (*at..)
-            .zip(magic)
-            .all(|(at, byte)| vandal.get::<u8>(Ptr::from_offset(at)).is_ok_and(|found| found == byte))
-    };
-    Ok((0..8 * POOL).step_by(64).filter(begins).collect())
-}
-
-/// Counts what was `Corrupt`; any other error is a failure.
-struct Tally {
-    corrupt: usize,
-}
-impl Tally {
-    fn see<T>(&mut self, result: Result<T>) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{error}");
-                self.corrupt += 1;
-                None
-            }
-        }
-    }
-}
-
 /// Every operation, in transactions that are dropped. Returns whether `check` (or opening) found damage, and whether
 /// anything did.
 fn try_everything(pool: &Pool, seed: u64) -> (bool, bool) {
-    let mut tally = Tally { corrupt: 0 };
+    let mut tally = Tally::default();
     let found_by_check = {
         let tx = pool.read().unwrap();
         let Some(map) = tally.see(tx.open::<Map>("map")) else { return (true, true) };

@@ -1,10 +1,14 @@
 //! The persistence domain as far as it is known: what is durable for certain, and what may be.
 
+mod traced;
+
+pub(crate) use traced::Call;
+
 use crate::{
     Image,
     line::{self, Content, Group, How, Pending},
     lint::Linter,
-    reading,
+    reading, trace,
 };
 use pmem_map::{Event, Granularity, LINE, PAGE, Region};
 use rustc_hash::FxHashMap;
@@ -35,7 +39,7 @@ pub(crate) enum Name {
 ///
 /// *`Byte`*: x86 with eADR. The caches are durable, so ordinary stores are, in their order over all lines; the newest may
 /// be in its core's store buffer, until the next store or drain. A flush does nothing. What was stored past
-/// the caches is in no cache, and is as above.
+/// the caches leaves the core in the same order, but to a buffer that is lost: it is as above.
 ///
 /// *`Page`*: a file's pages, written back by the kernel whenever it likes. It copies a page while the program stores on,
 /// and a disk may tear it at any sector: so a line keeps a prefix of its stores, whatever its neighbours keep. But a
@@ -59,6 +63,10 @@ pub(crate) struct Shadow {
     lengths: Vec<u64>,
     name: Name,
     raw_stores: bool,
+    /// Stores are traced: those that are told are taken in already.
+    traced: bool,
+    /// The instruction taken in last, and the number of its first store.
+    instruction: (u64, u64),
     granularity: Granularity,
     /// `Page` only: pages (their numbers) to which there was a store.
     dirtied: BTreeSet<u64>,
@@ -68,7 +76,10 @@ pub(crate) struct Shadow {
 /// What one thread's drain will make durable.
 #[derive(Debug)]
 struct Thread {
-    id: std::thread::ThreadId,
+    /// As `gettid` says.
+    id: i32,
+    /// Stores there had been when its flush began, if it is told only when it is over.
+    flush_began: Option<u64>,
     /// Lines flushed since its last drain, with the number of stores there had been by then.
     flushed: FxHashMap<u64, u64>,
     /// Lines stored to past the caches since its last drain.
@@ -102,6 +113,8 @@ impl Shadow {
             lengths: vec![image.bytes.len() as u64],
             name: if image.named { Name::Durable } else { Name::Absent },
             raw_stores,
+            traced: false,
+            instruction: (0, 0),
             granularity,
             dirtied: BTreeSet::new(),
             linter: Linter::default(),
@@ -119,7 +132,13 @@ impl Shadow {
             {
                 if now != before {
                     let (line, pieces) = (line as u64 * LINE, line::difference(before, now));
-                    let group = Group { sequence: 0, how: How::Before, caller: Location::caller(), pieces };
+                    let group = Group {
+                        sequence: 0,
+                        how: How::Before,
+                        caller: Location::caller(),
+                        code: None,
+                        pieces,
+                    };
                     shadow.pending.insert(line, Arc::new(Pending { groups: vec![group] }));
                     shadow.linter.unknown(line);
                 }
@@ -158,11 +177,12 @@ impl Shadow {
             self.meet(region);
         }
         match *event {
+            Event::Store { .. } if self.traced => {}
+            Event::StoreNontemporal { offset, bytes, caller } if self.traced => {
+                self.flush_ends(offset, bytes.len() as u64, caller);
+            }
             Event::Store { offset, bytes, caller } => {
-                if self.granularity == Granularity::Byte {
-                    // Whoever sees this store saw the ones before it.
-                    self.retire(self.pending.keys().copied().collect(), |_, group| group.how.is_cached());
-                }
+                self.leave_core();
                 lines(offset, bytes.len() as u64).for_each(|line| self.linter.stored(line, caller));
                 self.store(region, offset, bytes, How::Store, caller);
             }
@@ -174,11 +194,13 @@ impl Shadow {
                     self.threads[thread].pages.extend(stored().map(|line| line / PAGE));
                 }
                 stored().for_each(|line| self.linter.stored_nontemporal(line, caller));
+                self.leave_core();
                 self.store(region, offset, bytes, How::Nontemporal(thread), caller);
             }
             Event::Flush { offset, len, caller } => {
                 self.compare(region, lines(offset, len), caller);
-                let (thread, stores) = (self.thread(), self.sequence);
+                let thread = self.thread();
+                let stores = self.threads[thread].flush_began.take().unwrap_or(self.sequence);
                 lines(offset, len).for_each(|line| self.linter.flushed(line, caller));
                 match self.granularity {
                     Granularity::Byte => {}
@@ -224,7 +246,7 @@ impl Shadow {
     }
 
     /// A region may be longer than was told, or have a file that nobody told of: neither is durable then.
-    fn meet(&mut self, region: &Region) {
+    pub(crate) fn meet(&mut self, region: &Region) {
         if region.len() > self.durable.len() as u64 {
             self.extend(region.len());
             self.lengths.push(region.len());
@@ -234,11 +256,20 @@ impl Shadow {
         }
     }
 
+    /// From now on, stores are traced.
+    pub(crate) fn trace(&mut self) {
+        (self.traced, self.raw_stores) = (true, false);
+    }
+
     fn thread(&mut self) -> usize {
-        let id = std::thread::current().id();
+        self.thread_of(trace::thread_id())
+    }
+
+    fn thread_of(&mut self, id: i32) -> usize {
         self.threads.iter().position(|thread| thread.id == id).unwrap_or_else(|| {
             self.threads.push(Thread {
                 id,
+                flush_began: None,
                 flushed: FxHashMap::default(),
                 nontemporal: BTreeSet::new(),
                 pages: BTreeSet::new(),
@@ -277,7 +308,7 @@ impl Shadow {
         if self.granularity == Granularity::Page {
             self.dirtied.insert(line / PAGE);
         }
-        let group = Group { sequence: self.sequence, how, caller, pieces };
+        let group = Group { sequence: self.sequence, how, caller, code: None, pieces };
         Arc::make_mut(self.pending.entry(line).or_default()).groups.push(group);
     }
 
@@ -350,6 +381,13 @@ impl Shadow {
                 });
                 self.dirtied = dirtied;
             }
+        }
+    }
+
+    /// A store comes after those before it: with persistent caches these are durable.
+    fn leave_core(&mut self) {
+        if self.granularity == Granularity::Byte {
+            self.retire(self.pending.keys().copied().collect(), |_, group| group.how.is_cached());
         }
     }
 

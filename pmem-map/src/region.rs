@@ -149,7 +149,9 @@ impl Region {
     /// Tells `observer` every store, flush and drain from now on. Once per region; a second observer is
     /// handed back.
     pub fn observe(&self, observer: Arc<dyn Observer>) -> std::result::Result<(), Arc<dyn Observer>> {
-        self.observer.set(observer)
+        self.observer.set(Arc::clone(&observer))?;
+        observer.attached(self);
+        Ok(())
     }
 
     /// Tells the observer, if there is one.
@@ -454,6 +456,14 @@ impl Region {
         let action = if writable { "unprotect" } else { "protect" };
         let pages = whole_pages(range);
         self.memory.set_writable(pages, writable).map_err(Error::io(action, "pages"))
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        if let Some(observer) = self.observer.get().filter(|_| self.made_in.is_current()) {
+            observer.detached(self);
+        }
     }
 }
 

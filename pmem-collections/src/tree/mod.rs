@@ -13,8 +13,10 @@
 //! reason (no space) and everything that runs foreign code (`Ord` of the key) comes before the first change; and every node is
 //! checked when it is read, before anything of it is changed.
 //!
-//! Reading order: [`layout`], [`header`], [`node`]; [`path`] (descents), [`insert`], [`remove`], [`check`].
+//! Reading order: [`layout`], [`header`], [`node`]; [`path`] (descents), [`change`], [`insert`], [`bulk`],
+//! [`remove`], [`retain`], [`check`], [`trace`].
 
+mod bulk;
 mod change;
 mod check;
 mod header;
@@ -24,8 +26,10 @@ mod node;
 mod path;
 mod remove;
 mod retain;
+mod trace;
 
-pub(crate) use node::Leaf;
+pub(crate) use bulk::sort;
+pub(crate) use node::{Leaf, equal_bytes};
 pub(crate) use path::{Aim, Direction, Path};
 pub use {check::TreeSummary, header::EntryTooLarge};
 

@@ -200,6 +200,13 @@ impl<'a, K: OrdKey, V: Stored, M: Mode> Leaf<'a, K, V, M> {
         stored::open::<V, M>(self.body, self.value_at(slot), self.value_slot(slot))
     }
 
+    /// The blocks that the key and the value of an entry refer to.
+    pub(crate) fn blocks(&self, slot: usize) -> Result<[Option<u64>; 2]> {
+        let key = stored::block::<K>(self.key_at(slot), self.key_slot(slot))?;
+        let value = stored::block::<V>(self.value_at(slot), self.value_slot(slot))?;
+        Ok([key, value].map(|block| block.map(|(at, _)| at)))
+    }
+
     /// A copy of a value, for whoever takes it out.
     #[inline]
     pub(crate) fn old(&self, slot: usize) -> Result<Old<V>> {
@@ -291,7 +298,7 @@ fn mix(hash: u64, word: u64) -> u64 {
 
 /// Bit `i` is set if `bytes[i]` is `byte`: eight at a time in a 64-bit word. At most 64 bytes, whole words.
 #[inline]
-fn equal_bytes(bytes: &[u8], byte: u8) -> u64 {
+pub(crate) fn equal_bytes(bytes: &[u8], byte: u8) -> u64 {
     const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
     let pattern = u64::from(byte) * 0x0101_0101_0101_0101;
     let (words, _) = bytes.as_chunks::<8>();
@@ -347,7 +354,8 @@ impl<'a, K: OrdKey, M: Mode> Inner<'a, K, M> {
         &self.keys[i * Self::KEY..(i + 1) * Self::KEY]
     }
 
-    fn key_at(&self, i: usize) -> u64 {
+    /// Where a separator's slot is.
+    pub(crate) fn key_at(&self, i: usize) -> u64 {
         self.at + (Self::LAYOUT.keys + i * Self::KEY) as u64
     }
 
