@@ -164,6 +164,47 @@ fn a_backup_is_a_pool_of_its_own_beside_the_original() {
 }
 
 #[test]
+fn a_pool_that_grew_is_copied_with_its_parts_and_compacted_to_one() {
+    let folder = list::folder();
+    let [path, copy] = ["pool", "copy"].map(|name| folder.path().join(name));
+    // SAFETY: files of this test alone.
+    let pool = unsafe { PoolOptions::new().size(1 << 20).max_size(16 << 20).create(&path) }.unwrap();
+    pool.grow(1 << 20).unwrap();
+    pool.grow(1 << 20).unwrap();
+    pool.write(|tx| {
+        let mut list = tx.open::<List>("list")?;
+        for i in 0..25 {
+            push(&mut list, i)?;
+            let (first, large) = (*list.root()?, list.alloc_aligned(100_000, 8)?);
+            list.bytes_mut(large, 100_000)?.fill(i as u8);
+            list.get_mut(first)?.large = large;
+        }
+        Ok(())
+    })
+    .unwrap();
+    // SAFETY: as above.
+    unsafe { pool.backup(&copy) }.unwrap();
+    // SAFETY: as above.
+    let backup = unsafe { Pool::open(&copy) }.unwrap();
+    assert_eq!(backup.stats().unwrap().max_size, 16 << 20);
+    let compact = pool.compact_on(Mapping::anonymous(3 << 20).unwrap()).unwrap();
+    for copy in [&backup, &compact] {
+        check(copy);
+        assert_eq!(values(copy, "list").unwrap(), (0..25).rev().collect::<Vec<_>>());
+        let tx = copy.read().unwrap();
+        let list = tx.open::<List>("list").unwrap();
+        let mut at = *list.root().unwrap();
+        while let Some(node) = list.follow(at).unwrap() {
+            let bytes = list.bytes(node.large, 100_000).unwrap();
+            assert!(bytes.iter().all(|&byte| u64::from(byte) == node.value));
+            at = node.next;
+        }
+    }
+    pool.grow(1 << 20).unwrap();
+    backup.grow(1 << 20).unwrap();
+}
+
+#[test]
 fn records_of_the_original_do_not_count_in_its_backup() {
     let pool = source();
     let copy = pool.backup_on(Mapping::anonymous(SIZE).unwrap()).unwrap();
