@@ -42,7 +42,7 @@
 //!
 //! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); below it `stored`, how a value of any
 //! kind sits in a container, and the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the
-//! hash table.
+//! hash table; [`vec`](mod@vec) ([`PVec`]).
 
 #![deny(unsafe_code)]
 
@@ -55,6 +55,7 @@ pub mod hash_set;
 pub mod map;
 mod stored;
 mod tree;
+pub mod vec;
 
 pub use cell::{CellGuard, PCell};
 pub use concurrent::{ConcurrentHashMap, ConcurrentMap, MpmcQueue};
@@ -66,3 +67,4 @@ pub use pmem_alloc::{
     Pool, PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Schema, Serde, Stored, Value, Write,
     WriteTx,
 };
+pub use vec::{PVec, VecGuard};

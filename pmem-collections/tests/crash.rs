@@ -7,6 +7,8 @@
 mod harness;
 #[path = "crash/hash.rs"]
 mod hash;
+#[path = "crash/vec.rs"]
+mod vec;
 
 use pmem_collections::*;
 use pmem_crash::{Config, Exploration, Image, Report, Tear};
