@@ -59,9 +59,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = path.unwrap_or_else(|| scratch.path().join("leaderboard.pool"));
     let options = PoolOptions::new().layout("leaderboard");
     // SAFETY: no other program changes the file; a second pool on it is refused by the lock.
-    let pool = unsafe {
-        if path.exists() { options.open(&path)? } else { options.size(16 << 20).create(&path)? }
-    };
+    let pool =
+        unsafe { if path.exists() { options.open(&path)? } else { options.size(16 << 20).create(&path)? } };
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
