@@ -10,7 +10,7 @@ test:
 
 # The crash explorations, at length: operations, images, recoveries, failures.
 crash:
-    PMEM_CRASH_LONG=1 cargo test --release --workspace --test crash -- --nocapture
+    PMEM_CRASH_LONG=1 cargo test --release --workspace --test crash --test crash_growth -- --nocapture
 
 # Break each rule of the protocols, and see that the exploration finds it.
 crash-rules:

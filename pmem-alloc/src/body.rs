@@ -308,7 +308,7 @@ impl<'t> Body<'t, Write> {
     /// New zeroed bytes at a multiple of `align`, a power of two up to 2 MiB. (Offsets are aligned; addresses are up to
     /// the alignment of the mapping, and up to 64 before commit.)
     pub fn alloc_aligned(&mut self, len: u64, align: u64) -> Result<Ptr<u8>> {
-        let fresh = self.tx.with(|writer| {
+        let fresh = self.tx.allocating((len, align), |writer| {
             let Writer { heap, set, .. } = writer;
             let block = heap.allocate(len, align, set)?;
             set.fresh(block.range(), self.owner).map_err(|Conflict| conflict(block.start))?;
@@ -319,7 +319,7 @@ impl<'t> Body<'t, Write> {
 
     /// The pages of a new slab; see `slab.rs`.
     pub(crate) fn allocate_slab(&mut self, len: u64) -> Result<Ptr<Slab>> {
-        let block = self.tx.with(|writer| slab::allocate(writer, len, self.owner))?;
+        let block = self.tx.allocating((len, 8), |writer| slab::allocate(writer, len, self.owner))?;
         Ok(Ptr::from_offset(block.start))
     }
 

@@ -223,7 +223,7 @@ impl Objects {
     /// Reads the directory.
     pub(crate) fn read(heap: &Heap, media: &Media) -> Result<(Objects, Names)> {
         let mut objects = Objects {
-            geometry: *heap.geometry(),
+            geometry: heap.geometry().clone(),
             by_name: FxHashMap::default(),
             objects: Vec::new(),
             head: 0,
@@ -304,18 +304,11 @@ impl Objects {
         Ok(index)
     }
 
-    /// A block for the entry of the object `index`, which is to be created.
+    /// Bytes of the entry of the object `index`, which is to be created.
     #[cold]
-    pub(crate) fn allocate_entry(
-        &self,
-        index: u32,
-        type_name: &str,
-        heap: &mut Heap,
-        set: &mut WriteSet,
-    ) -> Result<Block> {
+    pub(crate) fn entry_len(&self, index: u32, type_name: &str) -> Result<u64> {
         too_long("type name", type_name.len(), MAX_TYPE)?;
-        let len = ENTRY + type_name.len() + self.objects[index as usize].name.len();
-        heap.allocate(len as u64, 8, set)
+        Ok((ENTRY + type_name.len() + self.objects[index as usize].name.len()) as u64)
     }
 
     /// The object `index` has its header at `header`. Returns what to write to `entry`.

@@ -105,6 +105,34 @@ pub enum ErrorKind {
         /// Bytes asked for.
         needed: u64,
     },
+    /// The pool cannot be made larger. It stays as it is.
+    #[error("the pool has {size} bytes and cannot grow by {bytes}: {why}")]
+    CannotGrow {
+        /// Bytes of the pool.
+        size: u64,
+        /// Bytes asked for.
+        bytes: u64,
+        /// What stands in the way.
+        why: &'static str,
+    },
+    /// A pool was opened with a smaller maximal size than it has.
+    #[error(
+        "the pool may grow to {recorded} bytes, not only to {asked}; ask for at least that, or for nothing"
+    )]
+    SmallerMaximum {
+        /// Bytes asked for.
+        asked: u64,
+        /// Bytes that the pool may grow to.
+        recorded: u64,
+    },
+    /// The pool was not closed, and was to be read as it is.
+    #[error(
+        "the pool was not closed: {records} commits have to be replayed; open it to write, or let a private view recover"
+    )]
+    NeedsRecovery {
+        /// Commits that may not be in place.
+        records: u64,
+    },
     /// A name that stands for nothing (only readers see this: a writer creates it).
     #[error("there is no object named {name:?}; a write transaction that opens it creates it")]
     NotFound {

@@ -1,6 +1,10 @@
 //! The pool's format on media: header, geometry, descriptors of spans. `FORMAT.md` has the diagrams.
 
-use crate::{Error, ErrorKind, Result, classes, directory::head_checksum};
+use crate::{
+    Error, ErrorKind, Result, classes,
+    directory::head_checksum,
+    segments::{BITMAP, DESCRIPTOR, MOST_SEGMENTS, Segment, Segments, pages_that_fit, tables},
+};
 use bytemuck::{Pod, Zeroable};
 use pmem_map::PAGE;
 use pmem_tx::engine::Log;
@@ -22,9 +26,6 @@ pub(crate) const MAX_LAYOUT: usize = 112;
 
 const MIN_LOG: u64 = 64 << 10;
 const MAX_LOG: u64 = 16 << 20;
-/// Bytes of page table and bitmap for each data page.
-const DESCRIPTOR: u64 = 8;
-const BITMAP: u64 = 64;
 /// Words of bitmap for each data page.
 pub(crate) const BITMAP_WORDS: usize = (BITMAP / 8) as usize;
 
@@ -64,10 +65,19 @@ const _: () =
 const CHECKED_FROM: usize = 16;
 const HEADER_LEN: usize = size_of::<Header>();
 
+/// A segment, as the header lists it behind its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct SegmentEntry {
+    pub(crate) start: u64,
+    pub(crate) pages: u64,
+}
+const _: () = assert!(HEADER_LEN + MOST_SEGMENTS * size_of::<SegmentEntry>() == PAGE as usize);
+
 /// Where things are in a pool. Offsets in bytes from the start of the mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Clones share what grows: a segment that is added to one is added to all.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
-    pub(crate) size: u64,
     pub(crate) log_start: u64,
     pub(crate) log_len: u64,
     /// The line of words that transactions change; the first is the directory's head.
@@ -75,7 +85,9 @@ pub(crate) struct Geometry {
     pub(crate) table_start: u64,
     pub(crate) bitmaps_start: u64,
     pub(crate) data_start: u64,
-    pub(crate) data_pages: u32,
+    /// Data pages of the first part, before all segments. Page numbers begin with it.
+    first_pages: u32,
+    pub(crate) segments: Segments,
 }
 
 impl Geometry {
@@ -94,30 +106,54 @@ impl Geometry {
         let log_len = log_len.clamp(MIN_LOG, MAX_LOG);
         let state_start = log_start + log_len;
         let table_start = state_start + PAGE;
-        let rest = size - table_start;
-        let mut data_pages = rest / (PAGE + DESCRIPTOR + BITMAP);
-        let tables = |pages: u64| {
-            ((pages * DESCRIPTOR).next_multiple_of(PAGE), (pages * BITMAP).next_multiple_of(PAGE))
-        };
-        while tables(data_pages).0 + tables(data_pages).1 + data_pages * PAGE > rest {
-            data_pages -= 1;
-        }
+        let data_pages = pages_that_fit(size - table_start);
         let (table, bitmaps) = tables(data_pages);
         Ok(Geometry {
-            size,
             log_start,
             log_len,
             state_start,
             table_start,
             bitmaps_start: table_start + table,
             data_start: table_start + table + bitmaps,
-            data_pages: data_pages as u32,
+            first_pages: data_pages as u32,
+            segments: Segments::new(size, []),
         })
+    }
+
+    /// Bytes of the pool.
+    pub(crate) fn size(&self) -> u64 {
+        self.segments.size()
+    }
+
+    /// Data pages in all.
+    pub(crate) fn data_pages(&self) -> u64 {
+        self.stretches().map(|pages| u64::from(pages.end - pages.start)).sum()
+    }
+
+    /// The numbers of data pages: those of the first part, then those of each segment.
+    pub(crate) fn stretches(&self) -> impl Iterator<Item = Range<u32>> {
+        std::iter::once(0..self.first_pages).chain(self.segments.iter().map(Segment::page_numbers))
+    }
+
+    /// How many data pages there are from this one to the end of its part of the pool. `None` if it is none.
+    pub(crate) fn pages_from(&self, page: u32) -> Option<u32> {
+        self.stretches().find(|pages| pages.contains(&page)).map(|pages| pages.end - page)
+    }
+
+    /// Data pages of the first part.
+    #[inline]
+    pub(crate) fn first_pages(&self) -> u32 {
+        self.first_pages
+    }
+
+    /// One past the largest page number.
+    pub(crate) fn page_numbers_end(&self) -> u32 {
+        self.segments.iter().next_back().map_or(self.first_pages, |last| last.page_numbers().end)
     }
 
     /// One past the last byte of the last page.
     pub(crate) fn data_end(&self) -> u64 {
-        self.data_start + self.data_pages as u64 * PAGE
+        self.page_at(self.page_numbers_end())
     }
 
     /// What transactions may change.
@@ -130,7 +166,8 @@ impl Geometry {
         self.log_start..self.log_start + self.log_len
     }
 
-    /// Page table, bitmaps, state line: zero in a new pool, but for the checksum of an empty directory.
+    /// Page table, bitmaps, state line of the first part: zero in a new pool, but for the checksum of an empty
+    /// directory.
     pub(crate) fn metadata(&self) -> Range<u64> {
         self.state_start..self.data_start
     }
@@ -138,13 +175,27 @@ impl Geometry {
     /// Where the descriptor of page `page` is.
     #[inline]
     pub(crate) fn descriptor_at(&self, page: u32) -> u64 {
-        self.table_start + page as u64 * DESCRIPTOR
+        if page < self.first_pages {
+            return self.table_start + page as u64 * DESCRIPTOR;
+        }
+        let segment = self.segment_of(page);
+        segment.start + (page - segment.first_page) as u64 * DESCRIPTOR
     }
 
     /// Where word `word` of the bitmap of a run that starts at page `page` is.
     #[inline]
     pub(crate) fn bitmap_word_at(&self, page: u32, word: usize) -> u64 {
-        self.bitmaps_start + page as u64 * BITMAP + word as u64 * 8
+        if page < self.first_pages {
+            return self.bitmaps_start + page as u64 * BITMAP + word as u64 * 8;
+        }
+        let segment = self.segment_of(page);
+        segment.bitmaps_start + (page - segment.first_page) as u64 * BITMAP + word as u64 * 8
+    }
+
+    /// The segment of a data page behind the first part.
+    fn segment_of(&self, page: u32) -> &Segment {
+        let (_, segment) = self.segments.of_page(page).expect("the number of a data page");
+        segment
     }
 
     /// Offset of page `page`.
@@ -156,7 +207,13 @@ impl Geometry {
 
 impl Header {
     /// Of a new pool. `magic` is still 0: it is written last.
-    pub(crate) fn new(geometry: &Geometry, identity: u64, created: u64, layout: &str) -> Result<Header> {
+    pub(crate) fn new(
+        geometry: &Geometry,
+        max_size: u64,
+        identity: u64,
+        created: u64,
+        layout: &str,
+    ) -> Result<Header> {
         if layout.len() > MAX_LAYOUT {
             let (what, size) = ("layout name", layout.len() as u64);
             return Err(ErrorKind::TooLarge { what, size, maximum: MAX_LAYOUT as u64 }.into());
@@ -166,15 +223,15 @@ impl Header {
             header_len: HEADER_LEN as u32,
             identity,
             created,
-            size: geometry.size,
-            max_size: geometry.size,
+            size: geometry.size(),
+            max_size: max_size.max(geometry.size()),
             log_start: geometry.log_start,
             log_len: geometry.log_len,
             state_start: geometry.state_start,
             table_start: geometry.table_start,
             bitmaps_start: geometry.bitmaps_start,
             data_start: geometry.data_start,
-            data_pages: geometry.data_pages as u64,
+            data_pages: geometry.first_pages as u64,
             layout_len: layout.len() as u64,
             ..Header::zeroed()
         };
@@ -188,8 +245,9 @@ impl Header {
         String::from_utf8_lossy(&self.layout[..self.layout_len.min(MAX_LAYOUT as u64) as usize]).into_owned()
     }
 
-    /// The geometry, or the first field that cannot be right and why. `mapped`: bytes there are.
-    fn geometry(&self, mapped: u64) -> Result<Geometry, (&'static str, String)> {
+    /// The geometry, or the first field that cannot be right and why. `segments`: the entries behind the header's
+    /// fields. `mapped`: bytes there are.
+    fn geometry(&self, segments: &[u8], mapped: u64) -> Result<Geometry, (&'static str, String)> {
         let page_aligned = |field, value: u64| match value % PAGE {
             0 => Ok(()),
             _ => Err((field, format!("{value} is not at a page"))),
@@ -224,6 +282,20 @@ impl Header {
         if self.data_start.checked_add(pages * PAGE).is_none_or(|end| end > self.size) {
             return Err(("data_pages", format!("{pages} do not fit a pool of {} bytes", self.size)));
         }
+        let entries = segments.chunks_exact(size_of::<SegmentEntry>());
+        if entries.len() > MOST_SEGMENTS || !entries.remainder().is_empty() {
+            return Err(("header_len", format!("{} bytes of segments are not possible", segments.len())));
+        }
+        let mut found: Vec<Segment> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let entry: SegmentEntry = bytemuck::pod_read_unaligned(entry);
+            let end = found.last().map_or(self.data_start + pages * PAGE, Segment::end);
+            follows("segments", entry.start, Some(end))?;
+            let segment = Segment::new(entry, self.data_start).filter(|segment| segment.end() <= self.size);
+            let why =
+                || ("segments", format!("{} pages at {} do not fit the pool", entry.pages, entry.start));
+            found.push(segment.ok_or_else(why)?);
+        }
         if self.layout_len > MAX_LAYOUT as u64 {
             return Err(("layout_len", format!("{} is more than {MAX_LAYOUT}", self.layout_len)));
         }
@@ -231,14 +303,14 @@ impl Header {
             return Err(("size", format!("{} is more than the {mapped} bytes there are", self.size)));
         }
         Ok(Geometry {
-            size: self.size,
             log_start: self.log_start,
             log_len: self.log_len,
             state_start: self.state_start,
             table_start: self.table_start,
             bitmaps_start: self.bitmaps_start,
             data_start: self.data_start,
-            data_pages: pages as u32,
+            first_pages: pages as u32,
+            segments: Segments::new(self.size, found),
         })
     }
 }
@@ -272,8 +344,9 @@ fn read_copy(page: &[u8], mapped: u64) -> Result<(Header, Geometry, usize), Faul
     let Some(covered) = covered else {
         return Err(Fault::Checksum("header_len", format!("{len} is not between {HEADER_LEN} and {PAGE}")));
     };
+    let segments = &page[HEADER_LEN..len];
     if xxh3_64(covered) != header.checksum {
-        let (field, why) = match header.geometry(mapped) {
+        let (field, why) = match header.geometry(segments, mapped) {
             Err(implausible) => implausible,
             Ok(_) => ("checksum", format!("{:#x} does not match the content", header.checksum)),
         };
@@ -294,7 +367,7 @@ fn read_copy(page: &[u8], mapped: u64) -> Result<(Header, Geometry, usize), Faul
     if header.size > mapped {
         return refused(ErrorKind::Truncated { expected: header.size, found: mapped });
     }
-    match header.geometry(mapped) {
+    match header.geometry(segments, mapped) {
         Ok(geometry) => Ok((header, geometry, len)),
         Err((field, why)) => refused(ErrorKind::Damaged { field, why }),
     }
@@ -339,6 +412,29 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Found> {
     }
 }
 
+/// A header that reads right, with its pool grown: `size`, `max_size`, and one segment more or none.
+pub(crate) fn grown(content: &[u8], size: u64, max_size: u64, segment: Option<SegmentEntry>) -> Vec<u8> {
+    let mut header: Header = bytemuck::pod_read_unaligned(&content[..HEADER_LEN]);
+    (header.size, header.max_size) = (size, max_size);
+    let mut segments = content[HEADER_LEN..].to_vec();
+    segments.extend_from_slice(segment.as_ref().map_or(&[], bytemuck::bytes_of));
+    header.header_len = (HEADER_LEN + segments.len()) as u32;
+    let mut grown = bytemuck::bytes_of(&header).to_vec();
+    grown.append(&mut segments);
+    let checksum = xxh3_64(&grown[CHECKED_FROM..]);
+    grown[8..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
+    grown
+}
+
+/// Bytes to which the pool that begins with these pages may grow, as far as one can tell from them: for reserving
+/// addresses before it is mapped, no more.
+pub(crate) fn hint_of_max_size(pages: &[u8]) -> u64 {
+    let copies =
+        COPIES.iter().filter_map(|&at| pages.get(at as usize..pages.len().min((at + PAGE) as usize)));
+    let max_size = |page| read_copy(page, u64::MAX).map_or(0, |(header, ..)| header.max_size);
+    copies.map(max_size).max().unwrap_or(0)
+}
+
 /// Whether these bytes, which [`read`] refused with `error`, are a pool whose creation was cut short (or that is about
 /// to be created: zeros): nobody's data can be in them. Creation writes the headers without magic before all else; and
 /// where the tables are not blank or the log has a record, a whole pool has lost its magics.
@@ -362,7 +458,7 @@ pub(crate) fn is_unfinished(bytes: &[u8], error: &Error) -> bool {
         (header.checksum == xxh3_64(&content[CHECKED_FROM..])).then_some(header)
     });
     let is_unused = |header: Header| {
-        let Ok(geometry) = header.geometry(bytes.len() as u64) else { return false };
+        let Ok(geometry) = header.geometry(&[], bytes.len() as u64) else { return false };
         let log = &bytes[geometry.log_start as usize..][..geometry.log_len as usize];
         let Range { start: state, end } = geometry.metadata();
         let empty = u64::from_le_bytes(bytes[state as usize + 8..][..8].try_into().expect("eight bytes"));
@@ -455,14 +551,14 @@ mod tests {
         for size in [MIN_SIZE, 1 << 20, (1 << 20) + 5 * PAGE + 3, 64 << 20, 1 << 30, 1 << 40] {
             let geometry = Geometry::for_size(size).unwrap();
             assert!(geometry.data_end() <= size && size - geometry.data_end() < 4 * PAGE);
-            let mut header = Header::new(&geometry, 1, 2, "layout").unwrap();
-            assert_eq!(header.geometry(size), Ok(geometry));
+            let mut header = Header::new(&geometry, 0, 1, 2, "layout").unwrap();
+            assert_eq!(header.geometry(&[], size), Ok(geometry));
             header.data_pages += 4;
-            assert_eq!(header.geometry(size).unwrap_err().0, "data_pages");
+            assert_eq!(header.geometry(&[], size).unwrap_err().0, "data_pages");
         }
         assert!(Geometry::for_size(MIN_SIZE - 1).is_err());
         assert!(Geometry::for_size(u64::MAX).is_err());
         let pool = Geometry::for_size(64 << 20).unwrap();
-        assert!(pool.data_pages as u64 * PAGE * 100 > (64 << 20) * 96);
+        assert!(pool.data_pages() * PAGE * 100 > (64 << 20) * 96);
     }
 }

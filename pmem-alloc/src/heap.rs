@@ -70,6 +70,8 @@ pub(crate) struct Progress {
 pub(crate) struct Heap {
     geometry: Geometry,
     pages: PageMap,
+    /// Data pages there are.
+    pool_pages: u32,
     /// For each page the span that starts there after this transaction. A large block which was freed, or is only
     /// reserved, is here too: its `live` bit tells.
     starts: Vec<Option<Span>>,
@@ -82,11 +84,12 @@ impl Heap {
     /// From what is on media; checks all of it. `word` reads the mapping.
     pub(crate) fn rebuild(geometry: &Geometry, word: impl Fn(u64) -> u64) -> Result<Heap> {
         let mut heap = Heap {
-            geometry: *geometry,
+            geometry: geometry.clone(),
             pages: PageMap::new(geometry),
-            starts: vec![None; geometry.data_pages as usize],
+            pool_pages: geometry.data_pages() as u32,
+            starts: vec![None; geometry.page_numbers_end() as usize],
             spans: FreeSpans::default(),
-            runs: Runs::new(geometry.data_pages),
+            runs: Runs::new(geometry.page_numbers_end()),
             steps: Vec::with_capacity(64),
         };
         scan(geometry, word, |stretch| match stretch {
@@ -105,6 +108,20 @@ impl Heap {
             }
         })?;
         Ok(heap)
+    }
+
+    /// The pool has grown: what the geometry, in which nobody has looked yet, has more than this heap, is free. No part
+    /// of the open transaction: it stays whatever becomes of that.
+    pub(crate) fn extend(&mut self) {
+        let known = self.starts.len() as u32;
+        let end = self.geometry.page_numbers_end();
+        self.starts.resize(end as usize, None);
+        self.runs.extend(end);
+        self.pages.extend();
+        for pages in self.geometry.stretches().filter(|pages| pages.start >= known) {
+            self.spans.give(pages.start, pages.end - pages.start);
+        }
+        self.pool_pages = self.geometry.data_pages() as u32;
     }
 
     pub(crate) fn page_map(&self) -> PageMap {
@@ -164,7 +181,7 @@ impl Heap {
 
     /// A new run of a class; a shorter one than usual if there are no pages for that.
     fn new_run(&mut self, class: u8, words: &mut impl Words) -> Option<u32> {
-        let mut pages = classes::run_pages(class, self.geometry.data_pages);
+        let mut pages = classes::run_pages(class, self.pool_pages);
         let least = classes::least_run_pages(class);
         let page = loop {
             if let Some(page) = self.take_pages(pages, 1, words) {
@@ -371,7 +388,7 @@ impl Heap {
     pub(crate) fn each_span(&self) -> impl Iterator<Item = (u32, Span, u32, u32)> {
         let mut page = 0;
         std::iter::from_fn(move || {
-            while page < self.geometry.data_pages {
+            while (page as usize) < self.starts.len() {
                 let Some(span) = self.span_at(page) else {
                     page += 1;
                     continue;

@@ -17,12 +17,12 @@
 //! mapping's [`Durability`](pmem_map::Durability) reaches) the machine dies; after a crash no block is lost and none
 //! is used twice; safe code cannot cause undefined behaviour, even on a pool full of garbage.
 //!
-//! Reading order: [`Pool`] and [`PoolOptions`], [`WriteTx`] and [`ReadTx`], [`Object`] (what a name can
+//! Reading order: [`Pool`], [`ReadPool`] and [`PoolOptions`], [`WriteTx`] and [`ReadTx`], [`Object`] (what a name can
 //! stand for) with its guards [`Mut`] and [`Ref`], [`Value`] and [`Key`] (what containers hold), [`Body`]
-//! and [`Ptr`] (for authors of containers). Inside: `format` and FORMAT.md, `heap` with `classes`, `spans`, `runs` and
-//! `scan`, `directory`, `gate`, `transaction`, `savepoint`, and `body`, which has the soundness argument.
+//! and [`Ptr`] (for authors of containers). Inside: `format` and FORMAT.md, `segments` and `growth`, `heap` with
+//! `classes`, `spans`, `runs` and `scan`, `directory`, `gate`, `transaction`, `savepoint`, and `body`, which has the soundness argument.
 //!
-//! All `unsafe` of this crate is in `body.rs`, `media.rs` and `slab.rs`, and in `path.rs`, where mapping a file by its path is
+//! All `unsafe` of this crate is in `body.rs`, `media.rs` and `slab.rs`, and in `path.rs` and `read_pool.rs`, where mapping a file by its path is
 //! `unsafe` for the caller.
 
 #![deny(unsafe_code)]
@@ -35,16 +35,19 @@ mod directory;
 mod error;
 mod format;
 mod gate;
+mod growth;
 mod heap;
 mod media;
 mod object;
 mod pages;
 mod path;
 mod pool;
+mod read_pool;
 mod reservation;
 mod runs;
 mod savepoint;
 mod scan;
+mod segments;
 mod slab;
 mod spans;
 mod stats;
@@ -55,9 +58,12 @@ pub use body::{Body, Mode, Peek, Read, Write};
 pub use check::{CheckReport, Problem};
 pub use classes::block_size;
 pub use error::{Error, ErrorKind, Result};
+#[doc(hidden)]
+pub use growth::GrowthShortcut;
 pub use object::{Guard, HeapGuard, Mut, Named, Object, PHeap, Ref};
 pub use pmem_map::{Mapping, Ptr};
 pub use pool::{Opening, Pool, PoolOptions};
+pub use read_pool::ReadPool;
 pub use reservation::Reservation;
 pub use savepoint::Savepoint;
 pub use slab::{MIN_SLAB, Slab};

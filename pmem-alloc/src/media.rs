@@ -2,7 +2,8 @@
 //!
 //! What makes all of it right is who has a [`Media`]: only a pool, which took its mapping by value. Bytes are stored
 //! by three parties: creation, before anything else exists; recovery, likewise; and the application of a commit, by
-//! the one thread that has the pool's writer, while the gate keeps readers out. So whoever has the writer, or holds
+//! the one thread that has the pool's writer, while the gate keeps readers out. (Growth stores too, where neither readers
+//! nor transactions look: the header, and tables of a segment that is no part of the pool yet.) So whoever has the writer, or holds
 //! the gate shared, sees bytes that stand still. Every caller in this crate is one of the two, or creates or opens.
 #![expect(unsafe_code, reason = "one of two modules; see each SAFETY comment")]
 
@@ -24,6 +25,11 @@ impl Media {
 
     pub(crate) fn region(&self) -> &Region {
         &self.region
+    }
+
+    /// The region, for who outlives this value.
+    pub(crate) fn share(&self) -> Arc<Region> {
+        self.region.clone()
     }
 
     /// A word. Panics out of bounds or unaligned: callers pass places of checked geometry.
@@ -62,9 +68,10 @@ impl Media {
         unsafe { self.region.store_word(at, word) };
     }
 
-    /// Stores a copy of the header, to repair it or to make it durable. Not flushed.
+    /// Stores a copy of the header, or into a segment that is not in use yet. Not flushed.
     pub(crate) fn store(&self, at: u64, bytes: &[u8]) {
-        // SAFETY: called by opening only, before anyone else knows the mapping.
+        // SAFETY: called by opening, before anyone else knows the mapping; and by the one who has the writer, when the
+        // pool grows. Nobody but these reads headers; what is no part of the pool yet nobody reads.
         unsafe { self.region.store(at, bytes) };
     }
 

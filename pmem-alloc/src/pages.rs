@@ -12,10 +12,11 @@ use crate::{
     classes,
     format::{Geometry, Span},
     heap::Block,
+    segments::{MOST_SEGMENTS, Segments},
 };
 use pmem_map::PAGE;
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
@@ -29,14 +30,52 @@ const _: () = assert!(classes::COUNT <= SLAB as usize);
 #[derive(Clone)]
 pub(crate) struct PageMap {
     data_start: u64,
+    /// Those of the pool's first part.
     words: Arc<[AtomicU64]>,
+    segments: Segments,
+    /// Those of each segment.
+    of_segments: Arc<[OnceLock<Box<[AtomicU64]>>; MOST_SEGMENTS]>,
+}
+
+/// Words of pages that are free.
+fn free_pages<C: FromIterator<AtomicU64>>(pages: u32) -> C {
+    (0..pages).map(|_| AtomicU64::new(FREE)).collect()
 }
 
 impl PageMap {
     /// All pages are free.
     pub(crate) fn new(geometry: &Geometry) -> PageMap {
-        let words = (0..geometry.data_pages).map(|_| AtomicU64::new(FREE)).collect();
-        PageMap { data_start: geometry.data_start, words }
+        let map = PageMap {
+            data_start: geometry.data_start,
+            words: free_pages(geometry.first_pages()),
+            segments: geometry.segments.clone(),
+            of_segments: Arc::new([const { OnceLock::new() }; MOST_SEGMENTS]),
+        };
+        map.extend();
+        map
+    }
+
+    /// Knows all segments there are now; the pages of new ones are free.
+    pub(crate) fn extend(&self) {
+        for (segment, words) in self.segments.iter().zip(self.of_segments.iter()) {
+            words.get_or_init(|| free_pages(segment.pages));
+        }
+    }
+
+    /// The word of page `page`. `None` if there is no such data page.
+    #[inline]
+    fn word(&self, page: u64) -> Option<&AtomicU64> {
+        match self.words.get(page as usize) {
+            Some(word) => Some(word),
+            None => self.word_in_segment(page),
+        }
+    }
+
+    fn word_in_segment(&self, page: u64) -> Option<&AtomicU64> {
+        let page = u32::try_from(page).ok()?;
+        let (index, segment) = self.segments.of_page(page)?;
+        // Not there yet, if the pool is growing just now: then nothing can be in it.
+        self.of_segments[index].get()?.get((page - segment.first_page) as usize)
     }
 
     /// Pages `page..` are `span` from now on.
@@ -55,14 +94,21 @@ impl PageMap {
     }
 
     fn set(&self, page: u32, pages: u32, word: u64) {
-        for entry in &self.words[page as usize..(page + pages) as usize] {
-            entry.store(word, Relaxed);
-        }
+        let words = match self.words.get(page as usize..(page + pages) as usize) {
+            Some(words) => words,
+            None => {
+                let (index, segment) = self.segments.of_page(page).expect("pages of a span");
+                let from = (page - segment.first_page) as usize;
+                &self.of_segments[index].get().expect("extended when the pool grew")
+                    [from..from + pages as usize]
+            }
+        };
+        words.iter().for_each(|entry| entry.store(word, Relaxed));
     }
 
     /// First page of the span in which `at` is.
     pub(crate) fn first_page(&self, at: u64) -> Option<u32> {
-        let word = self.words.get((at.wrapping_sub(self.data_start) / PAGE) as usize)?.load(Relaxed);
+        let word = self.word(at.wrapping_sub(self.data_start) / PAGE)?.load(Relaxed);
         (word as u8 as u64 != FREE).then_some((word >> 32) as u32)
     }
 
@@ -77,7 +123,7 @@ impl PageMap {
         large: impl FnOnce(u32) -> Option<u32>,
     ) -> Option<Block> {
         let inside_data = at.wrapping_sub(self.data_start); // before the data pages: beyond all of them
-        let word = self.words.get((inside_data / PAGE) as usize)?.load(Relaxed);
+        let word = self.word(inside_data / PAGE)?.load(Relaxed);
         let page = (word >> 32) as u32;
         let inside = inside_data.wrapping_sub(page as u64 * PAGE);
         let Some(class) = classes::get(word as u8) else {

@@ -3,10 +3,11 @@
 
 use crate::{
     ErrorKind, Pool, PoolOptions, Result,
-    format::{self, Geometry},
+    format::{self, Geometry, MAX_SIZE},
+    growth::checked_max_size,
 };
-use pmem_map::{MapOptions, Mapping};
-use std::path::Path;
+use pmem_map::{MapOptions, Mapping, PAGE};
+use std::{fs::File, io::Read, os::unix::fs::OpenOptionsExt, path::Path};
 
 impl PoolOptions {
     /// How the file is mapped: `emulate_pmem`, an observer, ... Its length and whether it is made are this value's
@@ -30,16 +31,16 @@ impl PoolOptions {
     /// an exclusive lock, so this holds unless something that is not a pool touches the file.
     pub unsafe fn create(&self, path: impl AsRef<Path>) -> Result<Pool> {
         let path = path.as_ref();
-        Geometry::for_size(self.size)?;
+        self.check_sizes()?;
         if path.symlink_metadata().is_ok() {
             return Err(ErrorKind::AlreadyExists { path: path.into() }.into());
         }
         // SAFETY: the caller's promise.
         let mapping = unsafe { self.map_new(path) }?;
-        match format::read(mapping.as_slice()) {
-            Err(e) if format::is_unfinished(mapping.as_slice(), &e) => self.create_on(mapping),
+        match is_unfinished(&mapping)? {
+            true => self.create_on(mapping),
             // Somebody was faster.
-            _ => Err(ErrorKind::AlreadyExists { path: path.into() }.into()),
+            false => Err(ErrorKind::AlreadyExists { path: path.into() }.into()),
         }
     }
 
@@ -55,7 +56,7 @@ impl PoolOptions {
     /// As for [`create`](PoolOptions::create).
     pub unsafe fn open(&self, path: impl AsRef<Path>) -> Result<Pool> {
         // SAFETY: the caller's promise.
-        let mapping = unsafe { self.mapping.clone().create(false).open(path) }?;
+        let mapping = unsafe { self.reserving(path.as_ref()).create(false).open(path) }?;
         self.open_on(mapping)
     }
 
@@ -70,20 +71,45 @@ impl PoolOptions {
     ///
     /// As for [`create`](PoolOptions::create).
     pub unsafe fn open_or_create(&self, path: impl AsRef<Path>) -> Result<Pool> {
-        Geometry::for_size(self.size)?;
+        self.check_sizes()?;
         // SAFETY: the caller's promise.
         let mapping = unsafe { self.map_new(path.as_ref()) }?;
-        match format::read(mapping.as_slice()) {
-            Err(e) if format::is_unfinished(mapping.as_slice(), &e) => self.create_on(mapping),
-            _ => self.open_on(mapping),
-        }
+        if is_unfinished(&mapping)? { self.create_on(mapping) } else { self.open_on(mapping) }
+    }
+
+    /// Before there is a file to regret.
+    fn check_sizes(&self) -> Result<()> {
+        Geometry::for_size(self.size)?;
+        checked_max_size(self.max_size).map(drop)
     }
 
     /// Maps the file, which is made if it is missing.
     unsafe fn map_new(&self, path: &Path) -> Result<Mapping> {
         // SAFETY: the caller's promise.
-        Ok(unsafe { self.mapping.clone().len(self.size).create(true).open(path) }?)
+        Ok(unsafe { self.reserving(path).len(self.size).create(true).open(path) }?)
     }
+
+    /// With addresses for all that the pool may grow to: what was asked for, or what a pool that is there says. (The
+    /// latter is looked up before the file is locked. If it becomes wrong, the pool can grow less until it is opened
+    /// again.)
+    fn reserving(&self, path: &Path) -> MapOptions {
+        let mut pages = Vec::new();
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        if let Ok(file) = file
+            && file.metadata().is_ok_and(|metadata| metadata.is_file())
+        {
+            _ = file.take(2 * PAGE).read_to_end(&mut pages);
+        }
+        self.mapping.clone().max_len(self.max_size.min(MAX_SIZE).max(format::hint_of_max_size(&pages)))
+    }
+}
+
+/// Whether a pool is to be made in this file: a new one, or one of which the creation was cut short.
+fn is_unfinished(mapping: &Mapping) -> Result<bool> {
+    Ok(mapping.guarded(|| {
+        let bytes = mapping.as_slice();
+        format::read(bytes).is_err_and(|e| format::is_unfinished(bytes, &e))
+    })?)
 }
 
 impl Pool {

@@ -6,6 +6,7 @@ use crate::{
     directory::{self, Names, Objects},
     format::{self, COPIES, Geometry, Header, MAGIC},
     gate::{Gate, Turn},
+    growth::{Growth, GrowthOptions, GrowthShortcut, checked_max_size},
     heap::{Block, Heap},
     media::Media,
     pages::PageMap,
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 use pmem_map::{MapOptions, Mapping, PAGE, Region};
 use pmem_tx::{
     Subscriber,
-    engine::{Log, LogOptions, Shortcuts},
+    engine::{LogOptions, Shortcuts},
 };
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -32,6 +33,9 @@ use std::{
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
     pub(crate) size: u64,
+    pub(crate) max_size: u64,
+    growth: GrowthOptions,
+    pub(crate) require_clean: bool,
     layout: String,
     pub(crate) mapping: MapOptions,
     log: LogOptions,
@@ -42,6 +46,9 @@ impl Default for PoolOptions {
     fn default() -> Self {
         PoolOptions {
             size: 4 << 20,
+            max_size: 0,
+            growth: GrowthOptions::default(),
+            require_clean: false,
             layout: String::new(),
             mapping: MapOptions::new(),
             log: LogOptions::default(),
@@ -60,6 +67,24 @@ impl PoolOptions {
     /// existing file too.
     pub fn size(mut self, bytes: u64) -> Self {
         self.size = bytes;
+        self
+    }
+
+    /// Bytes to which the pool may [grow](Pool::grow). Recorded when it is made; larger than its size, and at most 16 TiB.
+    /// When it is opened: a larger maximum than the recorded one is recorded instead (2 drains more), a smaller one is
+    /// refused. Costs addresses, nothing else.
+    ///
+    /// A mapping that the caller brings can grow as far as *its*
+    /// [`max_len`](pmem_map::MapOptions::max_len).
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.max_size = bytes;
+        self
+    }
+
+    /// Grow when there is no room for what is to be allocated, by at least an eighth of the pool. Not recorded. A full
+    /// disk is then the disk's error; a pool at its maximal size is [`ErrorKind::NoSpace`].
+    pub fn auto_grow(mut self, grow: bool) -> Self {
+        self.growth.automatic = grow;
         self
     }
 
@@ -90,6 +115,12 @@ impl PoolOptions {
         self
     }
 
+    #[doc(hidden)]
+    pub fn growth_shortcut(mut self, shortcut: GrowthShortcut) -> Self {
+        self.growth.shortcut = Some(shortcut);
+        self
+    }
+
     /// Makes a pool on a mapping, whatever it holds now: a file inside a library filesystem, anonymous memory, ...
     ///
     /// Everything but the magic is written and drained first: a crash before this returns leaves no pool, or all of it.
@@ -106,7 +137,8 @@ impl PoolOptions {
                 (random_identity(), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()))
             }
         };
-        let header = Header::new(&geometry, identity, created, &self.layout)?;
+        let max_size = checked_max_size(self.max_size)?;
+        let header = Header::new(&geometry, max_size, identity, created, &self.layout)?;
         for copy in COPIES {
             mapping.write(copy, &[0; 8])?;
             mapping.flush(copy..copy + 8)?;
@@ -131,25 +163,48 @@ impl PoolOptions {
         media.region().drain()?;
         let heap = Heap::rebuild(&geometry, |_| 0)?;
         let (objects, names) = Objects::read(&heap, &media)?;
-        Ok(Pool::new(media, geometry, log, heap, objects, names, Opening::default()))
+        let growth =
+            Growth::new(media.copy(COPIES[0], header.header_len.into()), header.max_size, self.growth);
+        let writer = Writer::new(log, heap, objects, growth);
+        Ok(Pool::new(media, geometry, writer, names, Opening::default()))
     }
 
     /// Opens the pool on a mapping; replays what was committed and may not be in place. Checks the page table, all
-    /// bitmaps, and the directory. 2 drains; one more if there is something to replay, and one if a copy of the header was
-    /// repaired.
+    /// bitmaps, and the directory. 2 drains; one more if there is something to replay, one if a copy of the header was
+    /// repaired, and two if a larger [`max_size`](PoolOptions::max_size) is recorded. Holes of a sparse file get blocks.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotAPool`], [`ErrorKind::Damaged`], [`ErrorKind::Truncated`], [`ErrorKind::NewerVersion`],
-    /// [`ErrorKind::UnknownFeatures`], [`ErrorKind::WrongLayout`]: the bytes are as they were. Errors of the log, and
+    /// [`ErrorKind::UnknownFeatures`], [`ErrorKind::WrongLayout`], [`ErrorKind::SmallerMaximum`]: the bytes are as they
+    /// were; as they are if a disk is too full for a sparse file. Errors of the log, and
     /// [`ErrorKind::Corrupt`], which names the first place that cannot be right.
+    /// [`PageLost`](pmem_map::Error::PageLost) if the file is truncated meanwhile.
     pub fn open_on(&self, mapping: Mapping) -> Result<Pool> {
-        let format::Found { header, geometry, damaged } = format::read(mapping.as_slice())?;
+        let found = mapping.guarded(|| format::read(mapping.as_slice()))??;
+        self.accept(&found.header)?;
+        mapping.fill_holes()?; // before the first store
+        let media = Media::new(mapping);
+        let region = media.share();
+        region.guarded(|| self.recover(media, found))?
+    }
+
+    /// Whether the pool with this header is one that was asked for.
+    fn accept(&self, header: &Header) -> Result<()> {
         if !self.layout.is_empty() && self.layout != header.layout() {
             let (expected, found) = (self.layout.clone(), header.layout());
             return Err(ErrorKind::WrongLayout { expected, found }.into());
         }
-        let media = Media::new(mapping);
+        let (asked, recorded) = (checked_max_size(self.max_size)?, header.max_size);
+        if self.max_size != 0 && asked < recorded {
+            return Err(ErrorKind::SmallerMaximum { asked, recorded }.into());
+        }
+        Ok(())
+    }
+
+    /// Opens what was found and accepted.
+    fn recover(&self, media: Media, found: format::Found) -> Result<Pool> {
+        let format::Found { header, geometry, damaged } = found;
         // What is seen may not be durable: whoever made the pool can have been killed in its last drain. The same bytes
         // again, under the drains of opening the log, come before anything that this opening acknowledges.
         for copy in COPIES.into_iter().filter(|&copy| damaged.as_ref().is_none_or(|(at, _)| *at != copy)) {
@@ -172,7 +227,11 @@ impl PoolOptions {
             media.region().persist(copy..copy + content.len() as u64)?;
             opening.repaired_header = Some(if copy == COPIES[0] { 'A' } else { 'B' });
         }
-        Ok(Pool::new(media, geometry, log, heap, objects, names, opening))
+        let content = media.copy(COPIES[0], header.header_len.into());
+        let mut growth = Growth::new(content, header.max_size, self.growth);
+        growth.raise(&media, geometry.size(), checked_max_size(self.max_size)?)?;
+        let writer = Writer::new(log, heap, objects, growth);
+        Ok(Pool::new(media, geometry, writer, names, opening))
     }
 }
 
@@ -243,11 +302,12 @@ impl Inner {
         Ok(writer)
     }
 
-    /// Runs `work` with the writer, outside any transaction. The writer is given back whatever panics, and before the
+    /// Runs `work` with the writer, outside any transaction; pages that are gone are an error. The writer is given back whatever panics, and before the
     /// caller drops the result.
     fn with_writer<R>(&self, wanted: &'static str, work: impl FnOnce(&mut Writer) -> R) -> Result<R> {
         let mut lent = LentWriter { turn: &self.turn, writer: Some(self.take_writer(wanted)?) };
-        Ok(work(lent.writer.as_mut().expect("given back when dropped")))
+        let writer = lent.writer.as_mut().expect("given back when dropped");
+        Ok(self.media.region().guarded(|| work(writer))?)
     }
 }
 
@@ -273,24 +333,15 @@ impl Drop for Inner {
             && let Some(writer) = self.turn.get_mut()
         {
             // Nobody is left to tell; what a checkpoint spares is the next opening's replay.
-            _ = writer.log.checkpoint();
+            _ = self.media.region().guarded(|| writer.log.checkpoint());
         }
     }
 }
 
 impl Pool {
-    fn new(
-        media: Media,
-        geometry: Geometry,
-        log: Log,
-        heap: Heap,
-        objects: Objects,
-        names: Names,
-        opening: Opening,
-    ) -> Pool {
-        let pages = heap.page_map();
-        let set = log.write_set();
-        let turn = Turn::new(Box::new(Writer { log, set, heap, objects }));
+    fn new(media: Media, geometry: Geometry, writer: Writer, names: Names, opening: Opening) -> Pool {
+        let pages = writer.heap.page_map();
+        let turn = Turn::new(Box::new(writer));
         let (gate, cancelled, any_cancelled) = (Gate::new(), Mutex::default(), AtomicBool::new(false));
         let companions = Companions::default();
         let inner = Inner {
@@ -384,6 +435,23 @@ impl Pool {
         Ok(Reservation::new(self, block, len))
     }
 
+    /// Makes the pool at least `bytes` bytes larger (64 KiB at the least), in place: no address changes, and readers go on. Returns
+    /// its new size. Durable on return. Waits for the transaction that is open, if any. 2 drains, and a sync of the
+    /// file. About 1.8 % of the new bytes are tables.
+    ///
+    /// A block lies in one part by which the pool grew, or in what it had at first: who needs blocks of gigabytes grows
+    /// by more than that at a time. A pool can grow 240 times; towards the end it takes larger steps than asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::CannotGrow`] beyond its [`max_size`](PoolOptions::max_size);
+    /// [`pmem_map::Error::CannotGrow`] where the mapping cannot; [`pmem_map::Error::Io`] on a full disk. The pool is as
+    /// it was, and goes on. An error of a drain poisons it.
+    pub fn grow(&self, bytes: u64) -> Result<u64> {
+        let media = &self.inner.media;
+        self.inner.with_writer("grow", |writer| writer.growth.grow(media, &mut writer.heap, bytes))?
+    }
+
     /// Writes what every commit has changed to its place, so that the next opening has nothing to replay. Two drains;
     /// none if there is nothing to do. Waits for the transaction that is open, if any.
     pub fn checkpoint(&self) -> Result<()> {
@@ -409,7 +477,7 @@ impl Pool {
 
     /// What the pool holds, and what the log has done. Waits for the transaction that is open, if any.
     pub fn stats(&self) -> Result<PoolStats> {
-        self.inner.with_writer("ask for statistics", |writer| stats::stats(&self.inner.geometry, writer))
+        self.inner.with_writer("ask for statistics", |writer| stats::stats(writer))
     }
 
     /// What opening it found and did.

@@ -39,6 +39,15 @@ impl Runs {
         page as usize * BITMAP_WORDS + slot as usize / 64
     }
 
+    /// There are pages up to number `data_pages` now.
+    pub(crate) fn extend(&mut self, data_pages: u32) {
+        let pages = data_pages as usize;
+        self.live.resize(pages * BITMAP_WORDS, 0);
+        self.taken.resize(pages * BITMAP_WORDS, 0);
+        self.used.resize(pages, 0);
+        self.hint.resize(pages, 0);
+    }
+
     /// A new run, all of it free.
     pub(crate) fn add(&mut self, page: u32, class: u8) {
         self.hint[page as usize] = 0;

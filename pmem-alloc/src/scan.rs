@@ -4,6 +4,7 @@ use crate::{
     classes,
     format::{BITMAP_WORDS, Geometry, Span},
 };
+use std::ops::Range;
 
 /// Something in the page table or the bitmaps that cannot be right.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ pub(crate) enum Stretch<'a> {
     Fault(Fault),
 }
 
-/// Visits every data page once, in order, as long as `visit` does not fail. `word` reads the mapping. Bounded by the
+/// Visits every data page once, in order, each part of the pool for itself, as long as `visit` does not fail. `word` reads the mapping. Bounded by the
 /// number of pages, whatever the bytes are.
 pub(crate) fn scan<E>(
     geometry: &Geometry,
@@ -38,61 +39,63 @@ pub(crate) fn scan<E>(
         let (expected, found) = ("no bits outside a run's blocks", format!("{:#x}", word(at)));
         Stretch::Fault(Fault { offset: at, expected, found })
     };
-    let mut free_from = 0;
-    let mut page = 0;
-    while page < geometry.data_pages {
-        let at = geometry.descriptor_at(page);
-        let descriptor = word(at);
-        if descriptor == 0 {
-            if let Some(at) = bits_from(page, 0, BITMAP_WORDS) {
+    for Range { start, end } in geometry.stretches() {
+        let mut free_from = start;
+        let mut page = start;
+        while page < end {
+            let at = geometry.descriptor_at(page);
+            let descriptor = word(at);
+            if descriptor == 0 {
+                if let Some(at) = bits_from(page, 0, BITMAP_WORDS) {
+                    visit(stray(at))?;
+                }
+                page += 1;
+                continue;
+            }
+            if free_from < page {
+                visit(Stretch::Free { page: free_from, pages: page - free_from })?;
+            }
+            let left = end - page;
+            let Some(span) = Span::decode(descriptor).filter(|span| span.pages() <= left) else {
+                let (expected, found) = ("a descriptor of a span", format!("{descriptor:#x}"));
+                visit(Stretch::Fault(Fault { offset: at, expected, found }))?;
+                page += 1;
+                free_from = page;
+                continue;
+            };
+            for inner in page + 1..page + span.pages() {
+                let (offset, expected) = (geometry.descriptor_at(inner), "no descriptor inside a span");
+                let inner = word(offset);
+                if inner != 0 {
+                    visit(Stretch::Fault(Fault { offset, expected, found: format!("{inner:#x}") }))?;
+                }
+            }
+            let words = match span {
+                Span::Run { class, pages } => {
+                    let slots = classes::slots(class, pages);
+                    let words = slots.div_ceil(64) as usize;
+                    for (i, bits) in bitmap[..words].iter_mut().enumerate() {
+                        *bits = word(geometry.bitmap_word_at(page, i));
+                    }
+                    let beyond = if slots % 64 == 0 { 0 } else { !0 << (slots % 64) };
+                    if bitmap[words - 1] & beyond != 0 {
+                        visit(stray(geometry.bitmap_word_at(page, words - 1)))?;
+                        bitmap[words - 1] &= !beyond;
+                    }
+                    words
+                }
+                Span::Large { .. } | Span::Slab { .. } => 0,
+            };
+            if let Some(at) = bits_from(page, words, span.pages() as usize * BITMAP_WORDS) {
                 visit(stray(at))?;
             }
-            page += 1;
-            continue;
+            visit(Stretch::Span { page, span, bitmap: &bitmap[..words] })?;
+            page += span.pages();
+            free_from = page;
         }
         if free_from < page {
             visit(Stretch::Free { page: free_from, pages: page - free_from })?;
         }
-        let left = geometry.data_pages - page;
-        let Some(span) = Span::decode(descriptor).filter(|span| span.pages() <= left) else {
-            let (expected, found) = ("a descriptor of a span", format!("{descriptor:#x}"));
-            visit(Stretch::Fault(Fault { offset: at, expected, found }))?;
-            page += 1;
-            free_from = page;
-            continue;
-        };
-        for inner in page + 1..page + span.pages() {
-            let (offset, expected) = (geometry.descriptor_at(inner), "no descriptor inside a span");
-            let inner = word(offset);
-            if inner != 0 {
-                visit(Stretch::Fault(Fault { offset, expected, found: format!("{inner:#x}") }))?;
-            }
-        }
-        let words = match span {
-            Span::Run { class, pages } => {
-                let slots = classes::slots(class, pages);
-                let words = slots.div_ceil(64) as usize;
-                for (i, bits) in bitmap[..words].iter_mut().enumerate() {
-                    *bits = word(geometry.bitmap_word_at(page, i));
-                }
-                let beyond = if slots % 64 == 0 { 0 } else { !0 << (slots % 64) };
-                if bitmap[words - 1] & beyond != 0 {
-                    visit(stray(geometry.bitmap_word_at(page, words - 1)))?;
-                    bitmap[words - 1] &= !beyond;
-                }
-                words
-            }
-            Span::Large { .. } | Span::Slab { .. } => 0,
-        };
-        if let Some(at) = bits_from(page, words, span.pages() as usize * BITMAP_WORDS) {
-            visit(stray(at))?;
-        }
-        visit(Stretch::Span { page, span, bitmap: &bitmap[..words] })?;
-        page += span.pages();
-        free_from = page;
-    }
-    if free_from < page {
-        visit(Stretch::Free { page: free_from, pages: page - free_from })?;
     }
     Ok(())
 }

@@ -124,12 +124,12 @@ impl Pool {
         let none = || Error::corrupt(at, "a slab", "none");
         let inside =
             at.checked_sub(geometry.data_start).filter(|inside| inside % PAGE == 0).ok_or_else(none)?;
-        let page =
-            u32::try_from(inside / PAGE).ok().filter(|page| *page < geometry.data_pages).ok_or_else(none)?;
+        let page = u32::try_from(inside / PAGE).map_err(|_| none())?;
+        let left = geometry.pages_from(page).ok_or_else(none)?;
         // While readers are let in, the page table is as committed. A slab stays one from then on.
         let _gate = inner.gate.read();
         match Span::decode(inner.media.word(geometry.descriptor_at(page))) {
-            Some(Span::Slab { pages }) if page + pages <= geometry.data_pages => {
+            Some(Span::Slab { pages }) if pages <= left => {
                 Ok(Slab { inner: inner.clone(), start: at, len: u64::from(pages) * PAGE })
             }
             _ => Err(none()),

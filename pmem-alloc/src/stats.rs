@@ -1,10 +1,6 @@
 //! What a pool holds.
 
-use crate::{
-    classes,
-    format::{Geometry, Span},
-    transaction::Writer,
-};
+use crate::{classes, format::Span, transaction::Writer};
 use pmem_map::PAGE;
 use pmem_tx::engine::LogStats;
 
@@ -14,6 +10,8 @@ use pmem_tx::engine::LogStats;
 pub struct PoolStats {
     /// All of the pool, with header, log and tables.
     pub size: u64,
+    /// What it may grow to.
+    pub max_size: u64,
     /// What blocks can be in.
     pub capacity: u64,
     /// Allocated blocks, rounded up to their classes.
@@ -64,12 +62,14 @@ pub struct ClassStats {
     pub free: u64,
 }
 
-pub(crate) fn stats(geometry: &Geometry, writer: &Writer) -> PoolStats {
+pub(crate) fn stats(writer: &Writer) -> PoolStats {
+    let geometry = writer.heap.geometry();
     let spans = writer.heap.free_spans();
     let mut by_class = [ClassStats::default(); classes::COUNT];
     let mut stats = PoolStats {
-        size: geometry.size,
-        capacity: geometry.data_pages as u64 * PAGE,
+        size: geometry.size(),
+        max_size: writer.growth.max_size(),
+        capacity: geometry.data_pages() * PAGE,
         used: 0,
         free: spans.pages() * PAGE,
         free_pages: spans.pages(),

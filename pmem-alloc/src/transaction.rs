@@ -4,6 +4,7 @@ use crate::{
     Body, ErrorKind, Named, Object, Ptr, Read, Result, Write,
     directory::{Objects, Opened},
     gate::{Applying, Reading, thread_number},
+    growth::Growth,
     heap::{Block, Heap},
     pool::Inner,
 };
@@ -70,6 +71,13 @@ pub(crate) struct Writer {
     pub(crate) set: WriteSet,
     pub(crate) heap: Heap,
     pub(crate) objects: Objects,
+    pub(crate) growth: Growth,
+}
+
+impl Writer {
+    pub(crate) fn new(log: Log, heap: Heap, objects: Objects, growth: Growth) -> Writer {
+        Writer { set: log.write_set(), log, heap, objects, growth }
+    }
 }
 
 /// A transaction that changes a pool. Dropping it rolls back.
@@ -99,6 +107,26 @@ impl WriteCore {
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Writer) -> R) -> R {
         let mut writer = self.writer.borrow_mut();
         work(writer.as_mut().expect("the transaction has not ended"))
+    }
+
+    /// Runs `work`, which allocates `len` bytes at a multiple of `align`. If there is no room, and the pool can and
+    /// may grow, it grows, and `work` is run again.
+    #[inline]
+    pub(crate) fn allocating<R>(
+        &self,
+        (len, align): (u64, u64),
+        mut work: impl FnMut(&mut Writer) -> Result<R>,
+    ) -> Result<R> {
+        self.with(|writer| match work(writer) {
+            Err(e) if matches!(e.kind(), ErrorKind::NoSpace { .. }) => {
+                let Writer { heap, growth, .. } = writer;
+                match growth.make_room(&self.inner.media, heap, len, align)? {
+                    true => work(writer),
+                    false => Err(e),
+                }
+            }
+            result => result,
+        })
     }
 }
 
@@ -148,9 +176,10 @@ impl<'p> WriteTx<'p> {
     #[cold]
     fn create<O: Object>(&self, index: u32, body: &mut Body<'_, Write>) -> Result<Ptr<u8>> {
         let type_name = O::type_name();
-        let entry = self.core.with(|writer| {
-            let Writer { objects, heap, set, .. } = writer;
-            objects.allocate_entry(index, &type_name, heap, set)
+        let len = self.core.with(|writer| writer.objects.entry_len(index, &type_name))?;
+        let entry = self.core.allocating((len, 8), |writer| {
+            let Writer { heap, set, .. } = writer;
+            heap.allocate(len, 8, set)
         })?;
         let header = O::create(body).and_then(|header| body.bytes(header, 1).map(|_| header));
         let content = self.core.with(|writer| {
@@ -194,12 +223,21 @@ impl<'p> WriteTx<'p> {
         }
         let Writer { log, set, objects, .. } = &mut **writer.get_mut().as_mut().expect("not ended");
         let durable = &mut self.durable;
-        log.commit(set, || {
-            *durable = true;
-            let applying: Applying<'_> = inner.gate.write();
-            objects.publish(&inner.names);
-            applying
-        })?;
+        let committed = inner.media.region().guarded(|| {
+            log.commit(set, || {
+                *durable = true;
+                let applying: Applying<'_> = inner.gate.write();
+                objects.publish(&inner.names);
+                applying
+            })
+        });
+        match committed {
+            Ok(result) => _ = result?,
+            Err(lost) => {
+                inner.gate.poison(); // half of it may be in place
+                return Err(lost.into());
+            }
+        }
         self.durable = true;
         Ok(()) // `drop` does the rest
     }
@@ -209,7 +247,7 @@ impl<'p> WriteTx<'p> {
 
     /// Sets a block aside. Commit keeps it so; it is not part of what is committed.
     pub(crate) fn reserve(&self, len: u64, align: u64) -> Result<Block> {
-        self.core.with(|writer| {
+        self.core.allocating((len, align), |writer| {
             let Writer { heap, set, .. } = writer;
             heap.reserve(len, align, set)
         })

@@ -174,6 +174,53 @@ mod budget {
         assert_eq!((plain.lines, plain.drains), (beside.lines, beside.drains));
     }
 
+    /// A commit where flushing is nothing: the record goes past the caches, one drain.
+    #[test]
+    fn with_caches_in_the_persistence_domain_a_commit_flushes_nothing() {
+        let mapping = pmem_map::MapOptions::new().len(1 << 20).emulate_eadr(true).anonymous().unwrap();
+        let pool = Pool::create_on(mapping).unwrap();
+        pool.write(|tx| tx.open::<Objects>("objects").map(drop)).unwrap();
+        let cost = measure(&pool, "update of one word, eADR", 0.0, |i| {
+            pool.write(|tx| {
+                tx.open::<Objects>("objects")?.root_mut()?.0[0] = i as u64 + 1;
+                Ok(())
+            })
+        });
+        assert_within(&cost, 2.0, 1.0);
+        assert_eq!(pool.region().counters().lines_flushed, 0);
+    }
+
+    #[test]
+    fn growth_takes_two_drains_and_the_lines_of_two_headers_and_three_over_bytes_of_somebody() {
+        let mapping = pmem_map::MapOptions::new().len(1 << 20).max_len(8 << 20).anonymous().unwrap();
+        let pool = PoolOptions::new().max_size(8 << 20).create_on(mapping).unwrap();
+        for segments in 1..=6u64 {
+            let before = pool.region().counters();
+            pool.grow(1 << 20).unwrap();
+            let used = pool.region().counters() - before;
+            let header = (256 + 16 * segments).div_ceil(64);
+            println!("| growth, segment {segments:<49} | {:>6} | {:>6} |", used.lines(), used.drains);
+            assert_eq!((used.lines(), used.drains), (2 * header, 2));
+        }
+        // In a mapping that is long enough already, where anything can be.
+        let mut bytes = vec![0xa5; 2 << 20];
+        let small = PoolOptions::new().max_size(2 << 20);
+        let pool = small.create_on(Mapping::anonymous(1 << 20).unwrap()).unwrap();
+        pool.checkpoint().unwrap();
+        // SAFETY: this thread is the only one, and no transaction is open.
+        unsafe { pool.region().load(0, &mut bytes[..1 << 20]) };
+        let mut mapping = Mapping::anonymous(2 << 20).unwrap();
+        mapping.as_mut_slice().copy_from_slice(&bytes);
+        let pool = Pool::on(mapping).unwrap();
+        let before = pool.region().counters();
+        pool.grow(1 << 20).unwrap();
+        let used = pool.region().counters() - before;
+        println!("| {:<66} | {:>6} | {:>6} |", "growth over bytes of somebody", used.lines(), used.drains);
+        let tables = (4096 + 4 * 4096) / 64; // of 251 pages
+        assert_eq!((used.lines(), used.drains), (tables + 10, 3));
+        assert!(pool.check().unwrap().is_ok());
+    }
+
     #[test]
     fn objects_of_64_bytes_fill_95_percent_of_a_pool_of_64_mib() {
         let pool = pool(64 << 20);

@@ -62,6 +62,7 @@ fn value(pool: &Pool) -> u64 {
 
 #[test]
 fn a_second_process_is_told_who_has_the_pool_and_changes_nothing_until_it_is_closed() {
+    // PMDK scenario 11
     if let Some(path) = part() {
         for way in [open, create, open_or_create] {
             match way(&path) {
@@ -117,6 +118,7 @@ fn a_process_killed_inside_a_transaction_leaves_what_it_had_committed_and_no_loc
 
 #[test]
 fn a_pool_without_permission_is_refused_by_name_and_left_as_it_is() {
+    // PMDK scenario 7
     if let Some(folder) = part() {
         let (closed, read_only) = (folder.join("closed"), folder.join("read-only"));
         let new = folder.join("new");
@@ -170,6 +172,7 @@ fn a_pool_without_permission_is_refused_by_name_and_left_as_it_is() {
 
 #[test]
 fn pools_of_many_threads_open_and_close_beside_each_other() {
+    // PMDK scenario 12
     let folder = folder();
     std::thread::scope(|scope| {
         for n in 0..32 {

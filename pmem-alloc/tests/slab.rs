@@ -1,12 +1,15 @@
 //! Slabs: allocated with a transaction, out of every object's reach, and not taken back by a replay.
 
-use pmem_alloc::{Body, Mode, Object};
-use pmem_alloc::{ErrorKind, MIN_SLAB, Mapping, PHeap, Pool, PoolOptions, Ptr, Result, Slab, Stored, Write};
+use pmem_alloc::{
+    Body, ErrorKind, Form, MIN_SLAB, Mapping, Mode, Object, PHeap, Pool, PoolOptions, Ptr, Result, Slab,
+    Stored, Write,
+};
 
 /// An object that is one slab.
 struct Words;
 
 impl Stored for Words {
+    const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
         "Words".into()
     }
@@ -21,6 +24,10 @@ impl Object for Words {
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<(Body<'_, M>, Ptr<Slab>)> {
         let slab = *body.get::<Ptr<Slab>>(header.cast())?;
         Ok((body, slab))
+    }
+    /// Its slab stays: slabs are never freed.
+    fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
+        body.free(header)
     }
 }
 

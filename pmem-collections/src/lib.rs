@@ -40,9 +40,9 @@
 //!
 //! # Modules, in reading order
 //!
-//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); below it `stored`, how a value of any
-//! kind sits in a container, and the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the
-//! hash table; [`vec`](mod@vec) ([`PVec`]).
+//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
+//! the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; [`vec`](mod@vec)
+//! ([`PVec`]); below all of them `stored`, how a value of any kind sits in a container.
 
 #![deny(unsafe_code)]
 
@@ -53,6 +53,7 @@ mod hash;
 pub mod hash_map;
 pub mod hash_set;
 pub mod map;
+pub mod set;
 mod stored;
 mod tree;
 pub mod vec;
@@ -67,4 +68,5 @@ pub use pmem_alloc::{
     Pool, PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Schema, Serde, Stored, Value, Write,
     WriteTx,
 };
+pub use set::PBTreeSet;
 pub use vec::{PVec, VecGuard};

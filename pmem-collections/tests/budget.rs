@@ -28,11 +28,19 @@ mod budget {
 
     fn measure(what: &str, lines: f64, drains: f64, mut operation: impl FnMut(&Pool, &[u64], u64)) {
         let (pool, keys) = filled();
+        spend(what, &pool, lines, drains, OPERATIONS, || {
+            (0..OPERATIONS).for_each(|i| operation(&pool, &keys, i));
+        });
+        pool.read().unwrap().open::<Map>("map").unwrap().check().unwrap();
+    }
+
+    /// Lines and drains that `operations` take, on average, with the closing checkpoint.
+    fn spend(what: &str, pool: &Pool, lines: f64, drains: f64, operations: u64, work: impl FnOnce()) {
         let before = pool.region().counters();
-        (0..OPERATIONS).for_each(|i| operation(&pool, &keys, i));
+        work();
         pool.checkpoint().unwrap();
         let spent = pool.region().counters() - before;
-        let average = |n: u64| n as f64 / OPERATIONS as f64;
+        let average = |n: u64| n as f64 / operations as f64;
         println!(
             "budget | {what:<44} | {:6.3} lines of at most {lines} | {:5.3} drains of at most {drains}",
             average(spent.lines()),
@@ -41,7 +49,6 @@ mod budget {
         assert!(average(spent.lines()) <= lines, "{what}: {spent:?}");
         // The closing checkpoint is 2 of 1,002 drains.
         assert!(average(spent.drains) <= drains + 0.002, "{what}: {spent:?}");
-        pool.read().unwrap().open::<Map>("map").unwrap().check().unwrap();
     }
 
     #[test]
@@ -77,5 +84,70 @@ mod budget {
             let tx = pool.read().unwrap();
             assert_eq!(tx.open::<Map>("map").unwrap().get(key).unwrap(), Some(&!key));
         });
+    }
+
+    // ---- strings -----------------------------------------------------------------------------
+
+    type Strings = PBTreeMap<String, String>;
+    const STRINGS: u64 = 20_000;
+
+    /// The `n`th of many random strings of `len` bytes.
+    fn text(n: u64, len: usize) -> String {
+        let mut random = Rng::with_seed(n);
+        (0..len).map(|_| random.alphanumeric()).collect()
+    }
+
+    /// What operations on keys and values of `len` bytes take: insert, overwrite with `other` bytes, remove.
+    /// And at most so many bytes of the pool for an entry.
+    fn measure_strings(len: usize, other: usize, [insert, overwrite, remove]: [f64; 3], space: u64) {
+        let pool = Pool::anonymous(64 << 20).unwrap();
+        let insert_one = |n, key, value| {
+            let (key, value) = (text(n, key), text(!n ^ value as u64, value));
+            pool.write(|tx| tx.open::<Strings>("map")?.insert(key, value).map(drop)).unwrap();
+        };
+        (0..STRINGS).for_each(|n| insert_one(n, len, len));
+        pool.checkpoint().unwrap();
+        let summary = pool.read().unwrap().open::<Strings>("map").unwrap().check().unwrap();
+        println!(
+            "space  | 20k keys and values of {len} bytes: {} bytes for an entry",
+            summary.bytes / summary.entries
+        );
+        assert!(summary.bytes / summary.entries <= space, "{summary:?}");
+        let name = |what: &str| format!("B-tree {what}, 20k keys and values of {len} bytes");
+        spend(&name("insert"), &pool, insert, 1.0, OPERATIONS, || {
+            (STRINGS..STRINGS + OPERATIONS).for_each(|n| insert_one(n, len, len));
+        });
+        spend(&name(&format!("overwrite ({other})")), &pool, overwrite, 1.0, OPERATIONS, || {
+            (0..OPERATIONS).for_each(|i| insert_one(i * 17, len, other));
+        });
+        spend(&name("remove"), &pool, remove, 1.0, OPERATIONS, || {
+            for i in 0..OPERATIONS {
+                pool.write(|tx| tx.open::<Strings>("map")?.remove(text(i * 19, len)).map(drop)).unwrap();
+            }
+        });
+        pool.read().unwrap().open::<Strings>("map").unwrap().check().unwrap();
+    }
+
+    #[test]
+    fn operations_on_strings_of_16_bytes_take_at_most_10_4_and_6_lines_and_1_drain() {
+        measure_strings(16, 18, [10.0, 4.0, 6.0], 80);
+    }
+
+    #[test]
+    fn operations_on_strings_of_200_bytes_take_at_most_26_11_and_6_lines_and_1_drain() {
+        measure_strings(200, 204, [26.0, 11.0, 6.0], 480);
+    }
+
+    #[test]
+    fn a_bulk_load_takes_a_twentieth_of_the_lines_of_inserts() {
+        let pool = Pool::anonymous(32 << 20).unwrap();
+        spend("B-tree bulk load, 100k entries in 10 commits", &pool, 0.4, 0.001, ENTRIES, || {
+            for part in 0..10 {
+                let items = (part * ENTRIES / 10..(part + 1) * ENTRIES / 10).map(|n| (n, !n));
+                pool.write(|tx| tx.open::<Map>("map")?.bulk_load(items)).unwrap();
+            }
+        });
+        let summary = pool.read().unwrap().open::<Map>("map").unwrap().check().unwrap();
+        assert_eq!((summary.entries, summary.leaves), (ENTRIES, ENTRIES.div_ceil(48)));
     }
 }

@@ -7,6 +7,10 @@
 mod harness;
 #[path = "crash/hash.rs"]
 mod hash;
+#[path = "crash/nested.rs"]
+mod nested;
+#[path = "crash/values.rs"]
+mod values;
 #[path = "crash/vec.rs"]
 mod vec;
 
@@ -164,6 +168,7 @@ fn explore(name: &str, before: &[Op], ops: &[Op]) -> Report {
             report.failures
         );
         report.assert_ok();
+        report.assert_no_lints();
         total = Some(report);
     }
     total.unwrap()

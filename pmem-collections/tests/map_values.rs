@@ -232,3 +232,92 @@ fn a_map_of_strings_is_not_opened_as_one_of_bytes() -> Result<()> {
     assert!(tx.open::<PBTreeMap<String, u32>>("map").is_err());
     Ok(())
 }
+
+#[test]
+fn elements_aligned_to_more_than_a_line_are_refused() -> Result<()> {
+    #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+    #[repr(C, align(128))]
+    struct Wide([u8; 128]);
+    impl Plain for Wide {
+        const NAME: &'static str = "test.Wide";
+    }
+    let error = pool(1 << 20).write(|tx| tx.open::<PBTreeMap<u64, Vec<Wide>>>("map").map(drop)).unwrap_err();
+    let ErrorKind::Aborted(reason) = error.kind() else { panic!("{error}") };
+    assert_eq!(reason.downcast_ref::<EntryTooLarge>().unwrap().value_align, 128);
+    Ok(())
+}
+
+#[test]
+fn a_set_of_strings_does_what_a_set_of_std_does() -> Result<()> {
+    pool(16 << 20).write(|tx| {
+        let mut set = tx.open::<PBTreeSet<String>>("set")?;
+        let mut model = std::collections::BTreeSet::new();
+        let mut random = Rng::with_seed(6);
+        for _ in 0..2000 {
+            let key = format!("{}{}", "k".repeat(random.usize(..30)), random.u8(..20));
+            match random.u8(..8) {
+                0..4 => assert_eq!(set.insert(&key)?, model.insert(key)),
+                4..6 => assert_eq!(set.remove(&key)?, model.remove(&key)),
+                6 => assert_eq!(set.contains(&key)?, model.contains(&key)),
+                _ => assert_eq!(set.pop_first()?, model.pop_first()),
+            }
+        }
+        assert_eq!((set.len(), set.check()?.entries), (model.len(), model.len() as u64));
+        assert!(set.iter().map(Result::unwrap).eq(model.iter().map(|key| &**key)));
+        assert!(set.range("kk"..)?.rev().map(Result::unwrap).eq(model.range("kk".to_string()..).rev()));
+        assert_eq!(set.last()?, model.last().map(|key| &**key));
+        set.retain(|key| key.len() > 5)?;
+        model.retain(|key| key.len() > 5);
+        assert_eq!(format!("{set:?}"), format!("{model:?}"));
+        set.clear()?;
+        set.bulk_load(&model)?;
+        set.extend(["z"])?;
+        assert_eq!(set.pop_last()?.as_deref(), Some("z"));
+        assert!(set.iter().map(Result::unwrap).eq(model.iter().map(|key| &**key)));
+        Ok(())
+    })
+}
+
+/// Changes a slot of `len` bytes that is followed by one of 3.
+fn change_slot(bytes: &mut [u8], len: u32, change: impl Fn(&mut [u8])) {
+    let is_slot =
+        |at: &usize| bytes[*at..*at + 4] == len.to_le_bytes() && bytes[at + 24..at + 28] == [3, 0, 0, 0];
+    // The last: the log, which comes before the data, may have it too.
+    let at = (0..bytes.len() - 48).step_by(8).rev().find(is_slot).expect("the slot of a key");
+    change(&mut bytes[at..at + 24]);
+}
+
+#[test]
+fn a_reference_that_cannot_be_right_is_an_error_with_its_offset() -> Result<()> {
+    type Changes = [(&'static str, fn(&mut [u8])); 5];
+    let changes: Changes = [
+        ("to nothing", |slot| slot[8..16].fill(0)),
+        ("to no block", |slot| slot[8..16].copy_from_slice(&(200u64 << 10).to_le_bytes())),
+        ("behind the pool", |slot| slot[15] = 1),
+        ("longer than its block", |slot| slot[1] = 200),
+        ("with other bytes", |slot| slot[20] = 1),
+    ];
+    let key = "k".repeat(333);
+    for (what, change) in changes {
+        let pool = pool(256 << 10);
+        pool.write(|tx| tx.open::<PBTreeMap<String, String>>("map")?.insert(&key, "abc").map(drop))?;
+        pool.checkpoint()?;
+        let mut mapping = Mapping::anonymous(256 << 10)?;
+        // SAFETY: this thread has the only pool on the region, and no transaction.
+        unsafe { pool.region().load(0, mapping.as_mut_slice()) };
+        change_slot(mapping.as_mut_slice(), 333, change);
+        let pool = Pool::on(mapping)?;
+        let is_corrupt = |error: Error| matches!(error.kind(), ErrorKind::Corrupt { .. });
+        let tx = pool.read()?;
+        let map = tx.open::<PBTreeMap<String, String>>("map")?;
+        assert!(map.get(&key).is_err_and(is_corrupt), "{what}");
+        assert!(map.iter().next().unwrap().is_err_and(is_corrupt), "{what}");
+        assert!(map.check().is_err_and(is_corrupt), "{what}");
+        drop(tx);
+        let removed = pool.write(|tx| tx.open::<PBTreeMap<String, String>>("map")?.pop_first().map(drop));
+        assert!(removed.is_err_and(is_corrupt), "{what}");
+        let drained = pool.write(|tx| tx.open::<PBTreeMap<String, String>>("map")?.drain().map(drop));
+        assert!(drained.is_err_and(is_corrupt), "{what}");
+    }
+    Ok(())
+}

@@ -23,6 +23,12 @@ macro_rules! facts { ($($T:ty => $send:literal $sync:literal,)*) => { $(
     assert_eq!((is!($T: Send), is!($T: Sync)), ($send, $sync), stringify!($T));
 )* } }
 
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Stamp(String);
+impl Schema for Stamp {
+    const NAME: &'static str = "test.Stamp";
+}
+
 #[test]
 fn guards_of_readers_cross_threads_and_guards_of_writers_do_not() {
     type Map = PBTreeMap<u64, u64>;
@@ -33,6 +39,10 @@ fn guards_of_readers_cross_threads_and_guards_of_writers_do_not() {
         map::Iter<'static, u64, u64, Write> => false false,
         map::Entry<'static, 'static, u64, u64, &'static u64> => false false,
         map::Old<u64> => true true,
+        Mut<'static, PBTreeMap<String, Vec<u8>>> => false false,
+        Ref<'static, PBTreeMap<String, Vec<u8>>> => true true,
+        map::Iter<'static, String, Serde<Stamp>, Read> => true true,
+        Ref<'static, PBTreeSet<(String, u32)>> => true true,
         Mut<'static, PCell<u64>> => false false,
         Ref<'static, PCell<u64>> => true true,
     }

@@ -35,7 +35,7 @@ pub(crate) enum Name {
 ///
 /// *`Byte`*: x86 with eADR. The caches are durable, so ordinary stores are, in their order over all lines; the newest may
 /// be in its core's store buffer, until the next store or drain. A flush does nothing. What was stored past
-/// the caches is in no cache, and is as above.
+/// the caches leaves the core in the same order, but to a buffer that is lost: it is as above.
 ///
 /// *`Page`*: a file's pages, written back by the kernel whenever it likes. It copies a page while the program stores on,
 /// and a disk may tear it at any sector: so a line keeps a prefix of its stores, whatever its neighbours keep. But a
@@ -159,10 +159,7 @@ impl Shadow {
         }
         match *event {
             Event::Store { offset, bytes, caller } => {
-                if self.granularity == Granularity::Byte {
-                    // Whoever sees this store saw the ones before it.
-                    self.retire(self.pending.keys().copied().collect(), |_, group| group.how.is_cached());
-                }
+                self.leave_core();
                 lines(offset, bytes.len() as u64).for_each(|line| self.linter.stored(line, caller));
                 self.store(region, offset, bytes, How::Store, caller);
             }
@@ -174,6 +171,7 @@ impl Shadow {
                     self.threads[thread].pages.extend(stored().map(|line| line / PAGE));
                 }
                 stored().for_each(|line| self.linter.stored_nontemporal(line, caller));
+                self.leave_core();
                 self.store(region, offset, bytes, How::Nontemporal(thread), caller);
             }
             Event::Flush { offset, len, caller } => {
@@ -350,6 +348,13 @@ impl Shadow {
                 });
                 self.dirtied = dirtied;
             }
+        }
+    }
+
+    /// A store comes after those before it: with persistent caches these are durable.
+    fn leave_core(&mut self) {
+        if self.granularity == Granularity::Byte {
+            self.retire(self.pending.keys().copied().collect(), |_, group| group.how.is_cached());
         }
     }
 

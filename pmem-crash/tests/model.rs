@@ -3,7 +3,7 @@
 //! leave nothing out, and its bookkeeping of what is durable invents nothing.
 
 use pmem_crash::{Config, Exploration, Tear};
-use pmem_map::{Error, Mapping};
+use pmem_map::{Error, Granularity, Mapping};
 use std::{cell::RefCell, collections::BTreeSet};
 
 const LINES: usize = 2;
@@ -66,6 +66,20 @@ impl Model {
         }
     }
 
+    /// As [`step`](Model::step), where both lines are in one page, which is written back whole.
+    fn step_on_pages(&mut self, marked: &mut [bool; THREADS], thread: usize, step: Step) {
+        self.step(thread, step);
+        match step {
+            Step::Store { .. } => {}
+            Step::Nontemporal { .. } | Step::Flush(_) => marked[thread] = true,
+            Step::Drain => {
+                if std::mem::take(&mut marked[thread]) {
+                    self.lines.iter_mut().flatten().for_each(|store| store.durable = true);
+                }
+            }
+        }
+    }
+
     /// All contents of a line: every choice of words to keep is tried, and judged by the rules.
     fn contents(&self, line: usize, tear: Tear) -> BTreeSet<Words> {
         let stores = &self.lines[line];
@@ -113,8 +127,8 @@ impl Model {
     }
 }
 
-fn program(random: &mut fastrand::Rng) -> Vec<(usize, Step)> {
-    (1..=random.u64(1..10))
+fn program(random: &mut fastrand::Rng, longest: u64) -> Vec<(usize, Step)> {
+    (1..=random.u64(1..=longest))
         .map(|n| {
             let (line, word) = (random.usize(0..LINES), random.usize(0..WORDS));
             let (len, value) = (random.usize(1..=WORDS - word), n * 10);
@@ -169,9 +183,9 @@ fn run_all(mapping: &Mapping, program: &[(usize, Step)]) -> Result<(), Error> {
     })
 }
 
-fn explored(program: &[(usize, Step)], tear: Tear) -> BTreeSet<State> {
+fn explored(program: &[(usize, Step)], tear: Tear, granularity: Granularity) -> BTreeSet<State> {
     let states = RefCell::new(BTreeSet::new());
-    let config = Config::default().depth(0).bound(1 << 20).tear(tear);
+    let config = Config::default().depth(0).bound(1 << 20).tear(tear).granularity(granularity);
     let report = Exploration::new("program").config(config).len(4096).run(
         |mapping, _| run_all(&mapping, program),
         Ok::<Mapping, Error>,
@@ -187,14 +201,14 @@ fn explored(program: &[(usize, Step)], tear: Tear) -> BTreeSet<State> {
 
 fn compare(tear: Tear) {
     for seed in 0..1500 {
-        let program = program(&mut fastrand::Rng::with_seed(seed));
+        let program = program(&mut fastrand::Rng::with_seed(seed), 9);
         let mut model = Model::default();
         let mut expected = model.states(tear);
         for &(thread, step) in &program {
             model.step(thread, step);
             expected.extend(model.states(tear));
         }
-        assert_eq!(explored(&program, tear), expected, "seed {seed}: {program:#?}");
+        assert_eq!(explored(&program, tear, Granularity::CacheLine), expected, "seed {seed}: {program:#?}");
     }
 }
 
@@ -206,4 +220,85 @@ fn the_images_are_those_of_a_naive_model_that_crashes_after_every_event() {
 #[test]
 fn the_images_are_those_of_a_naive_model_whose_words_are_torn_apart() {
     compare(Tear::EightBytes);
+}
+
+#[test]
+fn the_images_of_pages_are_those_of_a_naive_model_that_writes_back_both_lines() {
+    for seed in 0..700 {
+        let program = program(&mut fastrand::Rng::with_seed(seed), 9);
+        let (mut model, mut marked) = (Model::default(), [false; THREADS]);
+        let mut expected = model.states(Tear::Line);
+        for &(thread, step) in &program {
+            model.step_on_pages(&mut marked, thread, step);
+            expected.extend(model.states(Tear::Line));
+        }
+        assert_eq!(explored(&program, Tear::Line, Granularity::Page), expected, "seed {seed}: {program:#?}");
+    }
+}
+
+/// One store of a program, with persistent caches.
+struct Cached {
+    /// Line, word, value.
+    words: Vec<(usize, usize, u64)>,
+    nontemporal: bool,
+    thread: usize,
+    durable: bool,
+}
+
+/// Every choice of words to keep is tried, over both lines: a word is kept only if every ordinary store before its store
+/// is, whole.
+fn cached_states(stores: &[Cached]) -> BTreeSet<State> {
+    let words: Vec<(usize, (usize, usize, u64))> = stores
+        .iter()
+        .enumerate()
+        .flat_map(|(index, store)| store.words.iter().map(move |word| (index, *word)))
+        .collect();
+    let mut states = BTreeSet::new();
+    for kept in 0u32..1 << words.len() {
+        let keeps = |at: usize| kept >> at & 1 == 1;
+        let whole = |store: usize| (0..words.len()).all(|at| words[at].0 != store || keeps(at));
+        let durable = stores.iter().enumerate().all(|(index, store)| !store.durable || whole(index));
+        let ordered = (0..words.len()).filter(|&at| keeps(at)).all(|at| {
+            let (store, (line, word, _)) = words[at];
+            let before = (0..store).all(|older| stores[older].nontemporal || whole(older));
+            // Words past the caches replace each other in their order.
+            let replaced =
+                (0..at).all(|older| words[older].1.0 != line || words[older].1.1 != word || keeps(older));
+            before && replaced
+        });
+        if durable && ordered {
+            let mut state = State::default();
+            for (_, &(_, (line, word, value))) in words.iter().enumerate().filter(|(at, _)| keeps(*at)) {
+                state[line][word] = value;
+            }
+            states.insert(state);
+        }
+    }
+    states
+}
+
+#[test]
+fn the_images_of_persistent_caches_are_those_of_a_naive_model_that_keeps_stores_in_their_order() {
+    for seed in 0..700 {
+        let program = program(&mut fastrand::Rng::with_seed(seed), 5);
+        let mut stores: Vec<Cached> = Vec::new();
+        let mut expected = cached_states(&stores);
+        for &(thread, step) in &program {
+            match step {
+                Step::Store { line, word, len, value } | Step::Nontemporal { line, word, len, value } => {
+                    let words = (0..len).map(|n| (line, word + n, value + n as u64)).collect();
+                    let nontemporal = matches!(step, Step::Nontemporal { .. });
+                    stores.push(Cached { words, nontemporal, thread, durable: false });
+                }
+                Step::Flush(_) => {}
+                Step::Drain => {
+                    for store in &mut stores {
+                        store.durable |= !store.nontemporal || store.thread == thread;
+                    }
+                }
+            }
+            expected.extend(cached_states(&stores));
+        }
+        assert_eq!(explored(&program, Tear::Line, Granularity::Byte), expected, "seed {seed}: {program:#?}");
+    }
 }

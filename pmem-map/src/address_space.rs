@@ -29,8 +29,29 @@ pub(crate) enum Sharing {
     Private,
 }
 
+/// Which faults are taken when a piece is mapped, instead of at the first access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prefault {
+    /// Those of loads. No page becomes dirty, none is copied.
+    Loads,
+    /// Those of stores too.
+    Stores,
+}
+
+/// How every piece of a range is treated once it is mapped.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Treatment {
+    /// Asks for transparent huge pages.
+    pub(crate) huge_pages: bool,
+    pub(crate) prefault: Option<Prefault>,
+}
+
 /// A reserved range of addresses, unmapped when dropped.
-pub(crate) struct AddressSpace(Arc<Reserved>);
+pub(crate) struct AddressSpace {
+    reserved: Arc<Reserved>,
+    unit: u64,
+    treatment: Treatment,
+}
 
 /// What an [`AddressSpace`] shares with the [`Pages`] handles that outlive it.
 pub(crate) struct Reserved {
@@ -74,25 +95,25 @@ pub(crate) fn grants_map_sync(file: &File) -> bool {
 }
 
 impl AddressSpace {
-    /// Reserves at least `len` bytes, in whole pages. `len` is not zero.
-    pub(crate) fn reserve(len: u64) -> io::Result<AddressSpace> {
+    /// Reserves at least `len` bytes, for what has pages of `unit` bytes (a power of two, at least [`PAGE`]): the
+    /// range is of whole ones, and begins at a multiple of one. `len` is not zero.
+    pub(crate) fn reserve(len: u64, unit: u64) -> io::Result<AddressSpace> {
         let too_long = || io::Error::from_raw_os_error(libc::ENOMEM);
         let made_in = Generation::current();
-        let huge = len >= HUGE_PAGE;
-        let unit = if huge { HUGE_PAGE } else { PAGE };
+        let align = if len >= HUGE_PAGE { unit.max(HUGE_PAGE) } else { unit };
         let len = len
-            .checked_next_multiple_of(unit)
+            .checked_next_multiple_of(align)
             .and_then(|len| usize::try_from(len).ok())
             .ok_or_else(too_long)?;
-        let slack = if huge { HUGE_PAGE as usize } else { 0 };
+        let slack = if align > PAGE { align as usize } else { 0 };
         let whole = len.checked_add(slack).ok_or_else(too_long)?;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: maps at an address of the kernel's choice and touches no memory of ours.
         let start =
             checked(unsafe { libc::mmap(std::ptr::null_mut(), whole, libc::PROT_NONE, flags, -1, 0) })?
                 .as_ptr();
-        let skip = if huge { (start as usize).next_multiple_of(unit as usize) - start as usize } else { 0 };
-        // SAFETY: `skip` is below `slack`, so `base` and the `len` bytes after it are in the new mapping; what
+        let skip = (start as usize).next_multiple_of(align as usize) - start as usize;
+        // SAFETY: `skip` is zero, for a page, or below `slack`, so `base` and the `len` bytes after it are in the new mapping; what
         // is before and after goes back, and nothing refers to it.
         unsafe {
             let base = start.add(skip);
@@ -103,22 +124,34 @@ impl AddressSpace {
                 libc::munmap(base.add(len).cast(), slack - skip);
             }
             let base = NonNull::new_unchecked(base);
-            Ok(AddressSpace(Arc::new(Reserved { base, len, made_in, mapped: Mutex::new(true) })))
+            let reserved = Arc::new(Reserved { base, len, made_in, mapped: Mutex::new(true) });
+            Ok(AddressSpace { reserved, unit, treatment: Treatment::default() })
         }
     }
 
+    /// The same range, of which each piece is treated so from now on.
+    pub(crate) fn treated(mut self, treatment: Treatment) -> AddressSpace {
+        self.treatment = treatment;
+        self
+    }
+
     pub(crate) fn base(&self) -> NonNull<u8> {
-        self.0.base
+        self.reserved.base
     }
 
     /// Length of the reservation in bytes.
     pub(crate) fn len(&self) -> u64 {
-        self.0.len as u64
+        self.reserved.len as u64
+    }
+
+    /// Bytes of a page of what is mapped here.
+    pub(crate) fn unit(&self) -> u64 {
+        self.unit
     }
 
     /// A handle for protecting pages that does not keep them mapped.
     pub(crate) fn pages(&self) -> Pages {
-        Pages(self.0.clone())
+        Pages(self.reserved.clone())
     }
 
     /// Maps `len` bytes of zeroed memory at `at`.
@@ -166,10 +199,11 @@ impl AddressSpace {
         let read_write = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: inside the reservation (just checked), which is ours, and to which nothing refers there.
         unsafe {
-            let at = self.0.base.as_ptr().add(at as usize).cast();
+            let at = self.reserved.base.as_ptr().add(at as usize).cast();
             let placed =
                 checked(libc::mmap(at, len as usize, read_write, flags | libc::MAP_FIXED, file, offset))
-                    .and_then(|_| check(libc::madvise(at, len as usize, libc::MADV_DONTFORK)));
+                    .and_then(|_| check(libc::madvise(at, len as usize, libc::MADV_DONTFORK)))
+                    .and_then(|()| self.treatment.apply(at, len as usize));
             if placed.is_err() {
                 // A failed MAP_FIXED may leave a hole, into which somebody else's mapping could fall.
                 let reserve = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
@@ -184,18 +218,51 @@ impl AddressSpace {
         let len = (range.end - range.start) as usize;
         // SAFETY: inside the reservation; msync changes no byte.
         check(unsafe {
-            libc::msync(self.0.base.as_ptr().add(range.start as usize).cast(), len, libc::MS_SYNC)
+            libc::msync(self.reserved.base.as_ptr().add(range.start as usize).cast(), len, libc::MS_SYNC)
         })
+    }
+}
+
+impl Treatment {
+    /// # Safety
+    ///
+    /// `len` bytes at `at`, a multiple of the page, were just mapped, and nothing refers to them.
+    unsafe fn apply(self, at: *mut libc::c_void, len: usize) -> io::Result<()> {
+        // SAFETY: advice on a range of the caller's, which changes no byte of it.
+        let advise = |advice| check(unsafe { libc::madvise(at, len, advice) });
+        let unknown = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
+        if self.huge_pages {
+            match advise(libc::MADV_HUGEPAGE) {
+                Err(error) if unknown(&error) => {} // a kernel without them
+                answer => answer?,
+            }
+        }
+        let Some(prefault) = self.prefault else { return Ok(()) };
+        let populate = match prefault {
+            Prefault::Loads => libc::MADV_POPULATE_READ,
+            Prefault::Stores => libc::MADV_POPULATE_WRITE,
+        };
+        match advise(populate) {
+            // Before Linux 5.14: loads are what can be done without changing anything.
+            Err(error) if unknown(&error) => {
+                for page in (0..len).step_by(PAGE as usize) {
+                    // SAFETY: inside the range, which is readable.
+                    unsafe { at.cast::<u8>().add(page).read_volatile() };
+                }
+                Ok(())
+            }
+            answer => answer,
+        }
     }
 }
 
 impl Drop for AddressSpace {
     fn drop(&mut self) {
-        let mut mapped = self.0.mapped.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.0.made_in.is_current() {
+        let mut mapped = self.reserved.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.reserved.made_in.is_current() {
             // SAFETY: our reservation; the region that handed out its address is being dropped. (In a forked
             // child the range was never there, and may be somebody else's.)
-            unsafe { libc::munmap(self.0.base.as_ptr().cast(), self.0.len) };
+            unsafe { libc::munmap(self.reserved.base.as_ptr().cast(), self.reserved.len) };
         }
         *mapped = false;
     }
@@ -231,23 +298,34 @@ mod tests {
     #[test]
     fn a_range_that_can_hold_a_huge_page_begins_at_one() {
         for len in [HUGE_PAGE, HUGE_PAGE + 1, 7 * HUGE_PAGE] {
-            let space = AddressSpace::reserve(len).unwrap();
+            let space = AddressSpace::reserve(len, PAGE).unwrap();
             assert_eq!(space.base().as_ptr() as u64 % HUGE_PAGE, 0);
             assert_eq!(space.len(), len.next_multiple_of(HUGE_PAGE));
         }
-        let small = AddressSpace::reserve(1).unwrap();
+        let small = AddressSpace::reserve(1, PAGE).unwrap();
         assert_eq!((small.base().as_ptr() as u64 % PAGE, small.len()), (0, PAGE));
     }
 
     #[test]
+    fn a_range_for_large_pages_is_of_whole_ones() {
+        for unit in [HUGE_PAGE, 16 * HUGE_PAGE] {
+            for len in [1, PAGE, unit, unit + 1] {
+                let space = AddressSpace::reserve(len, unit).unwrap();
+                assert_eq!(space.base().as_ptr() as u64 % unit, 0);
+                assert_eq!(space.len(), len.next_multiple_of(unit));
+            }
+        }
+    }
+
+    #[test]
     fn an_absurd_reservation_is_refused() {
-        assert!(AddressSpace::reserve(1 << 60).is_err());
-        assert!(AddressSpace::reserve(u64::MAX).is_err());
+        assert!(AddressSpace::reserve(1 << 60, PAGE).is_err());
+        assert!(AddressSpace::reserve(u64::MAX, PAGE).is_err());
     }
 
     #[test]
     fn pages_of_a_range_that_is_gone_cannot_be_protected() {
-        let space = AddressSpace::reserve(PAGE).unwrap();
+        let space = AddressSpace::reserve(PAGE, PAGE).unwrap();
         let pages = space.pages();
         // SAFETY: nothing refers to the new range.
         unsafe { space.place_zeroed(0, PAGE).unwrap() };

@@ -2,7 +2,7 @@
 
 use crate::{
     Durability, Error, Granularity, PAGE, Result,
-    address_space::{AddressSpace, HUGE_PAGE, Reserved, Sharing, grants_map_sync},
+    address_space::{AddressSpace, HUGE_PAGE, Reserved, Sharing, Treatment, grants_map_sync},
     fault::{self, Fault, Registration, Serve},
     fork::OwnedByProcess,
 };
@@ -156,14 +156,19 @@ impl Serve for Faults {
 
 impl Lent {
     /// Maps what `backing` lends at the beginning of a reservation of at least `max_len` bytes. Returns the
-    /// length too.
-    pub(crate) fn map(backing: impl Backing, max_len: u64) -> Result<(Lent, u64)> {
+    /// length too. `treatment` says how bytes of that granularity are treated.
+    pub(crate) fn map(
+        backing: impl Backing,
+        max_len: u64,
+        treatment: impl FnOnce(Granularity) -> Treatment,
+    ) -> Result<(Lent, u64)> {
         let backing: OwnedByProcess<Arc<dyn Backing>> = OwnedByProcess::new(Arc::new(backing));
         let pieces = checked(backing.extents(), &[])?;
         let len = total(&pieces)?;
         let reserve = len.max(max_len);
-        let space =
-            AddressSpace::reserve(reserve).map_err(Error::io("reserve addresses for", backing.name()))?;
+        let space = AddressSpace::reserve(reserve, PAGE)
+            .map_err(Error::io("reserve addresses for", backing.name()))?;
+        let space = space.treated(treatment(backing.granularity()));
         place(&space, 0, &pieces, backing.granularity()).map_err(Error::io("map", backing.name()))?;
         let base = space.base().as_ptr() as usize;
         let faults = Faults { base, backing: (*backing).clone() };

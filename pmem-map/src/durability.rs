@@ -27,18 +27,22 @@ pub(crate) struct Verdict {
     pub(crate) medium: Medium,
 }
 
+/// The kernel reports `memory_controller` for ADR and `cpu_cache` for eADR (Documentation/ABI, sysfs-bus-nvdimm).
+/// Anything else confirms nothing.
+fn of_domain(domain: Option<&str>) -> (Granularity, Durability) {
+    match domain {
+        Some("cpu_cache") => (Granularity::Byte, Durability::Power),
+        Some("memory_controller") => (Granularity::CacheLine, Durability::Power),
+        _ => (Granularity::CacheLine, Durability::Claimed),
+    }
+}
+
 /// The table.
 pub(crate) fn judge(facts: Facts<'_>) -> Verdict {
     use Filesystem::{Btrfs, Ext4, Hugetlbfs, Ramfs, Tmpfs, Xfs};
     let filesystem = Filesystem::from_magic(facts.magic);
     if facts.map_sync {
-        // The kernel reports `memory_controller` for ADR and `cpu_cache` for eADR (Documentation/ABI,
-        // sysfs-bus-nvdimm). Anything else confirms nothing.
-        let (granularity, durability) = match facts.persistence_domain {
-            Some("cpu_cache") => (Granularity::Byte, Durability::Power),
-            Some("memory_controller") => (Granularity::CacheLine, Durability::Power),
-            _ => (Granularity::CacheLine, Durability::Claimed),
-        };
+        let (granularity, durability) = of_domain(facts.persistence_domain);
         return Verdict { granularity, durability, medium: Medium::DaxFile(filesystem) };
     }
     let (granularity, durability) = match filesystem {
@@ -49,13 +53,20 @@ pub(crate) fn judge(facts: Facts<'_>) -> Verdict {
     Verdict { granularity, durability, medium: Medium::File(filesystem) }
 }
 
-/// The verdict on a file that is treated as persistent memory, whatever it is.
-pub(crate) fn emulated(facts: Facts<'_>) -> Verdict {
-    Verdict {
-        granularity: Granularity::CacheLine,
-        durability: Durability::Process,
-        medium: Medium::EmulatedPmem(Filesystem::from_magic(facts.magic)),
-    }
+/// The verdict on a DAX device, given the `persistence_domain` of its region. Without a region it may well be volatile
+/// memory, which outlives the process at least.
+pub(crate) fn judge_device(persistence_domain: Option<&str>) -> Verdict {
+    let (granularity, durability) = match persistence_domain {
+        None => (Granularity::CacheLine, Durability::Process),
+        Some(domain) => of_domain(Some(domain)),
+    };
+    Verdict { granularity, durability, medium: Medium::DaxDevice }
+}
+
+/// The verdict on a file that is treated as persistent memory of this granularity, whatever it is.
+pub(crate) fn emulated(magic: u64, granularity: Granularity) -> Verdict {
+    let medium = Medium::EmulatedPmem(Filesystem::from_magic(magic));
+    Verdict { granularity, durability: Durability::Process, medium }
 }
 
 /// What is left of a medium's promise when its lines are flushed by `method`: without an instruction that
@@ -80,13 +91,17 @@ pub(crate) fn persistence_domain(sysfs: &Path, major: u32, minor: u32) -> Option
     domain_of(&sysfs.join(format!("dev/block/{major}:{minor}")), 0)
 }
 
+/// The nearest `persistence_domain` from a device's own directory upwards.
+pub(crate) fn domain_above(device: &Path) -> Option<String> {
+    let domain = |folder: &Path| fs::read_to_string(folder.join("persistence_domain")).ok();
+    device.ancestors().find_map(domain).map(|domain| domain.trim().to_owned())
+}
+
 fn domain_of(device: &Path, depth: u32) -> Option<String> {
     const DEEPEST_STACK: u32 = 8;
     let device: PathBuf = fs::canonicalize(device).ok()?;
-    let upwards =
-        device.ancestors().find_map(|folder| fs::read_to_string(folder.join("persistence_domain")).ok());
-    if let Some(domain) = upwards {
-        return Some(domain.trim().to_owned());
+    if let Some(domain) = domain_above(&device) {
+        return Some(domain);
     }
     if depth == DEEPEST_STACK {
         return None;
@@ -154,10 +169,9 @@ mod tests {
 
     #[test]
     fn emulation_never_promises_more_than_the_process() {
-        for map_sync in [false, true] {
-            let facts = Facts { magic: EXT4, map_sync, persistence_domain: Some("cpu_cache") };
-            let verdict = emulated(facts);
-            assert_eq!((verdict.granularity, verdict.durability), (CacheLine, Process));
+        for granularity in [CacheLine, Byte] {
+            let verdict = emulated(EXT4, granularity);
+            assert_eq!((verdict.granularity, verdict.durability), (granularity, Process));
             assert_eq!(verdict.medium.to_string(), "emulated persistent memory on ext4");
         }
     }

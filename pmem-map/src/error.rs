@@ -56,12 +56,24 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Writing back failed earlier. What was written since the last successful drain may be lost, and no
+    /// Writing back failed earlier, or a page was lost. What was written since the last successful drain may be lost, and no
     /// later success can be believed.
     #[error(
-        "an earlier write-back failed, so this mapping can no longer promise anything; reopen the file and recover"
+        "an earlier write-back failed, or a page was lost, so this mapping can no longer promise anything; \
+         reopen the file and recover"
     )]
     Poisoned,
+    /// A page has no memory or disk behind it any more: the file was truncated, the disk was full when a hole was
+    /// stored to, or the medium failed. (Only where [`Region::guarded`](crate::Region::guarded) says so: otherwise
+    /// this is a SIGBUS.)
+    #[error(
+        "the page at {offset:#x} is gone: the file was truncated, its disk is full, or the medium failed; \
+         restore it from a backup"
+    )]
+    PageLost {
+        /// First byte of the first such page.
+        offset: u64,
+    },
     /// The mapping belongs to a parent process.
     #[error("this mapping was made before fork(); a child must open its own")]
     Forked,

@@ -18,12 +18,14 @@
 //! The table is a filter: it may match an address whose owner has just gone, never miss one whose owner is
 //! there. The list behind a mutex, which the service thread reads, is what counts.
 //!
+//! A lost page that no owner gives back is the business of [`lost`](crate::lost), if the thread asked for it.
+//!
 //! The handler runs on the alternate stack if the thread has one, keeps `errno`, and is installed when the
 //! first owner registers. A program that installs its own later, and does not chain, takes the signals away.
 
 #![allow(unsafe_code)]
 
-use crate::{Error, Result};
+use crate::{Error, Result, lost};
 use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -199,7 +201,7 @@ fn start_dispatcher() -> std::io::Result<()> {
     let started = std::thread::Builder::new()
         .name("pmem-faults".into())
         .spawn(|| new.serve_forever())
-        .and_then(|_| install_handlers());
+        .and_then(|_| install_handlers(&[libc::SIGSEGV, libc::SIGBUS]));
     if started.is_err() {
         DISPATCHER.store(ptr::null_mut(), Release);
     }
@@ -332,11 +334,13 @@ unsafe fn is_served(signal: i32, info: *mut libc::siginfo_t, context: *mut libc:
         (libc::SIGBUS, BUS_ADRERR | BUS_MCEERR_AR) => Fault::Lost,
         _ => return false,
     };
-    let Some(dispatcher) = dispatcher else { return false };
     // The service thread cannot wait for itself: its own fault is a mistake of the owner.
-    dispatcher.may_own(address)
-        && dispatcher.service_thread.load(Relaxed) != thread_id()
-        && dispatcher.ask(address, fault)
+    let by_owner = dispatcher.is_some_and(|dispatcher| {
+        dispatcher.may_own(address)
+            && dispatcher.service_thread.load(Relaxed) != thread_id()
+            && dispatcher.ask(address, fault)
+    });
+    by_owner || fault == Fault::Lost && lost::give_zeros(address)
 }
 
 /// # Safety
@@ -370,8 +374,13 @@ fn previous(signal: i32) -> &'static Previous {
     if signal == libc::SIGBUS { &BEFORE_BUS } else { &BEFORE_SEGV }
 }
 
-fn install_handlers() -> std::io::Result<()> {
-    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+/// Handles SIGBUS from now on. For [`lost`], which needs neither an owner nor the service thread.
+pub(crate) fn handle_lost_pages() -> std::io::Result<()> {
+    install_handlers(&[libc::SIGBUS])
+}
+
+fn install_handlers(signals: &[i32]) -> std::io::Result<()> {
+    for &signal in signals {
         // SAFETY: `on_fault` is async-signal-safe and has the signature that SA_SIGINFO asks for. The old
         // handler is noted before ours can run.
         unsafe {

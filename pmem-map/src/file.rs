@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use crate::{
-    Error, Event, Filesystem, Lock, PAGE, Result,
+    Error, Event, Filesystem, Granularity, Lock, PAGE, Result,
     address_space::grants_map_sync,
+    dax::{self, DaxDevice},
     durability::{self, Facts, Verdict},
     fork::Generation,
     lock,
@@ -13,7 +14,7 @@ use crate::{
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -22,6 +23,8 @@ use std::{
 pub(crate) struct LockedFile {
     file: File,
     path: PathBuf,
+    /// What it is, if it is no file at all.
+    device: Option<DaxDevice>,
     made_in: Generation,
 }
 
@@ -43,7 +46,14 @@ pub(crate) struct Created {
 
 impl LockedFile {
     fn new(file: File, path: &Path) -> LockedFile {
-        LockedFile { file, path: path.into(), made_in: Generation::current() }
+        LockedFile { file, path: path.into(), device: None, made_in: Generation::current() }
+    }
+
+    /// The DAX device at `path`.
+    pub(crate) fn of_device(file: File, path: &Path, device: DaxDevice) -> LockedFile {
+        let mut device_file = LockedFile::new(file, path);
+        device_file.device = Some(device);
+        device_file
     }
 
     /// The file at `path`, locked; `None` if there is none.
@@ -58,16 +68,26 @@ impl LockedFile {
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::io("open", path)(source)),
         };
-        let kind = file.metadata().map_err(Error::io("inspect", path))?.file_type();
+        let metadata = file.metadata().map_err(Error::io("inspect", path))?;
+        let kind = metadata.file_type();
         if kind.is_dir() {
             return Err(Error::io("map", path)(io::ErrorKind::IsADirectory.into()));
         }
-        if !kind.is_file() {
-            let not_a_file = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-            return Err(Error::io("map", path)(not_a_file));
+        let device = if kind.is_char_device() {
+            let (major, minor) = system::device_numbers(metadata.rdev());
+            dax::look(Path::new("/sys"), major, minor).map_err(Error::io("map", path))?
+        } else {
+            None
+        };
+        if !kind.is_file() && device.is_none() {
+            let what = "neither a regular file nor a DAX device";
+            return Err(Error::io("map", path)(io::Error::new(io::ErrorKind::InvalidInput, what)));
         }
         lock::take(&file, lock, path)?;
-        Ok(Some(LockedFile::new(file, path)))
+        Ok(Some(match device {
+            Some(device) => LockedFile::of_device(file, path, device),
+            None => LockedFile::new(file, path),
+        }))
     }
 
     /// A new file of `len` bytes, all with blocks behind them, itself and its name durable; `None` if
@@ -146,8 +166,31 @@ impl LockedFile {
         &self.path
     }
 
+    /// Whether it is a device, which has its length for good and no private views.
+    pub(crate) fn is_device(&self) -> bool {
+        self.device.is_some()
+    }
+
+    /// Bytes of its pages, which it is mapped and extended in.
+    pub(crate) fn unit(&self) -> Result<u64> {
+        match &self.device {
+            Some(device) => Ok(device.align),
+            None => Ok(unit_of(&self.filesystem()?)),
+        }
+    }
+
+    /// Bytes of the pages that a file at `path` will have. A folder that cannot be asked has its say when the file
+    /// is made there.
+    pub(crate) fn unit_at(path: &Path) -> u64 {
+        let folder = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(folder_of(path));
+        folder.and_then(|folder| system::filesystem(&folder)).map_or(PAGE, |facts| unit_of(&facts))
+    }
+
     /// Length in bytes.
     pub(crate) fn len(&self) -> Result<u64> {
+        if let Some(device) = &self.device {
+            return Ok(device.len);
+        }
         Ok(self.file.metadata().map_err(Error::io("inspect", &self.path))?.len())
     }
 
@@ -157,8 +200,7 @@ impl LockedFile {
     pub(crate) fn extend(&self, from: u64, to: u64) -> Result<u64> {
         let before = self.len()?;
         let filesystem = self.filesystem()?;
-        let huge = Filesystem::from_magic(filesystem.magic) == Filesystem::Hugetlbfs;
-        let unit = if huge { filesystem.block } else { PAGE };
+        let unit = unit_of(&filesystem);
         let too_long = || Error::BadLength { len: to, why: "longer than a file can be" };
         let to = to.checked_next_multiple_of(unit).ok_or_else(too_long)?;
         if filesystem.free.is_some_and(|free| free < to - from) {
@@ -166,12 +208,37 @@ impl LockedFile {
             // while the disk is full for everybody.
             return Err(Error::io("extend", &self.path)(io::Error::from_raw_os_error(libc::ENOSPC)));
         }
+        if to > system::longest_file().map_err(Error::io("extend", &self.path))? {
+            // The kernel would send SIGXFSZ, which ends the process.
+            return Err(Error::io("extend", &self.path)(io::Error::from_raw_os_error(libc::EFBIG)));
+        }
         system::allocate(&self.file, from, to - from).map_err(|source| {
             // A full disk can stop an allocation half way. The bytes added until then are nobody's.
             let _ = self.file.set_len(before);
             Error::io("extend", &self.path)(source)
         })?;
         Ok(to)
+    }
+
+    /// Gives blocks to the holes of the file, if it has any. Content and length stay. Where the filesystem cannot
+    /// allocate, nothing is done.
+    pub(crate) fn fill_holes(&self) -> Result<()> {
+        if self.is_device() {
+            return Ok(());
+        }
+        let metadata = self.file.metadata().map_err(Error::io("inspect", &self.path))?;
+        let missing = metadata.len().saturating_sub(metadata.blocks() * 512);
+        if missing == 0 {
+            return Ok(());
+        }
+        if self.filesystem()?.free.is_some_and(|free| free < missing) {
+            // As in `extend`: not even for a while.
+            return Err(Error::io("allocate", &self.path)(io::Error::from_raw_os_error(libc::ENOSPC)));
+        }
+        match system::allocate(&self.file, 0, metadata.len()) {
+            Err(cannot) if matches!(cannot.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOSYS)) => Ok(()),
+            answer => answer.map_err(Error::io("allocate", &self.path)),
+        }
     }
 
     /// Undoes an [`extend`](Self::extend) that nobody has seen.
@@ -207,8 +274,14 @@ impl LockedFile {
     }
 
     /// What makes a store to this file durable, and what a durable store survives.
-    pub(crate) fn judge(&self, emulate_pmem: bool) -> Result<Verdict> {
+    pub(crate) fn judge(&self, emulate: Option<Granularity>) -> Result<Verdict> {
+        if let Some(device) = &self.device {
+            return Ok(durability::judge_device(device.persistence_domain.as_deref()));
+        }
         let magic = self.filesystem()?.magic;
+        if let Some(granularity) = emulate {
+            return Ok(durability::emulated(magic, granularity));
+        }
         let map_sync = grants_map_sync(&self.file);
         let domain = if map_sync {
             let device = self.file.metadata().map_err(Error::io("inspect", &self.path))?.dev();
@@ -217,8 +290,15 @@ impl LockedFile {
         } else {
             None
         };
-        let facts = Facts { magic, map_sync, persistence_domain: domain.as_deref() };
-        Ok(if emulate_pmem { durability::emulated(facts) } else { durability::judge(facts) })
+        Ok(durability::judge(Facts { magic, map_sync, persistence_domain: domain.as_deref() }))
+    }
+}
+
+/// Bytes of a page of this filesystem's files.
+fn unit_of(filesystem: &FilesystemFacts) -> u64 {
+    match Filesystem::from_magic(filesystem.magic) {
+        Filesystem::Hugetlbfs => filesystem.block,
+        _ => PAGE,
     }
 }
 

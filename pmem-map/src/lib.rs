@@ -43,7 +43,8 @@
 //! # What it does not do
 //!
 //! A store is not a transaction: only an aligned 8-byte store is all or nothing in a crash. A file that
-//! somebody truncates while it is mapped costs the process a SIGBUS; see [`MapOptions::open`]. Linux only; the
+//! somebody truncates while it is mapped costs the process a SIGBUS at its next access, except inside
+//! [`Region::guarded`], where it is an error. Linux only; the
 //! instructions are those of x86-64, those of aarch64 are there but untried, and elsewhere nothing but
 //! memory and written-back files is durable, which [`Durability`] says.
 
@@ -63,6 +64,7 @@ mod region;
 mod stores;
 
 mod cpu;
+mod dax;
 mod durability;
 mod granularity;
 mod medium;
@@ -74,6 +76,7 @@ mod fault;
 mod file;
 mod fork;
 mod lock;
+mod lost;
 mod memory;
 mod system;
 

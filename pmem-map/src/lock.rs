@@ -1,5 +1,8 @@
 //! Who may use a file: one that writes, or any number that read.
 //!
+//! No reader beside a writer: a view gives out `&[u8]`, and bytes that somebody stores meanwhile must not change under
+//! that. (Readers of a pool beside its writer are threads of one process, which agree on when changes are applied.)
+//!
 //! The lock is an open-file-description lock (`F_OFD_SETLK`, fcntl(2)) on the whole file: unlike the older
 //! kind it belongs to the descriptor, so that a second mapping in the *same* process is refused too, and
 //! closing an unrelated descriptor of the file does not drop it. It is dropped with the mapping; if the process

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::{Backing, Bytes, Error, MapOptions, Ptr, Region, Result};
+use crate::{Backing, Bytes, Error, MapOptions, PAGE, Ptr, Region, Result};
 use memmap2::MmapMut;
 use std::{ops::Range, path::Path};
 
@@ -68,30 +68,41 @@ impl Mapping {
     }
 
     /// Copies `bytes` to `offset`. Not durable until flushed and drained, and not atomic.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfBounds`]; [`Error::PageLost`].
     #[track_caller]
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.0.check(offset, bytes.len() as u64)?;
+        // Not in the closure, whose caller is this line.
+        let caller = std::panic::Location::caller();
         // SAFETY: in bounds; `&mut self` excludes every reference and every other access.
-        unsafe { self.0.store(offset, bytes) };
-        Ok(())
+        self.0.guarded(|| unsafe { self.0.store_for(caller, offset, bytes) })
     }
 
     /// The value at `ptr`, in place.
     ///
     /// # Errors
     ///
-    /// If it is null, out of bounds, misaligned, or not of bits that a `T` can have.
+    /// If it is null, out of bounds, misaligned, or not of bits that a `T` can have; [`Error::PageLost`] if its page
+    /// is gone now (if that happens later, using the reference is a SIGBUS).
     pub fn read<T: Bytes>(&self, ptr: Ptr<T>) -> Result<&T> {
         let bytes = &self.as_slice()[self.place(ptr)?];
         let bad_bits = |_| Error::BadBits { offset: ptr.offset(), type_name: std::any::type_name::<T>() };
-        bytemuck::checked::try_from_bytes(bytes).map_err(bad_bits)
+        self.0.guarded(|| {
+            for byte in bytes.iter().step_by(PAGE as usize).chain(bytes.last()) {
+                std::hint::black_box(*byte); // an access to each page, that of plain bits too
+            }
+            bytemuck::checked::try_from_bytes(bytes).map_err(bad_bits)
+        })?
     }
 
     /// Stores `value` at `ptr`. Not durable until flushed and drained, and not atomic.
     ///
     /// # Errors
     ///
-    /// If it is null, out of bounds, or misaligned.
+    /// If it is null, out of bounds, or misaligned; [`Error::PageLost`].
     #[track_caller]
     pub fn write_value<T: Bytes>(&mut self, ptr: Ptr<T>, value: &T) -> Result<()> {
         let place = self.place(ptr)?;

@@ -90,6 +90,8 @@ pub enum Medium {
     File(Filesystem),
     /// A file on persistent memory, mapped with `MAP_SYNC`.
     DaxFile(Filesystem),
+    /// Persistent memory without a filesystem: a DAX character device.
+    DaxDevice,
     /// A file treated as persistent memory.
     EmulatedPmem(Filesystem),
     /// A copy-on-write view of a file: stores stay in this process, and end with the mapping.
@@ -107,6 +109,7 @@ impl fmt::Display for Medium {
             Medium::Memfd => f.write_str("memfd"),
             Medium::File(filesystem) => write!(f, "{filesystem}"),
             Medium::DaxFile(filesystem) => write!(f, "DAX file on {filesystem}"),
+            Medium::DaxDevice => f.write_str("DAX device"),
             Medium::EmulatedPmem(filesystem) => write!(f, "emulated persistent memory on {filesystem}"),
             Medium::PrivateView(filesystem) => write!(f, "private view of a file on {filesystem}"),
             Medium::Memmap => f.write_str("memmap2 mapping"),

@@ -74,6 +74,7 @@ impl Memory {
         match self {
             Memory::Heap(heap) => heap.layout.size() as u64,
             Memory::File { sharing: Sharing::Private, .. } | Memory::Memmap { .. } => len,
+            Memory::File { file, .. } if file.is_device() => len,
             Memory::Anonymous(space) | Memory::File { space, .. } => space.len(),
             Memory::Lent(lent) => lent.space.len(),
         }
@@ -87,6 +88,9 @@ impl Memory {
             Memory::Memmap { .. } => return refused("a memmap2 mapping has its length for good"),
             Memory::File { sharing: Sharing::Private, .. } => {
                 return refused("it is a private view of a file");
+            }
+            Memory::File { file, .. } if file.is_device() => {
+                return refused("a device has its length for good");
             }
             _ => {}
         }
@@ -123,6 +127,25 @@ impl Memory {
             }
             Memory::Lent(lent) => lent.extend(from, wanted),
             Memory::Memmap { .. } => unreachable!("refused above"),
+        }
+    }
+
+    /// Addresses that this may ever use, and the bytes of a page there.
+    pub(crate) fn addresses(&self, len: u64) -> (Range<usize>, u64) {
+        let (len, unit) = match self {
+            Memory::Anonymous(space) | Memory::File { space, .. } => (space.len(), space.unit()),
+            Memory::Lent(lent) => (lent.space.len(), PAGE),
+            Memory::Heap(_) | Memory::Memmap { .. } => (len, PAGE),
+        };
+        let base = self.base().as_ptr() as usize;
+        (base..base + len as usize, unit)
+    }
+
+    /// Gives blocks to holes of the file, if this is one that stores reach.
+    pub(crate) fn fill_holes(&self) -> Result<()> {
+        match self {
+            Memory::File { file, sharing, .. } if *sharing != Sharing::Private => file.fill_holes(),
+            _ => Ok(()),
         }
     }
 

@@ -5,7 +5,7 @@
 use crate::{
     Backing, Durability, Error, Event, Filesystem, FlushMethod, Granularity, Lock, Mapping, Medium, Observer,
     PAGE, Region, Result,
-    address_space::{AddressSpace, HUGE_PAGE, Sharing, grants_map_sync},
+    address_space::{AddressSpace, HUGE_PAGE, Prefault, Sharing, Treatment, grants_map_sync},
     backing::Lent,
     durability::{Verdict, kept_by},
     file::LockedFile,
@@ -32,7 +32,9 @@ pub struct MapOptions {
     len: u64,
     max_len: u64,
     create: bool,
-    emulate_pmem: bool,
+    emulate: Option<Granularity>,
+    huge_pages: bool,
+    prefault: bool,
     lock: Lock,
     observer: Option<Arc<dyn Observer>>,
     flush: Option<FlushMethod>,
@@ -45,7 +47,9 @@ impl std::fmt::Debug for MapOptions {
             .field("len", &self.len)
             .field("max_len", &self.max_len)
             .field("create", &self.create)
-            .field("emulate_pmem", &self.emulate_pmem)
+            .field("emulate", &self.emulate)
+            .field("huge_pages", &self.huge_pages)
+            .field("prefault", &self.prefault)
             .field("lock", &self.lock)
             .field("observed", &self.observer.is_some())
             .field("flush", &self.flush)
@@ -87,11 +91,36 @@ impl MapOptions {
     /// Treats any file as persistent memory: lines are flushed, pages are not written back. For tests and
     /// benchmarks; [`Durability`] says `Process`.
     pub fn emulate_pmem(mut self, emulate: bool) -> MapOptions {
-        self.emulate_pmem = emulate;
+        self.emulate = emulate.then_some(Granularity::CacheLine);
         self
     }
 
-    /// Whether the file is this mapping's alone (the default), or a view that others may share.
+    /// Treats any file, and memory too, as persistent memory whose caches are in the persistence domain (eADR):
+    /// nothing is flushed, only drained. For tests and benchmarks; [`Durability`] says `Process`. Instead of
+    /// [`emulate_pmem`](Self::emulate_pmem).
+    pub fn emulate_eadr(mut self, emulate: bool) -> MapOptions {
+        self.emulate = emulate.then_some(Granularity::Byte);
+        self
+    }
+
+    /// Asks the kernel for transparent huge pages (`MADV_HUGEPAGE`): fewer misses of the TLB in large mappings of
+    /// memory, and of tmpfs where it is mounted with `huge=advise`. A hint. Ranges of 2 MiB and more begin at a
+    /// multiple of 2 MiB with or without it; a file on hugetlbfs has huge pages in any case, and so has a DAX file
+    /// whose extents are aligned to them.
+    pub fn huge_pages(mut self, ask: bool) -> MapOptions {
+        self.huge_pages = ask;
+        self
+    }
+
+    /// Takes the page faults when the file is mapped, or grows, instead of at the first access to each page. On media
+    /// that are written back, and in private views, those of loads only: faults of stores would make every page
+    /// dirty, or copy it.
+    pub fn prefault(mut self, prefault: bool) -> MapOptions {
+        self.prefault = prefault;
+        self
+    }
+
+    /// Whether the file is this mapping's alone (the default), or a read-only one of which others may have views too.
     pub fn lock(mut self, lock: Lock) -> MapOptions {
         self.lock = lock;
         self
@@ -120,7 +149,8 @@ impl MapOptions {
 
     /// Maps the file at `path`.
     ///
-    /// A file that exists is neither shrunk nor extended nor written to; under an exclusive lock its folder is synced,
+    /// That can be a regular file (on hugetlbfs: in huge pages) or a DAX device (`/dev/dax0.0`), which has its length
+    /// for good. A file that exists is neither shrunk nor extended nor written to; under an exclusive lock its folder is synced,
     /// so that its name is durable before anything that is written to it. Whether it is persistent memory is
     /// learned from the kernel (`MAP_SYNC`) and from sysfs; see [`Region::granularity`],
     /// [`Region::durability`] and [`Region::medium`].
@@ -135,7 +165,7 @@ impl MapOptions {
     /// As in `memmap2`: no other process, and nobody else in this one, may write or truncate the file while it
     /// is mapped. The bytes of a mapping are lent out as `&[u8]`, and a change under such a reference is
     /// undefined behaviour; a truncated file is worse still: touching a page that is gone is SIGBUS, which
-    /// ends the process. The exclusive lock helps to keep the promise among programs that use this crate, or
+    /// ends the process, except under [`Region::guarded`]. The exclusive lock helps to keep the promise among programs that use this crate, or
     /// lock in the same way; it stops nobody else.
     pub unsafe fn open(&self, path: impl AsRef<Path>) -> Result<Mapping> {
         let path = path.as_ref();
@@ -146,64 +176,84 @@ impl MapOptions {
             );
             return Err(Error::io("create", path)(refused));
         }
-        let (space, file, history) = loop {
+        loop {
             if let Some(file) = LockedFile::existing(path, self.lock)? {
                 let len = file.len()?;
                 if len == 0 {
                     let why = "the file is empty, perhaps since its creation was cut short; remove it first";
                     return Err(Error::BadLength { len, why });
                 }
-                let space = self.reserve(whole(len)?, path)?;
-                let synced = self.lock == Lock::Exclusive && file.sync_name()?;
-                let history = if synced { vec![Event::DirectorySync] } else { Vec::new() };
-                break (space, file, history);
+                let synced = self.lock == Lock::Exclusive && !file.is_device() && file.sync_name()?;
+                return self.map_existing(file, if synced { &[Event::DirectorySync] } else { &[] });
             }
             if !self.create {
                 return Err(Error::io("open", path)(std::io::ErrorKind::NotFound.into()));
             }
-            let len = whole(self.len)?;
-            let space = self.reserve(len, path)?; // before there is a file to regret
+            let unit = LockedFile::unit_at(path);
+            let len = whole(self.len, unit)?;
+            let space = self.reserve(len, unit, path)?; // before there is a file to regret
             if let Some(created) = LockedFile::create(path, len)? {
-                break (space, created.file, created.history.to_vec());
+                return self.map_locked(space, created.file, &created.history);
             }
             // Somebody else made it meanwhile.
-        };
+        }
+    }
+
+    /// Maps a file or device that was found.
+    pub(crate) fn map_existing(&self, file: LockedFile, history: &[Event<'static>]) -> Result<Mapping> {
+        let unit = file.unit()?;
+        let space = self.reserve(whole(file.len()?, unit)?, unit, file.path())?;
+        self.map_locked(space, file, history)
+    }
+
+    fn map_locked(
+        &self,
+        space: AddressSpace,
+        file: LockedFile,
+        history: &[Event<'static>],
+    ) -> Result<Mapping> {
         let (sharing, verdict) = match self.lock {
+            Lock::Shared if file.is_device() => {
+                let what = "a device has no private views; open it exclusively";
+                let refused = std::io::Error::new(std::io::ErrorKind::InvalidInput, what);
+                return Err(Error::io("map", file.path())(refused));
+            }
             // Stores to a private view end with it; `Process` is the least that there is a word for.
             Lock::Shared => (
                 Sharing::Private,
                 memory_verdict(Medium::PrivateView(Filesystem::from_magic(file.filesystem()?.magic))),
             ),
             Lock::Exclusive => {
-                let synchronous = grants_map_sync(file.file());
+                let synchronous = !file.is_device() && grants_map_sync(file.file());
                 let sharing = if synchronous { Sharing::Synchronous } else { Sharing::Shared };
-                (sharing, file.judge(self.emulate_pmem)?)
+                (sharing, file.judge(self.emulate)?)
             }
         };
-        self.map_file(space, file, sharing, verdict, &history)
+        self.map_file(space, file, sharing, verdict, history)
     }
 
     /// Zeroed memory that ends with the process: for tests.
     pub fn anonymous(&self) -> Result<Mapping> {
-        let len = whole(self.len)?;
-        let memory = anonymous_memory(len, self.max_len.max(len))?;
-        let verdict = memory_verdict(Medium::Anonymous);
+        let len = whole(self.len, PAGE)?;
+        let memory = self.anonymous_memory(len)?;
+        let verdict = self.emulated(memory_verdict(Medium::Anonymous));
         let granularity = self.granularity.unwrap_or(verdict.granularity);
         self.finish(memory, len, Verdict { granularity, ..verdict }, &[])
     }
 
     /// A file in memory, without a name (`memfd_create`): as [`anonymous`](Self::anonymous), but through a file.
     pub fn memfd(&self) -> Result<Mapping> {
-        let len = whole(self.len)?;
-        let space = self.reserve(len, Path::new("memfd"))?;
+        let len = whole(self.len, PAGE)?;
+        let space = self.reserve(len, PAGE, Path::new("memfd"))?;
         let file = LockedFile::memfd(len)?;
-        self.map_file(space, file, Sharing::Shared, memory_verdict(Medium::Memfd), &[])
+        let verdict = self.emulated(memory_verdict(Medium::Memfd));
+        self.map_file(space, file, Sharing::Shared, verdict, &[])
     }
 
     /// Maps what `backing` lends. Its extents are checked; what cannot be checked it has promised by being a
     /// [`Backing`].
     pub fn from_backing(&self, backing: impl Backing) -> Result<Mapping> {
-        let (lent, len) = Lent::map(backing, self.max_len)?;
+        let (lent, len) = Lent::map(backing, self.max_len, |granularity| self.treatment(granularity))?;
         let verdict = Verdict {
             granularity: lent.backing.granularity(),
             durability: lent.backing.durability(),
@@ -231,11 +281,40 @@ impl MapOptions {
         self.finish(Memory::Memmap { base, map: OwnedByProcess::new(map) }, len, verdict, &[])
     }
 
-    fn reserve(&self, len: u64, path: &Path) -> Result<AddressSpace> {
+    fn reserve(&self, len: u64, unit: u64, path: &Path) -> Result<AddressSpace> {
         if self.max_len > LONGEST {
             return Err(Error::BadLength { len: self.max_len, why: "longer than the address space" });
         }
-        AddressSpace::reserve(self.max_len.max(len)).map_err(Error::io("reserve addresses for", path))
+        AddressSpace::reserve(self.max_len.max(len), unit).map_err(Error::io("reserve addresses for", path))
+    }
+
+    #[cfg(not(miri))]
+    fn anonymous_memory(&self, len: u64) -> Result<Memory> {
+        let space = self.reserve(len, PAGE, Path::new("anonymous memory"))?;
+        let space = space.treated(self.treatment(Granularity::CacheLine));
+        // SAFETY: a new reservation, to which nothing refers.
+        unsafe { space.place_zeroed(0, len) }.map_err(Error::io("map", "anonymous memory"))?;
+        Ok(Memory::Anonymous(space))
+    }
+
+    #[cfg(miri)]
+    fn anonymous_memory(&self, len: u64) -> Result<Memory> {
+        let max_len = self.max_len.max(len).next_multiple_of(PAGE);
+        Ok(Memory::Heap(crate::memory::Heap::new(max_len)?))
+    }
+
+    fn treatment(&self, granularity: Granularity) -> Treatment {
+        let prefault = match granularity {
+            _ if !self.prefault => None,
+            Granularity::Page => Some(Prefault::Loads),
+            Granularity::CacheLine | Granularity::Byte => Some(Prefault::Stores),
+        };
+        Treatment { huge_pages: self.huge_pages, prefault }
+    }
+
+    /// The verdict on memory, with the granularity that is to be emulated.
+    fn emulated(&self, verdict: Verdict) -> Verdict {
+        Verdict { granularity: self.emulate.unwrap_or(verdict.granularity), ..verdict }
     }
 
     fn map_file(
@@ -250,6 +329,11 @@ impl MapOptions {
         if len > space.len() {
             return Err(Error::BadLength { len, why: "the file grew while it was opened" });
         }
+        let mut treatment = self.treatment(verdict.granularity);
+        if sharing == Sharing::Private {
+            treatment.prefault = treatment.prefault.and(Some(Prefault::Loads));
+        }
+        let space = space.treated(treatment);
         // SAFETY: a new reservation, to which nothing refers.
         unsafe { space.place_file(0, len.next_multiple_of(PAGE), file.file(), 0, sharing) }
             .map_err(Error::io("map", file.path()))?;
@@ -278,9 +362,9 @@ impl MapOptions {
     }
 }
 
-/// `len` in whole pages, at least one.
-fn whole(len: u64) -> Result<u64> {
-    match len.max(1).checked_next_multiple_of(PAGE) {
+/// `len` in whole pages of `unit` bytes, at least one.
+fn whole(len: u64, unit: u64) -> Result<u64> {
+    match len.max(1).checked_next_multiple_of(unit) {
         Some(whole) if whole <= LONGEST => Ok(whole),
         _ => Err(Error::BadLength { len, why: "longer than the address space" }),
     }
@@ -288,18 +372,4 @@ fn whole(len: u64) -> Result<u64> {
 
 fn memory_verdict(medium: Medium) -> Verdict {
     Verdict { granularity: Granularity::CacheLine, durability: Durability::Process, medium }
-}
-
-#[cfg(not(miri))]
-fn anonymous_memory(len: u64, max_len: u64) -> Result<Memory> {
-    let space =
-        AddressSpace::reserve(max_len).map_err(Error::io("reserve addresses for", "anonymous memory"))?;
-    // SAFETY: a new reservation, to which nothing refers.
-    unsafe { space.place_zeroed(0, len) }.map_err(Error::io("map", "anonymous memory"))?;
-    Ok(Memory::Anonymous(space))
-}
-
-#[cfg(miri)]
-fn anonymous_memory(_len: u64, max_len: u64) -> Result<Memory> {
-    Ok(Memory::Heap(crate::memory::Heap::new(max_len.next_multiple_of(PAGE))?))
 }

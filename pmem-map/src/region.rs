@@ -9,6 +9,7 @@ use crate::{
     cpu,
     durability::Verdict,
     fork::Generation,
+    lost,
     memory::Memory,
     write_back::{Pending, WriteBack},
 };
@@ -38,9 +39,13 @@ pub struct Region {
     pub(crate) write_back: WriteBack,
     /// Held while the region grows.
     growing: Mutex<()>,
+    /// Offset of the first page that was found to be gone, or [`NONE_LOST`].
+    lost: AtomicU64,
     made_in: Generation,
     memory: Memory,
 }
+
+const NONE_LOST: u64 = u64::MAX;
 
 // SAFETY: `base` is an address; every access through it is an `unsafe fn` whose caller answers for races.
 // `memory` is addresses and descriptors of which the same is true, and a `Backing`, which is `Send + Sync`.
@@ -71,6 +76,7 @@ impl Region {
             observer: observer.map_or_else(OnceLock::new, OnceLock::from),
             write_back: WriteBack::new(),
             growing: Mutex::new(()),
+            lost: AtomicU64::new(NONE_LOST),
             made_in: Generation::current(),
             memory,
         }
@@ -116,7 +122,8 @@ impl Region {
         self.memory.max_len(self.len())
     }
 
-    /// Whether writing back ever failed. Every drain since then has been [`Error::Poisoned`].
+    /// Whether writing back ever failed, or a page was [lost](Error::PageLost). Every drain since then has been
+    /// [`Error::Poisoned`].
     pub fn is_poisoned(&self) -> bool {
         self.write_back.is_poisoned()
     }
@@ -210,7 +217,7 @@ impl Region {
     /// Flushes the lines of a range that is not empty, is inside, and starts with a line.
     #[inline(always)]
     fn flush_now(&self, range: Range<u64>) {
-        let mut line = range.start;
+        let mut line = if self.flush == FlushMethod::None { range.end } else { range.start };
         while line < range.end {
             // SAFETY: the line's first byte is inside the mapping, whose base and length are page-aligned.
             unsafe { cpu::flush_line(self.flush, self.base.as_ptr().add(line as usize)) };
@@ -370,6 +377,60 @@ impl Region {
     /// Stores to all pages that `range` touches go through again.
     pub fn unprotect(&self, range: Range<u64>) -> Result<()> {
         self.set_writable(range, true)
+    }
+
+    /// Gives blocks to the holes of a sparse file, as a copy may be: a store to a hole of a full disk is a SIGBUS.
+    /// (Files that are made or grown here have none.) Content and length stay as they are.
+    ///
+    /// Does nothing where there are no holes, for what is not a file, for private views, and where the filesystem
+    /// cannot allocate. On filesystems that write elsewhere (Btrfs, and files that share blocks) a full disk can
+    /// still refuse a store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], on a disk that has no room for them.
+    pub fn fill_holes(&self) -> Result<()> {
+        self.check_process()?;
+        self.memory.fill_holes()
+    }
+
+    /// Runs `work`, and reports pages of this region that turn out to be gone while it runs: the file was truncated,
+    /// a store met a hole of a full disk, the medium failed. Without this, such an access is a SIGBUS, which ends the
+    /// process.
+    ///
+    /// Covered: every load and store of bytes of this region by this thread while `work` runs, through this value or
+    /// through references. They read zeros from the page on, and what they store there is lost: which is why the
+    /// result is withheld, and the region is [poisoned](Region::is_poisoned) and fails every call of this function,
+    /// and every drain, from then on. Not covered: other threads (they die of the page, or read zeros if they come
+    /// later), and system calls that are handed bytes of the region (they fail with `EFAULT`).
+    ///
+    /// [`Mapping::read`](crate::Mapping::read), [`write`](crate::Mapping::write) and
+    /// [`write_value`](crate::Mapping::write_value) run under it. Costs a few thread-local stores. The first call in
+    /// a process installs a SIGBUS handler, which hands on what is not its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PageLost`]; [`Error::Forked`].
+    pub fn guarded<R>(&self, work: impl FnOnce() -> R) -> Result<R> {
+        self.check_process()?;
+        self.check_pages()?;
+        let (addresses, unit) = self.memory.addresses(self.len());
+        let (result, lost) =
+            lost::guarded(addresses, unit, work).map_err(Error::io("handle", "lost pages"))?;
+        if let Some(offset) = lost {
+            self.lost.fetch_min(offset, Ordering::Relaxed);
+            self.write_back.poison();
+        }
+        self.check_pages()?;
+        Ok(result)
+    }
+
+    /// [`Error::PageLost`] if a page was.
+    fn check_pages(&self) -> Result<()> {
+        match self.lost.load(Ordering::Relaxed) {
+            NONE_LOST => Ok(()),
+            offset => Err(Error::PageLost { offset }),
+        }
     }
 
     fn set_writable(&self, range: Range<u64>, writable: bool) -> Result<()> {

@@ -24,6 +24,17 @@ impl Region {
     #[inline]
     #[track_caller]
     pub unsafe fn store(&self, offset: u64, bytes: &[u8]) {
+        // SAFETY: the caller's.
+        unsafe { self.store_for(Location::caller(), offset, bytes) };
+    }
+
+    /// [`store`](Region::store), on behalf of a `caller`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`store`](Region::store).
+    #[inline]
+    pub(crate) unsafe fn store_for(&self, caller: &'static Location<'static>, offset: u64, bytes: &[u8]) {
         let to = self.at(offset, bytes.len() as u64);
         let copy = || {
             // SAFETY: `to` is in bounds; the caller excludes other accesses, and with them an overlap.
@@ -32,7 +43,7 @@ impl Region {
         match self.observer.get() {
             None => copy(),
             Some(observer) => {
-                let event = Event::Store { offset, bytes, caller: Location::caller() };
+                let event = Event::Store { offset, bytes, caller };
                 self.observed(observer, event, copy);
             }
         }

@@ -60,6 +60,17 @@ pub(crate) fn filesystem(file: &File) -> io::Result<FilesystemFacts> {
     })
 }
 
+/// Bytes that this process may make a file long (`RLIMIT_FSIZE`).
+pub(crate) fn longest_file() -> io::Result<u64> {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: room for one `rlimit`, which is read only if the call filled it.
+    let limit = unsafe {
+        check(libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr()))?;
+        limit.assume_init()
+    };
+    Ok(if limit.rlim_cur == libc::RLIM_INFINITY { u64::MAX } else { limit.rlim_cur })
+}
+
 /// Major and minor number of a device.
 pub(crate) fn device_numbers(device: u64) -> (u32, u32) {
     (libc::major(device), libc::minor(device))

@@ -109,6 +109,12 @@ impl<T: Schema> EncodeAs<Serde<T>> for Serde<T> {
     }
 }
 
+impl<T: Schema> EncodeAs<Serde<T>> for &Serde<T> {
+    fn arg(&self) -> &T {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,9 +40,14 @@ impl<'g, 't, K: OrdKey, V: Value, Q: EncodeAs<K>> Entry<'g, 't, K, V, Q> {
 
     /// The value there; `value` if there was none. As it is read.
     pub fn or_set(self, value: impl EncodeAs<V>) -> Result<V::Ref<'g>> {
+        self.or_set_with(|| value)
+    }
+
+    /// The value there; that of `make` if there was none. As it is read.
+    pub fn or_set_with<X: EncodeAs<V>>(self, make: impl FnOnce() -> X) -> Result<V::Ref<'g>> {
         match self.find()? {
             Found::Occupied(entry) => entry.into_ref(),
-            Found::Vacant(entry) => entry.insert(value),
+            Found::Vacant(entry) => entry.insert(make()),
         }
     }
 

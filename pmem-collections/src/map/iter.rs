@@ -1,11 +1,12 @@
 //! Iterators, from both ends.
 
 use crate::{
-    stored::StoredBytes,
+    damage::corrupt,
+    stored::{Old, StoredBytes},
     tree::{Aim, Direction, Leaf, Path, Tree},
 };
 use pmem_alloc::{Mode, Object, OrdKey, Result, Stored, Value};
-use std::{cmp::Ordering, iter::FusedIterator, ops::Bound};
+use std::{cell::RefCell, cmp::Ordering, collections::HashSet, iter::FusedIterator, ops::Bound};
 
 /// The entries of a map or a range of it, from both ends.
 ///
@@ -225,6 +226,25 @@ impl<'g, K: OrdKey, V: Value, M: Mode> Iter<'g, K, V, M> {
         high: Bound<StoredBytes>,
     ) -> Self {
         Iter(Cursor::new(tree, low, high))
+    }
+
+    /// Copies of the entries. A block that two of them refer to is damage, found before it is copied twice.
+    pub(super) fn into_old(mut self) -> impl Iterator<Item = Result<(K, Old<V>)>> {
+        let seen = RefCell::new(HashSet::new());
+        std::iter::from_fn(move || {
+            self.0.advance(Direction::Forward, |leaf, slot| {
+                for block in leaf.blocks(slot)?.into_iter().flatten() {
+                    if !seen.borrow_mut().insert(block) {
+                        return Err(corrupt(
+                            block,
+                            "a block with one reference",
+                            "a block that is reached twice",
+                        ));
+                    }
+                }
+                Ok((K::to_owned(leaf.key(slot)?), leaf.old(slot)?))
+            })
+        })
     }
 }
 

@@ -16,7 +16,7 @@ pub use range::KeyRange;
 
 use crate::{
     stored::{self, StoredBytes, align_of_form},
-    tree::{self, Aim, Place, Tree},
+    tree::{self, Aim, Leaf, Place, Tree},
 };
 use pmem_alloc::{
     Body, EncodeAs, Form, Mode, Mut, Object, OrdKey, Plain, Ptr, Read, Result, Stored, Value, Write,
@@ -28,6 +28,24 @@ use std::{fmt, marker::PhantomData, ops::Bound};
 /// Keys are anything with an order ([`OrdKey`]), values anything that can be stored ([`Value`]), or containers
 /// (`PBTreeMap<String, PBTreeMap<u64, u64>>`). Plain entries have up to about 4,000 bytes ([`EntryTooLarge`] otherwise);
 /// what varies in length, up to [`MAX_KEY`] and [`MAX_VALUE`] bytes (`TooLarge` otherwise).
+///
+/// ```
+/// # use pmem_collections::*; fn main() -> Result<()> {
+/// # let pool = PoolOptions::new().create_on(Mapping::anonymous(1 << 20)?)?;
+/// pool.write(|tx| {
+///     let mut remarks = tx.open::<PBTreeMap<(String, u32), Option<String>>>("remarks")?;
+///     remarks.insert(("ada", 1815), Some("poetical science"))?;
+///     remarks.insert(("grace", 1906), None::<&str>)?;
+///     let all = remarks.range(("ada", 0)..)?.collect::<Result<Vec<_>>>()?;
+///     assert_eq!(all, [(("ada", 1815), Some("poetical science")), (("grace", 1906), None)]);
+///
+///     let mut mails = tx.open::<PBTreeMap<String, PBTreeMap<u64, String>>>("mails")?;
+///     mails.open_mut("ada")?.insert(1, "hello")?;
+///     assert_eq!(mails.open("ada")?.unwrap().get(1)?, Some("hello"));
+///     Ok(())
+/// })
+/// # }
+/// ```
 ///
 /// Space: about 25 bytes for an entry of two `u64` after random inserts, 18 after inserts in ascending order. What
 /// varies in length takes 24 bytes of its leaf, and if it has more than 20, a block of its own.
@@ -229,7 +247,7 @@ impl<'t, K: OrdKey, V: Stored> MapGuard<'t, K, V, Write> {
 
     /// Keeps the entries for whose keys `keep` says so, asked in order. One change of the bitmap per leaf.
     pub fn retain_keys(&mut self, mut keep: impl FnMut(K::Ref<'_>) -> bool) -> Result<()> {
-        self.tree.retain(|leaf, slot| Ok(keep(leaf.key(slot)?)))
+        self.tree.retain(Bound::Unbounded, &Bound::Unbounded, |leaf, slot| Ok(keep(leaf.key(slot)?)))
     }
 
     /// Removes all entries and frees all nodes, and all that values refer to.
@@ -240,8 +258,8 @@ impl<'t, K: OrdKey, V: Stored> MapGuard<'t, K, V, Write> {
 
 /// Changing values.
 impl<'t, K: OrdKey, V: Value> MapGuard<'t, K, V, Write> {
-    /// Sets the value for `key`. Returns what was there; looking at it is optional, so that a damaged old value does
-    /// not stop an overwrite. The key that is stored stays.
+    /// Sets the value for `key`. Returns what was there; looking at it is optional, so that an old value whose bytes are
+    /// damaged does not stop an overwrite. The key that is stored stays.
     ///
     /// # Errors
     ///
@@ -274,7 +292,70 @@ impl<'t, K: OrdKey, V: Value> MapGuard<'t, K, V, Write> {
 
     /// Keeps the entries for which `keep` says so, asked in order. One change of the bitmap per leaf.
     pub fn retain(&mut self, mut keep: impl FnMut(K::Ref<'_>, V::Ref<'_>) -> bool) -> Result<()> {
-        self.tree.retain(|leaf, slot| Ok(keep(leaf.key(slot)?, leaf.value(slot)?)))
+        let keep = |leaf: &Leaf<'_, K, V, Write>, slot| Ok(keep(leaf.key(slot)?, leaf.value(slot)?));
+        self.tree.retain(Bound::Unbounded, &Bound::Unbounded, keep)
+    }
+
+    /// Takes out the entries in `range` for which `take` says so, asked in order. (As `extract_if` of std; at once, and not
+    /// while an iterator goes on, so that an error cannot be dropped.)
+    pub fn extract_if(
+        &mut self,
+        range: impl KeyRange<K>,
+        mut take: impl FnMut(K::Ref<'_>, V::Ref<'_>) -> bool,
+    ) -> Result<Vec<(K, Old<V>)>> {
+        let (low, high) = owned_bounds(range)?;
+        let mut taken = Vec::new();
+        self.tree.retain(low, &high, |leaf, slot| {
+            let stays = !take(leaf.key(slot)?, leaf.value(slot)?);
+            if !stays {
+                taken.push((K::to_owned(leaf.key(slot)?), leaf.old(slot)?));
+            }
+            Ok(stays)
+        })?;
+        Ok(taken)
+    }
+
+    /// Takes out all entries, in order.
+    pub fn drain(&mut self) -> Result<Vec<(K, Old<V>)>> {
+        let taken = self.iter().into_old().collect::<Result<Vec<_>>>()?;
+        self.tree.clear()?;
+        Ok(taken)
+    }
+
+    /// Inserts many that are, for the most part, in ascending order and beyond the greatest key: these fill leaves, with a
+    /// twentieth of the lines that inserts would take. Entries in any other order are inserted as by
+    /// [`extend`](MapGuard::extend).
+    ///
+    /// Leaves and long values are written in place before the commit, but keys and values in blocks of less than 256 bytes
+    /// go through the log: many of these are best loaded by several transactions.
+    ///
+    /// # Errors
+    ///
+    /// As of [`insert`](MapGuard::insert); the entries before the one that failed are in the map.
+    pub fn bulk_load(
+        &mut self,
+        items: impl IntoIterator<Item = (impl EncodeAs<K>, impl EncodeAs<V>)>,
+    ) -> Result<()> {
+        let mut items = items.into_iter();
+        self.tree.bulk_load(|| items.next().map(|(key, value)| owned_entry::<K, V>(key.arg(), value.arg())))
+    }
+
+    /// Inserts many in any order: sorts them in DRAM, where all must fit, and loads them in order. Of equal keys the last
+    /// counts.
+    ///
+    /// # Errors
+    ///
+    /// As of [`insert`](MapGuard::insert); the entries with smaller keys than the one that failed are in the map.
+    pub fn bulk_load_unsorted(
+        &mut self,
+        items: impl IntoIterator<Item = (impl EncodeAs<K>, impl EncodeAs<V>)>,
+    ) -> Result<()> {
+        let items = items.into_iter();
+        let entries = items.map(|(key, value)| owned_entry::<K, V>(key.arg(), value.arg()));
+        let mut entries = entries.collect::<Result<Vec<_>>>()?;
+        tree::sort::<K>(&mut entries);
+        let mut entries = entries.into_iter();
+        self.tree.bulk_load(|| entries.next().map(Ok))
     }
 }
 
@@ -286,6 +367,15 @@ impl<K: OrdKey, V: Plain> MapGuard<'_, K, V, Write> {
             _ => Ok(None),
         }
     }
+}
+
+/// Copies of a key and a value, in stored form.
+fn owned_entry<K: OrdKey, V: Value>(
+    key: K::Arg<'_>,
+    value: V::Arg<'_>,
+) -> Result<(StoredBytes, StoredBytes)> {
+    let key = StoredBytes::new(&stored::key_form::<K>(key)?, const { align_of_form::<K>() });
+    Ok((key, StoredBytes::new(&stored::form::<V>(value)?, const { align_of_form::<V>() })))
 }
 
 /// Copies of the bounds of a range, in stored form.

@@ -8,7 +8,7 @@ use super::{
     layout::{FINGERPRINTS, NODE_HEAD, OCCUPIED},
     node::{COUNT, Inner, NodeHead},
 };
-use crate::stored::{self, StoredBytes};
+use crate::stored::{self, Shape, StoredBytes};
 use pmem_alloc::{Mut, Object, OrdKey, Plain, Ptr, Result, Stored, Value, Write};
 
 impl<K: OrdKey, V: Stored> Tree<'_, K, V, Write> {
@@ -48,6 +48,7 @@ impl<K: OrdKey, V: Stored> Tree<'_, K, V, Write> {
     // ---- leaves ----
 
     /// Makes an entry part of the tree, in a free slot.
+    #[inline]
     pub(super) fn fill_slot(&mut self, at: SlotAt, entry: EntrySlots<'_>) -> Result<()> {
         self.write_entry(at, entry)?;
         // Bitmap and fingerprints are asked for together: they are in one line.
@@ -66,8 +67,10 @@ impl<K: OrdKey, V: Stored> Tree<'_, K, V, Write> {
         Ok(())
     }
 
-    fn write_entry(&mut self, at: SlotAt, EntrySlots { key, value, .. }: EntrySlots<'_>) -> Result<()> {
+    #[inline]
+    fn write_entry(&mut self, at: SlotAt, entry: EntrySlots<'_>) -> Result<()> {
         let layout = Leaf::<K, V, Write>::LAYOUT;
+        let (key, value) = entry.sized::<K, V>();
         if !layout.is_interleaved() {
             self.bytes_mut(at.leaf + layout.key(at.slot) as u64, key.len())?.copy_from_slice(key);
             self.bytes_mut(at.leaf + layout.value(at.slot) as u64, value.len())?.copy_from_slice(value);
@@ -191,6 +194,14 @@ pub(crate) struct EntrySlots<'a> {
     pub(crate) value: &'a [u8],
     /// Of the key's stored form.
     pub(crate) fingerprint: u8,
+}
+
+impl<'a> EntrySlots<'a> {
+    /// Key and value, of lengths that the compiler knows.
+    #[inline]
+    pub(super) fn sized<K: Stored, V: Stored>(self) -> (&'a [u8], &'a [u8]) {
+        (&self.key[..const { Shape::of::<K>().size }], &self.value[..const { Shape::of::<V>().size }])
+    }
 }
 
 /// Puts `first` at the start of `bytes`, and what was there behind it.

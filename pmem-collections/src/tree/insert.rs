@@ -7,7 +7,7 @@ use super::{
     node::{Inner, NodeHead, Slots, fingerprint},
     path::Step,
 };
-use crate::stored::{self, Slot, StoredBytes, align_of_form, invalid};
+use crate::stored::{self, Shape, Slot, StoredBytes, align_of_form, invalid};
 use pmem_alloc::{OrdKey, Result, Stored, Value, Write};
 use std::{cmp::Ordering, marker::PhantomData};
 
@@ -168,6 +168,14 @@ impl<K: OrdKey, V: Stored> Tree<'_, K, V, Write> {
         Ok(Fresh { leaf: nodes.remove(0), inner: nodes, separator })
     }
 
+    /// Gives back what was allocated for a split that does not happen.
+    pub(super) fn free_fresh(&mut self, fresh: Fresh) -> Result<()> {
+        for node in fresh.inner.into_iter().chain([fresh.leaf]) {
+            self.free(node)?;
+        }
+        self.release_separator(self.at, &fresh.separator)
+    }
+
     /// Makes the new leaf a child, right of the leaf at the end of `path`; splits inner nodes up to the root.
     pub(super) fn link(&mut self, path: &Path, fresh: Fresh) -> Result<()> {
         let size = Inner::<K, Write>::KEY;
@@ -250,9 +258,11 @@ impl<K: OrdKey, V: Stored> LeafImage<K, V> {
         LeafImage { bytes, entries: 0, types: PhantomData }
     }
 
-    pub(super) fn push(&mut self, EntrySlots { key, value, fingerprint }: EntrySlots<'_>) {
+    #[inline]
+    pub(super) fn push(&mut self, entry: EntrySlots<'_>) {
         let (layout, slot) = (Leaf::<K, V, Write>::LAYOUT, self.entries);
-        self.bytes[FINGERPRINTS + slot] = fingerprint;
+        let (key, value) = entry.sized::<K, V>();
+        self.bytes[FINGERPRINTS + slot] = entry.fingerprint;
         self.bytes[layout.key(slot)..][..key.len()].copy_from_slice(key);
         self.bytes[layout.value(slot)..][..value.len()].copy_from_slice(value);
         self.entries += 1;
@@ -264,10 +274,13 @@ impl<K: OrdKey, V: Stored> LeafImage<K, V> {
         let occupied = layout.full() & !layout.full().checked_shl(self.entries as u32).unwrap_or(0);
         self.bytes[OCCUPIED..OCCUPIED + 8].copy_from_slice(&occupied.to_le_bytes());
         let last = self.entries - 1;
-        let mut parts =
-            vec![0..FINGERPRINTS + self.entries, layout.keys..layout.key(last) + layout.key_stride];
-        if !layout.is_interleaved() {
-            parts.push(layout.values..layout.value(last) + layout.value_stride);
+        let (key_end, value_end) =
+            (layout.key(last) + Shape::of::<K>().size, layout.value(last) + Shape::of::<V>().size);
+        let mut parts = vec![0..FINGERPRINTS + self.entries];
+        if layout.is_interleaved() {
+            parts.push(layout.keys..value_end);
+        } else {
+            parts.extend([layout.keys..key_end, layout.values..value_end]);
         }
         for part in parts {
             tree.bytes_mut(at + part.start as u64, part.len())?.copy_from_slice(&self.bytes[part]);

@@ -13,8 +13,10 @@
 //! reason (no space) and everything that runs foreign code (`Ord` of the key) comes before the first change; and every node is
 //! checked when it is read, before anything of it is changed.
 //!
-//! Reading order: [`layout`], [`header`], [`node`]; [`path`] (descents), [`insert`], [`remove`], [`check`].
+//! Reading order: [`layout`], [`header`], [`node`]; [`path`] (descents), [`change`], [`insert`], [`bulk`],
+//! [`remove`], [`retain`], [`check`].
 
+mod bulk;
 mod change;
 mod check;
 mod header;
@@ -25,6 +27,7 @@ mod path;
 mod remove;
 mod retain;
 
+pub(crate) use bulk::sort;
 pub(crate) use node::{Leaf, equal_bytes};
 pub(crate) use path::{Aim, Direction, Path};
 pub use {check::TreeSummary, header::EntryTooLarge};

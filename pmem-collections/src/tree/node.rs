@@ -200,6 +200,13 @@ impl<'a, K: OrdKey, V: Stored, M: Mode> Leaf<'a, K, V, M> {
         stored::open::<V, M>(self.body, self.value_at(slot), self.value_slot(slot))
     }
 
+    /// The blocks that the key and the value of an entry refer to.
+    pub(crate) fn blocks(&self, slot: usize) -> Result<[Option<u64>; 2]> {
+        let key = stored::block::<K>(self.key_at(slot), self.key_slot(slot))?;
+        let value = stored::block::<V>(self.value_at(slot), self.value_slot(slot))?;
+        Ok([key, value].map(|block| block.map(|(at, _)| at)))
+    }
+
     /// A copy of a value, for whoever takes it out.
     #[inline]
     pub(crate) fn old(&self, slot: usize) -> Result<Old<V>> {

@@ -3,45 +3,61 @@
 use super::{Aim, Direction, Leaf, Path, Tree};
 use crate::stored::{StoredBytes, align_of_form};
 use pmem_alloc::{OrdKey, Result, Stored, Write};
-use std::cmp::Ordering;
+use std::{cmp::Ordering, ops::Bound};
 
 impl<K: OrdKey, V: Stored> Tree<'_, K, V, Write> {
-    /// Keeps the entries for which `keep` says so, asked in order. One change of the bitmap per leaf.
+    /// Keeps those of the entries between two bounds for which `keep` says so, asked in order. One change of the bitmap per
+    /// leaf.
     pub(crate) fn retain(
         &mut self,
+        low: Bound<StoredBytes>,
+        high: &Bound<StoredBytes>,
         mut keep: impl FnMut(&Leaf<'_, K, V, Write>, usize) -> Result<bool>,
     ) -> Result<()> {
-        let (mut last, mut left): (Option<StoredBytes>, u64) = (None, self.len);
+        let (mut low, mut left) = (low, self.len);
         let mut slots = Vec::new();
         // A leaf at a time, each found anew: removing may have merged it with its neighbours.
-        while let Some(path) = self.leaf_after(last.as_ref(), &mut slots)? {
+        while let Some(path) = self.leaf_from(&low, &mut slots)? {
             left = left
                 .checked_sub(slots.len() as u64)
                 .ok_or_else(|| self.wrong(format!("{} entries, as the header says", self.len), "more"))?;
             let leaf = self.leaf(path.leaf)?;
-            let mut gone = 0;
+            let (mut gone, mut ended) = (0, false);
             for &slot in &slots {
-                if !keep(&leaf, usize::from(slot))? {
+                let slot = usize::from(slot);
+                ended = match high {
+                    Bound::Included(high) => leaf.compare(slot, high.as_slice())? == Ordering::Greater,
+                    Bound::Excluded(high) => leaf.compare(slot, high.as_slice())? != Ordering::Less,
+                    Bound::Unbounded => false,
+                };
+                if ended {
+                    break;
+                }
+                if !keep(&leaf, slot)? {
                     gone |= 1 << slot;
                 }
             }
-            last = match slots.last() {
-                Some(&slot) => {
-                    Some(StoredBytes::new(leaf.key_form(usize::from(slot))?, const { align_of_form::<K>() }))
-                }
-                None => None,
-            };
+            if let Some(&slot) = slots.last() {
+                let last = leaf.key_form(usize::from(slot))?;
+                low = Bound::Excluded(StoredBytes::new(last, const { align_of_form::<K>() }));
+            }
             if gone != 0 {
                 self.remove_slots(&path, gone)?;
+            }
+            if ended {
+                break;
             }
         }
         Ok(())
     }
 
-    /// The leaf with the first entries behind `last`, and the slots of these in order.
-    fn leaf_after(&self, last: Option<&StoredBytes>, slots: &mut Vec<u8>) -> Result<Option<Path>> {
-        let last = last.map(StoredBytes::as_slice);
-        let Some(mut path) = self.path(last.map_or(Aim::First, Aim::Key))? else { return Ok(None) };
+    /// The leaf with the first entries from a bound on, and the slots of these in order.
+    fn leaf_from(&self, low: &Bound<StoredBytes>, slots: &mut Vec<u8>) -> Result<Option<Path>> {
+        let aim = match low {
+            Bound::Included(key) | Bound::Excluded(key) => Aim::Key(key.as_slice()),
+            Bound::Unbounded => Aim::First,
+        };
+        let Some(mut path) = self.path(aim)? else { return Ok(None) };
         let mut entries = Vec::new();
         loop {
             slots.clear();
@@ -49,11 +65,16 @@ impl<K: OrdKey, V: Stored> Tree<'_, K, V, Write> {
             let leaf = self.leaf(path.leaf)?;
             leaf.sort_into(&mut entries)?;
             for &(_, slot) in &entries {
-                let behind = match last {
-                    Some(last) => leaf.compare(usize::from(slot), last)? == Ordering::Greater,
-                    None => true,
+                let inside = match low {
+                    Bound::Included(low) => {
+                        leaf.compare(usize::from(slot), low.as_slice())? != Ordering::Less
+                    }
+                    Bound::Excluded(low) => {
+                        leaf.compare(usize::from(slot), low.as_slice())? == Ordering::Greater
+                    }
+                    Bound::Unbounded => true,
                 };
-                if behind {
+                if inside {
                     slots.push(slot);
                 }
             }

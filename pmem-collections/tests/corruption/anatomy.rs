@@ -2,7 +2,8 @@
 
 mod hash;
 
-use std::{fmt, ops::Range};
+use crate::images::POOL;
+use std::{collections::HashMap, fmt, ops::Range};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 const PAGE: u64 = 4096;
@@ -25,6 +26,9 @@ pub(crate) enum Structure {
     Entries,
     Separators,
     Children,
+    Slots,
+    Texts,
+    SerdeValues,
     TableHeader,
     References,
     BucketHeads,
@@ -33,7 +37,7 @@ pub(crate) enum Structure {
 use Structure::*;
 
 impl Structure {
-    pub(crate) const ALL: [Structure; 19] = [
+    pub(crate) const ALL: [Structure; 22] = [
         PoolHeader,
         LogHeader,
         LogState,
@@ -49,14 +53,17 @@ impl Structure {
         Entries,
         Separators,
         Children,
+        Slots,
+        Texts,
+        SerdeValues,
         TableHeader,
         References,
         BucketHeads,
         TableEntries,
     ];
     /// Those of which damage is found by a checksum, or harmless.
-    pub(crate) const CHECKSUMMED: [Structure; 6] =
-        [PoolHeader, LogHeader, LogState, Records, StateLine, Directory];
+    pub(crate) const CHECKSUMMED: [Structure; 7] =
+        [PoolHeader, LogHeader, LogState, Records, StateLine, Directory, SerdeValues];
 }
 
 impl fmt::Display for Structure {
@@ -77,6 +84,9 @@ impl fmt::Display for Structure {
             Entries => "keys and values",
             Separators => "separators",
             Children => "child pointers",
+            Slots => "references",
+            Texts => "bytes of strings",
+            SerdeValues => "serde values",
             TableHeader => "table header",
             References => "hash directory",
             BucketHeads => "bucket heads",
@@ -106,6 +116,8 @@ pub(crate) struct Anatomy {
     pub(crate) places: Vec<u64>,
     pub(crate) log: Range<u64>,
     identity: u64,
+    /// Bytes of each serde value, by its start.
+    serde_lens: HashMap<u64, u64>,
 }
 
 pub(crate) fn word(bytes: &[u8], at: u64) -> u64 {
@@ -121,6 +133,10 @@ pub(crate) fn number(bytes: &[u8], at: u64, width: usize) -> u64 {
 
 pub(crate) fn put(bytes: &mut [u8], at: u64, width: usize, value: u64) {
     bytes[at as usize..at as usize + width].copy_from_slice(&value.to_le_bytes()[..width]);
+}
+
+fn slice(bytes: &[u8], from: u64, to: u64) -> Option<&[u8]> {
+    bytes.get(from as usize..to as usize)
 }
 
 type Layout = [(&'static str, u64, usize)];
@@ -196,6 +212,22 @@ const TREE_HEADER: &Layout = &[
     ("reserved", 56, 8),
 ];
 const NODE_HEAD: &Layout = &[("magic", 0, 4), ("level", 4, 2), ("count", 6, 2)];
+/// Where things are in the nodes of a tree.
+#[derive(Clone, Copy)]
+struct Shape {
+    references: bool,
+    /// Slots of a leaf, where the first is, and bytes of a key's, which are those of a value's too.
+    slots: u64,
+    first_slot: u64,
+    slot: u64,
+    /// Where an inner node's children are.
+    children: u64,
+}
+
+impl Shape {
+    const PLAIN: Shape = Shape { references: false, slots: 48, first_slot: 64, slot: 8, children: 256 };
+    const STRINGS: Shape = Shape { references: true, slots: 20, first_slot: 40, slot: 24, children: 752 };
+}
 const RING: u64 = 256;
 const SLOT: u64 = 256;
 
@@ -209,6 +241,7 @@ impl Anatomy {
             places: vec![state, table, bitmaps, data, log_start],
             log: log_start..log_start + log_len,
             identity: word(bytes, 48),
+            serde_lens: HashMap::new(),
         };
         for copy in [0, PAGE] {
             anatomy.fields(PoolHeader, copy, POOL_HEADER);
@@ -241,7 +274,8 @@ impl Anatomy {
                 anatomy.places.push(header);
                 anatomy.fields(TreeHeader, header, TREE_HEADER);
                 anatomy.use_up(TreeHeader, header..header + 64);
-                anatomy.find_nodes(bytes, word(bytes, header + 16));
+                let shape = if number(bytes, header + 10, 2) == 0 { Shape::PLAIN } else { Shape::STRINGS };
+                anatomy.find_nodes(bytes, word(bytes, header + 16), shape);
             }
             if bytes[header as usize..].starts_with(b"PHashMap") {
                 anatomy.places.push(header);
@@ -250,6 +284,12 @@ impl Anatomy {
             entry = word(bytes, entry);
         }
         anatomy
+    }
+
+    /// Those of `structures` that are in this pool.
+    pub(crate) fn structures(&self, structures: &[Structure]) -> Vec<Structure> {
+        let there = |of: &&Structure| self.fields.iter().any(|field| field.structure == **of);
+        structures.iter().filter(there).copied().collect()
     }
 
     fn find_log(&mut self, bytes: &[u8]) {
@@ -268,15 +308,14 @@ impl Anatomy {
             let (length, count) = (number(bytes, at + 32, 4), number(bytes, at + 36, 4));
             let newer = word(bytes, at + 8) > horizon;
             // Of old records, which mean nothing any more, only some.
-            // What is inside of a longer record may look like one.
-            let fits = length >= 40 && length <= log.end - at;
-            if number(bytes, at + 24, 4) != generation || !fits {
+            if number(bytes, at + 24, 4) != generation || self.record_sum(bytes, at) != Some(word(bytes, at))
+            {
                 at += SLOT;
                 continue;
             }
             old += u64::from(!newer);
             if !newer && old % 8 != 1 {
-                at += SLOT;
+                at += length.next_multiple_of(SLOT);
                 continue;
             }
             self.fields(Records, at, RECORD);
@@ -310,7 +349,7 @@ impl Anatomy {
         }
     }
 
-    fn find_nodes(&mut self, bytes: &[u8], at: u64) {
+    fn find_nodes(&mut self, bytes: &[u8], at: u64, shape: Shape) {
         self.places.push(at);
         self.fields(NodeHeads, at, NODE_HEAD);
         self.use_up(NodeHeads, at..at + 8);
@@ -318,23 +357,72 @@ impl Anatomy {
             let occupied = word(bytes, at + 8);
             self.field(LeafBitmaps, "occupied", at + 8, 8);
             self.use_up(LeafBitmaps, at + 8..at + 16);
-            self.use_up(Fingerprints, at + 16..at + 64);
-            for slot in (0..48).filter(|slot| occupied >> slot & 1 == 1) {
+            self.use_up(Fingerprints, at + 16..at + 16 + shape.slots.next_multiple_of(8));
+            for slot in (0..shape.slots).filter(|slot| occupied >> slot & 1 == 1) {
+                let key = at + shape.first_slot + slot * 2 * shape.slot;
                 self.field(Fingerprints, "fingerprint", at + 16 + slot, 1);
-                self.field(Entries, "key", at + 64 + 16 * slot, 8);
-                self.field(Entries, "value", at + 72 + 16 * slot, 8);
-                self.use_up(Entries, at + 64 + 16 * slot..at + 80 + 16 * slot);
+                if shape.references {
+                    self.find_reference(bytes, key, Texts);
+                    self.find_reference(bytes, key + shape.slot, SerdeValues);
+                } else {
+                    self.field(Entries, "key", key, 8);
+                    self.field(Entries, "value", key + 8, 8);
+                    self.use_up(Entries, key..key + 16);
+                }
             }
         } else {
             let count = number(bytes, at + 6, 2);
-            self.use_up(Separators, at + 8..at + 8 + 8 * count);
-            self.use_up(Children, at + 256..at + 264 + 8 * count);
+            self.use_up(Children, at + shape.children..at + shape.children + 8 * (count + 1));
             for i in 0..=count {
-                if i < count {
-                    self.field(Separators, "separator", at + 8 + 8 * i, 8);
+                let key = at + 8 + shape.slot * i;
+                match i < count {
+                    true if shape.references => self.find_reference(bytes, key, Texts),
+                    true => {
+                        self.field(Separators, "separator", key, 8);
+                        self.use_up(Separators, key..key + 8);
+                    }
+                    false => {}
                 }
-                self.field(Children, "child", at + 256 + 8 * i, 8);
-                self.find_nodes(bytes, word(bytes, at + 256 + 8 * i));
+                let child = at + shape.children + 8 * i;
+                self.field(Children, "child", child, 8);
+                self.find_nodes(bytes, word(bytes, child), shape);
+            }
+        }
+    }
+
+    /// The slot of what varies in length, and its bytes.
+    fn find_reference(&mut self, bytes: &[u8], at: u64, content: Structure) {
+        let len = number(bytes, at, 4);
+        self.field(Slots, "len", at, 4);
+        let start = if len <= 20 {
+            self.use_up(Slots, at..at + 4);
+            at + 4
+        } else {
+            self.field(Slots, "zero", at + 4, 4);
+            self.field(Slots, "block", at + 8, 8);
+            self.field(Slots, "reserved", at + 16, 8);
+            self.use_up(Slots, at..at + 24);
+            self.places.push(word(bytes, at + 8));
+            word(bytes, at + 8)
+        };
+        if len == 0 {
+            return;
+        }
+        self.use_up(content, start..start + len);
+        if content == SerdeValues {
+            self.serde_lens.insert(start, len);
+            self.field(content, "check", start, 4);
+        }
+        for (name, place) in [("first", 0), ("fifth", 4), ("middle", len / 2), ("last", len - 1)] {
+            let place = if content == SerdeValues { place.max(4) } else { place };
+            if place < len {
+                self.fields.push(Field {
+                    structure: content,
+                    name,
+                    at: start + place,
+                    width: 1,
+                    unit: start,
+                });
             }
         }
     }
@@ -349,19 +437,28 @@ impl Anatomy {
     }
 
     fn use_up(&mut self, structure: Structure, range: Range<u64>) {
+        assert!(range.end <= POOL, "{structure} at {range:#x?}");
         self.used.push((range, structure));
+    }
+
+    /// What the checksum of the record at `at` should be, as far as it has a length.
+    fn record_sum(&self, bytes: &[u8], at: u64) -> Option<u64> {
+        let slot = (at - self.log.start - RING) / SLOT;
+        let end = at + number(bytes, at + 32, 4) / 8 * 8;
+        let record = slice(bytes, at, end.min(self.log.end)).filter(|record| record.len() >= 40)?;
+        let seed = self.identity ^ (slot + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Some(xxh3_64(&[&seed.to_le_bytes(), &record[8..]].concat()))
     }
 
     /// Makes the checksum right again that covers `field`, as far as there is a place and a length for it.
     pub(crate) fn recompute(&self, bytes: &mut [u8], field: Field) {
         let unit = field.unit;
-        let slice = |from: u64, to: u64| bytes.get(from as usize..to as usize);
         let sum = match field.structure {
             PoolHeader => {
                 let len = number(bytes, unit + 20, 4).clamp(256, PAGE);
-                Some((unit + 8, xxh3_64(slice(unit + 16, unit + len).expect("two pages"))))
+                Some((unit + 8, xxh3_64(slice(bytes, unit + 16, unit + len).expect("two pages"))))
             }
-            LogHeader => Some((unit + 56, xxh3_64(slice(unit, unit + 56).expect("a header")))),
+            LogHeader => Some((unit + 56, xxh3_64(slice(bytes, unit, unit + 56).expect("a header")))),
             LogState if field.name == "generation" => {
                 let generation = number(bytes, unit, 4);
                 let check = xxh3_64(&[self.identity.to_le_bytes(), generation.to_le_bytes()].concat());
@@ -371,20 +468,19 @@ impl Anatomy {
                 let low = word(bytes, unit) & ((1 << 48) - 1);
                 Some((unit, low | xxh3_64(&low.to_le_bytes()) << 48))
             }
-            Records => {
-                let slot = (unit - self.log.start - RING) / SLOT;
-                let end = unit + number(bytes, unit + 32, 4) / 8 * 8;
-                slice(unit, end.min(self.log.end)).filter(|record| record.len() >= 40).map(|record| {
-                    let seed = self.identity ^ (slot + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-                    (unit, xxh3_64(&[&seed.to_le_bytes(), &record[8..]].concat()))
-                })
-            }
+            Records => self.record_sum(bytes, unit).map(|sum| (unit, sum)),
             Directory => {
                 let end = unit + 40 + number(bytes, unit + 32, 4) + number(bytes, unit + 36, 4);
-                slice(unit, end).map(|entry| {
+                slice(bytes, unit, end).map(|entry| {
                     let whole = [&entry[..8], &[0; 8], &entry[16..]].concat();
                     (unit + 8, xxh3_64_with_seed(&whole, unit))
                 })
+            }
+            SerdeValues => {
+                let end = unit + self.serde_lens[&unit];
+                let check = xxh3_64(&bytes[unit as usize + 4..end as usize]);
+                put(bytes, unit, 4, check);
+                None
             }
             StateLine if field.name == "directory" => {
                 Some((unit + 8, xxh3_64_with_seed(&bytes[unit as usize..][..8], unit)))

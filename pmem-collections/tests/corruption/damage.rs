@@ -41,7 +41,7 @@ fn anywhere(bytes: &mut [u8], anatomy: &Anatomy, random: &mut Rng) -> Damage {
     let ranges: Vec<_> = if random.bool() {
         anatomy.used.iter().collect()
     } else {
-        let structure = random.choice(Structure::ALL).expect("some");
+        let structure = *random.choice(&anatomy.structures(&Structure::ALL)).expect("some");
         anatomy.used.iter().filter(|(_, of)| *of == structure).collect()
     };
     let total: u64 = ranges.iter().map(|(range, _)| range.end - range.start).sum();
@@ -84,7 +84,7 @@ fn aimed(
     forge: bool,
     random: &mut Rng,
 ) -> Damage {
-    let structure = *random.choice(structures).expect("some");
+    let structure = *random.choice(&anatomy.structures(structures)).expect("some");
     let fields: Vec<&Field> = anatomy.fields.iter().filter(|field| field.structure == structure).collect();
     // A field's name first, so that the many entries of a record leave room for its header.
     let mut names: Vec<&str> = fields.iter().map(|field| field.name).collect();

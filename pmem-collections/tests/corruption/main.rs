@@ -1,6 +1,7 @@
 //! Damaged pools: more than ten thousand, each opened, read, checked and changed.
 //!
-//! Three pools more than half full of a tree of three levels and a hash map of some of the entries (one closed, two that a power failure left) are damaged
+//! Six pools more than half full of a tree of three levels, of numbers or of strings and values of serde, and of a hash map
+//! of some of the numbers (each closed, and twice as a power failure left it), are damaged
 //! by bytes anywhere, by fields that are aimed at, and by fields of which every checksum is made right again, so that
 //! the checks behind the checksums are reached. Whatever is done then ends in a value or an error: without a panic,
 //! within 2 s of processor time and 4 times the pool's size of memory. Where there are checksums, what is read without an error was committed.
@@ -17,7 +18,7 @@ mod memory;
 use anatomy::{Anatomy, Structure};
 use damage::Way;
 use fastrand::Rng;
-use images::{Content, Image, POOL};
+use images::{Content, Image, Kind, Map, Numbers, POOL, Strings};
 use pmem_collections::*;
 use std::{
     collections::BTreeMap,
@@ -30,7 +31,6 @@ use std::{
     time::Duration,
 };
 
-type Map = PBTreeMap<u64, u64>;
 type Table = PHashMap<u64, u64>;
 
 /// What reading a damaged pool came to.
@@ -70,16 +70,16 @@ impl fmt::Display for Counts {
 }
 
 /// All entries, by iterating and by looking up each of `keys`.
-fn read(pool: &Pool, keys: &Content) -> Result<Content> {
+fn read<T: Kind>(pool: &Pool, keys: &Content) -> Result<Content> {
     let tx = pool.read()?;
-    let map = tx.open::<Map>("map")?;
-    let found: Content =
-        map.iter().map(|entry| entry.map(|(key, value)| (*key, *value))).collect::<Result<_>>()?;
+    let map = tx.open::<Map<T>>("map")?;
+    let number = |(key, value)| (T::key_number(key), T::value_number(value));
+    let found: Content = map.iter().map(|entry| entry.map(number)).collect::<Result<_>>()?;
     let table = tx.open::<Table>("table")?;
     let same: Content =
         table.iter().map(|entry| entry.map(|(key, value)| (*key, *value))).collect::<Result<_>>()?;
     for key in keys.keys() {
-        if map.get(*key)? != found.get(key) {
+        if map.get(T::key(*key))?.map(T::value_number) != found.get(key).copied() {
             // Not an error of the maps', but not what a right one would say either.
             return Ok(Content::new());
         }
@@ -97,19 +97,19 @@ fn read(pool: &Pool, keys: &Content) -> Result<Content> {
     Ok(found)
 }
 
-fn check(pool: &Pool) -> bool {
-    let tree = pool.read().and_then(|tx| tx.open::<Map>("map")?.check());
+fn check<T: Kind>(pool: &Pool) -> bool {
+    let tree = pool.read().and_then(|tx| tx.open::<Map<T>>("map")?.check());
     let table = pool.read().and_then(|tx| tx.open::<Table>("table")?.check());
     pool.check().is_ok_and(|report| report.is_ok()) && tree.is_ok() && table.is_ok()
 }
 
 /// Opens, reads, checks, changes and reads again what is in `bytes`.
-fn examine(image: &Image, bytes: &[u8], random: &mut Rng) -> Outcome {
+fn examine<T: Kind>(image: &Image, bytes: &[u8], random: &mut Rng) -> Outcome {
     let mut mapping = Mapping::anonymous(POOL).expect("memory");
     mapping.as_mut_slice().copy_from_slice(bytes);
     let Ok(pool) = Pool::on(mapping) else { return Opening };
-    let found = read(&pool, &image.states[0]);
-    let checked = check(&pool);
+    let found = read::<T>(&pool, &image.states[0]);
+    let checked = check::<T>(&pool);
     let outcome = match &found {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound { .. }) => Wrong, // it is there
         Err(_) => Reading,
@@ -124,17 +124,19 @@ fn examine(image: &Image, bytes: &[u8], random: &mut Rng) -> Outcome {
     let mut content = found.unwrap_or_default();
     let mut refused = false;
     for _ in 0..3 {
-        let changed = pool.write(|tx| images::change(tx, &mut content, random));
+        let changed = pool.write(|tx| images::change::<T>(tx, &mut content, random));
         refused |= changed.is_err();
     }
-    let again = read(&pool, &content);
-    check(&pool);
+    let again = read::<T>(&pool, &content);
+    check::<T>(&pool);
     let _ = pool.stats();
     if outcome == Harmless && !refused && again.is_ok_and(|again| again != content) {
         return Wrong;
     }
     outcome
 }
+
+type Examine = fn(&Image, &[u8], &mut Rng) -> Outcome;
 
 /// Seconds of processor time that this thread has had.
 fn processor_time() -> f64 {
@@ -152,9 +154,15 @@ fn number(name: &str, default: u64) -> u64 {
 fn whatever_is_damaged_ends_in_a_value_or_an_error_and_checksums_let_nothing_wrong_pass() {
     let (cases, first) = (number("PMEM_CORRUPTION_CASES", 12_000), number("PMEM_CORRUPTION_SEED", 0));
     let trace = std::env::var_os("PMEM_CORRUPTION_TRACE").is_some();
-    let images = images::images();
-    let anatomies = images.each_ref().map(|image| Anatomy::of(&image.bytes));
-    for image in &images {
+    let images: Vec<(Image, Examine)> = [
+        images::images::<Numbers>().map(|image| (image, examine::<Numbers> as Examine)),
+        images::images::<Strings>().map(|image| (image, examine::<Strings> as Examine)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let anatomies: Vec<_> = images.iter().map(|(image, _)| Anatomy::of(&image.bytes)).collect();
+    for (image, examine) in &images {
         assert_eq!(examine(image, &image.bytes, &mut Rng::with_seed(0)), Harmless, "{}", image.name);
     }
     let mut tables: BTreeMap<(usize, Structure), Counts> = BTreeMap::new();
@@ -168,8 +176,8 @@ fn whatever_is_damaged_ends_in_a_value_or_an_error_and_checksums_let_nothing_wro
         for seed in first..first + cases {
             let mut random = Rng::with_seed(seed);
             let way = seed as usize % 3;
-            let which = seed as usize / 3 % 3;
-            let image = &images[which];
+            let which = seed as usize / 3 % images.len();
+            let (image, examine) = &images[which];
             let mut bytes = image.bytes.clone();
             let done = damage::damage(&mut bytes, &anatomies[which], Way::ALL[way], &mut random);
             let case = format!(

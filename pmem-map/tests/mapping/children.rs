@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-const PART: &str = "PMEM_MAP_TEST_PART";
+pub(crate) const PART: &str = "PMEM_MAP_TEST_PART";
 
 /// The part that this process is to play, if it is a child.
 pub(crate) fn part() -> Option<String> {

@@ -1,7 +1,7 @@
 //! Counters and events say exactly what was done.
 
 use crate::recorder::Recorder;
-use pmem_map::{Counters, LINE, MapOptions, Mapping, PAGE};
+use pmem_map::{Counters, Durability, FlushMethod, Granularity, LINE, MapOptions, Mapping, PAGE};
 use std::sync::Barrier;
 
 #[test]
@@ -96,4 +96,33 @@ fn ranges_outside_the_mapping_are_refused() {
     }
     mapping.flush(PAGE..PAGE).unwrap();
     assert_eq!(mapping.counters(), Counters::default());
+}
+
+#[test]
+fn where_the_caches_are_in_the_persistence_domain_flushing_is_nothing_and_draining_is_counted() {
+    let recorder = Recorder::new();
+    let options = MapOptions::new().len(PAGE).emulate_eadr(true).observer(recorder.clone());
+    let folder = crate::folder::folder();
+    // SAFETY: a file of this test's own folder.
+    let file = unsafe { options.clone().create(true).open(folder.path().join("file")) }.unwrap();
+    for mapping in [options.anonymous().unwrap(), options.memfd().unwrap(), file] {
+        recorder.words();
+        assert_eq!((mapping.granularity(), mapping.durability()), (Granularity::Byte, Durability::Process));
+        assert_eq!(mapping.flush_method(), FlushMethod::None);
+        let region = mapping.into_region();
+        // SAFETY: nobody else uses the region.
+        unsafe {
+            region.store(10, &[1; 200]);
+            region.store_nontemporal(1000, &[1; 100]);
+        }
+        region.flush(10..210).unwrap();
+        region.flush_lines(&[0, 1, 2, 3]).unwrap();
+        region.persist(10..210).unwrap();
+        region.sync(0..PAGE).unwrap();
+        let expected =
+            Counters { lines_nontemporal: 3, bytes_nontemporal: 100, drains: 2, ..Counters::default() };
+        assert_eq!(region.counters(), expected);
+        assert!(recorder.words().contains(&"flush 10+200".to_owned()), "an observer is told all the same");
+        assert!(region.flush(0..PAGE + 1).is_err() && region.flush_lines(&[64]).is_err());
+    }
 }

@@ -268,3 +268,23 @@ fn a_memmap2_mapping_that_does_not_begin_at_a_page_is_refused() {
     let map = unsafe { memmap2::MmapOptions::new().offset(64).map_mut(&file) }.unwrap();
     assert!(matches!(Mapping::from_mmap(map), Err(Error::BadLength { .. })));
 }
+
+/// With a device to spare, of which the content is lost: `PMEM_TEST_DAX_DEVICE=/dev/dax0.0`.
+#[test]
+fn a_dax_device_keeps_what_was_persisted_and_its_length() {
+    let Some(path) = std::env::var_os("PMEM_TEST_DAX_DEVICE") else {
+        return println!("skipped: PMEM_TEST_DAX_DEVICE names no device");
+    };
+    let path = Path::new(&path);
+    let mut mapping = open(&MapOptions::new(), path).unwrap();
+    println!("{} bytes, {:?}, {:?}", mapping.len(), mapping.granularity(), mapping.durability());
+    let (medium, granularity, len) = (mapping.medium(), mapping.granularity(), mapping.len());
+    assert!(medium == Medium::DaxDevice && granularity != Granularity::Page);
+    mapping.write(len - 5, b"there").unwrap();
+    mapping.persist(len - 5..len).unwrap();
+    assert!(matches!(mapping.grow(len + 1), Err(Error::CannotGrow { .. })));
+    assert!(matches!(open(&MapOptions::new(), path), Err(Error::Locked { .. })));
+    drop(mapping);
+    assert_io(open(&MapOptions::new().lock(Lock::Shared), path), "map", ErrorKind::InvalidInput);
+    assert_eq!(&open(&MapOptions::new(), path).unwrap().as_slice()[len as usize - 5..], b"there");
+}

@@ -112,6 +112,32 @@ fn any_number_may_share_a_view_and_nobody_may_write_meanwhile() {
 }
 
 #[test]
+fn processes_share_views_of_a_file_and_a_writer_waits_outside() {
+    const NAME: &str = "locks::processes_share_views_of_a_file_and_a_writer_waits_outside";
+    if let Some(path) = part() {
+        let path = Path::new(&path);
+        return match open(path, Lock::Shared) {
+            Ok(view) => {
+                println!("saw {}, writer {:?}", view.as_slice()[0], open(path, Lock::Exclusive).is_ok())
+            }
+            Err(error) => println!("refused: {error}"),
+        };
+    }
+    let folder = folder();
+    let path = folder.path().join("file");
+    let mut writer = create(&path);
+    writer.write(0, &[7]).unwrap();
+    let ask = || String::from_utf8(play(NAME, path.to_str().unwrap()).stdout).unwrap();
+    // Beside a writer there are no readers: they would see its bytes change under their references.
+    assert!(ask().contains(&format!("is in use by process {}", std::process::id())));
+    drop(writer);
+    let view = open(&path, Lock::Shared).unwrap();
+    assert!(ask().contains("saw 7, writer false"));
+    drop(view);
+    assert!(ask().contains("saw 7, writer false"), "the view of that process itself");
+}
+
+#[test]
 fn stores_to_a_shared_view_stay_in_it() {
     let folder = folder();
     let path = folder.path().join("file");

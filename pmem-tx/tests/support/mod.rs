@@ -1,10 +1,10 @@
 //! Workloads on a small journal, explored: what was acknowledged is there, nothing is there in half.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use pmem_crash::{Config, Exploration, Image, Report};
+use pmem_crash::{Config, Exploration, Image, LintKind, Report};
 use pmem_map::Mapping;
 use pmem_tx::{Error, Journal, JournalOptions};
-use std::{cell::RefCell, thread};
+use std::{cell::RefCell, collections::BTreeMap, thread};
 
 pub(crate) const LOG: std::ops::Range<u64> = 0..4096;
 pub(crate) const DATA: u64 = LOG.end;
@@ -165,12 +165,21 @@ pub(crate) struct Totals {
     pub(crate) first: Option<Report>,
     /// Recoveries before the first failure, over all explorations.
     pub(crate) until_failure: u64,
+    /// Flushes and drains that are missing, or that nobody needs: one of each kind and source line.
+    pub(crate) lints: BTreeMap<(LintKind, &'static str, u32), String>,
 }
+
+/// Lints that are as they should be: kind, file, why.
+const EXCEPTIONS: &[(LintKind, &str, &str)] = &[];
 
 impl Totals {
     pub(crate) fn add(&mut self, report: Report) {
         if self.first.is_none() {
             self.until_failure += report.images_to_first_failure.unwrap_or(report.recoveries);
+        }
+        for lint in &report.lints {
+            let site = (lint.kind, lint.caller.file(), lint.caller.line());
+            self.lints.entry(site).or_insert_with(|| lint.to_string());
         }
         self.operations += report.operations;
         self.images += report.images;
@@ -197,6 +206,11 @@ impl Totals {
         if let Some(report) = &self.first {
             report.assert_ok();
         }
+        let excepted =
+            |kind: LintKind, file: &str| EXCEPTIONS.iter().any(|e| e.0 == kind && file.ends_with(e.1));
+        let lints = self.lints.iter().filter(|((kind, file, _), _)| !excepted(*kind, file));
+        let lints: Vec<&String> = lints.map(|(_, lint)| lint).collect();
+        assert!(lints.is_empty(), "{name}: {lints:#?}");
         assert!(self.images > 0 && self.recoveries >= self.images, "{name}: nothing was explored");
     }
 }
