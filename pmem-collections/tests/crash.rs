@@ -11,6 +11,8 @@ mod hash;
 mod nested;
 #[path = "crash/values.rs"]
 mod values;
+#[path = "crash/vec.rs"]
+mod vec;
 
 use pmem_collections::*;
 use pmem_crash::{Config, Exploration, Image, Report, Tear};
