@@ -101,7 +101,7 @@ fn explore<M: Map>(name: &str, before: &[Op], ops: &[Op], shortcut: Option<Short
                 for &op in ops {
                     marks.run(format!("{op:?}"), || match op {
                         Reopen => {
-                            map = None;
+                            drop(map.take());
                             map = Some(M::open_with(&pool, shortcut)?);
                             Ok(())
                         }

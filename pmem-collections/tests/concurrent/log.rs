@@ -269,7 +269,7 @@ fn explore(name: &str, before: &[u64], ops: &[Op], shortcut: Option<Shortcut>) -
                         Append(n) => _ = open().append(&content(n))?,
                         Truncate => open().truncate_before(u64::MAX)?,
                         Reopen => {
-                            log = None;
+                            drop(log.take());
                             log = Some(ConcurrentLog::open_with(&pool, "log", shortcut)?);
                         }
                         Batch(_) => {}
