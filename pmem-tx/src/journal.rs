@@ -1,8 +1,10 @@
 //! A log area in a mapping, and the mapping.
 
 use crate::{
-    Error, Result, Subscriber, Tx,
-    engine::{self, Log, LogOptions, LogStats, Recovery, Shortcuts, WriteSet},
+    Error, LogSpace, Result, Subscriber, Tx,
+    engine::{self, Log, LogOptions, LogStats, Recovery, Shortcuts, UndoSet, WriteSet},
+    shared::Claim,
+    space::give_back,
 };
 use parking_lot::{Condvar, Mutex};
 use pmem_map::{Mapping, Region};
@@ -13,9 +15,10 @@ use std::{
 };
 
 /// How to create or open a [`Journal`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct JournalOptions {
     log: LogOptions,
+    space: Option<Arc<dyn LogSpace>>,
 }
 
 impl JournalOptions {
@@ -31,6 +34,17 @@ impl JournalOptions {
         self
     }
 
+    /// Where transactions get log space that are larger than the log area takes. Without it they are
+    /// [`Error::LogFull`]. Such a transaction takes two drains.
+    pub fn log_space(mut self, space: Arc<dyn LogSpace>) -> JournalOptions {
+        self.space = Some(space);
+        self
+    }
+
+    pub(crate) fn engine_shortcuts(&self) -> Shortcuts {
+        self.log.shortcuts
+    }
+
     #[doc(hidden)]
     pub fn shortcuts(mut self, shortcuts: Shortcuts) -> JournalOptions {
         self.log.shortcuts = shortcuts;
@@ -41,12 +55,24 @@ impl JournalOptions {
     /// program's, and is left as it is. A record may be a third of it. Durable on return. 2 drains.
     pub fn create(&self, mapping: Mapping, log: Range<u64>) -> Result<Journal> {
         let region = Arc::new(mapping.into_region());
+        let home = 0..region.len() & !63;
+        self.create_in(region, log, home, None)
+    }
+
+    pub(crate) fn create_in(
+        &self,
+        region: Arc<Region>,
+        log: Range<u64>,
+        home: Range<u64>,
+        claim: Option<Claim>,
+    ) -> Result<Journal> {
         let identity = RandomState::new().hash_one(std::process::id());
-        // SAFETY: the mapping was taken by value, so from here on its bytes are reached through the journal alone; it
-        // hands out references only as borrows of a transaction, and the log stores only in `Tx::commit`, which
-        // consumes it, or while no transaction is open.
+        // SAFETY: the mapping was taken by value, and its bytes are reached through journals alone, these through this one
+        // alone (a claim sees to that, if there are several). It hands out references only as borrows of a
+        // transaction, and the log stores only in functions that take the transaction by value or by `&mut`, or while no
+        // transaction is open.
         let log = unsafe { Log::create(region, log, identity, self.log.clone()) }?;
-        Ok(Journal::new(log, Recovery::default()))
+        Ok(Journal::new(log, Recovery::default(), home, self.space.clone(), claim))
     }
 
     /// Opens the log in `log`, and recovers: what was committed is there, what was not has left no trace.
@@ -54,9 +80,19 @@ impl JournalOptions {
     pub fn open(&self, mapping: Mapping, log: Range<u64>) -> Result<Journal> {
         let region = Arc::new(mapping.into_region());
         let home = 0..region.len() & !63;
-        // SAFETY: as in `create`.
-        let (log, recovery) = unsafe { Log::open(region, log, None, home, self.log.clone()) }?;
-        Ok(Journal::new(log, recovery))
+        self.open_in(region, log, home, None)
+    }
+
+    pub(crate) fn open_in(
+        &self,
+        region: Arc<Region>,
+        log: Range<u64>,
+        home: Range<u64>,
+        claim: Option<Claim>,
+    ) -> Result<Journal> {
+        // SAFETY: as in `create_in`.
+        let (log, recovery) = unsafe { Log::open(region, log, None, home.clone(), self.log.clone()) }?;
+        Ok(Journal::new(log, recovery, home, self.space.clone(), claim))
     }
 
     /// Opens the log in `log`, or creates one: if the bytes there are all zero, as in a new file, or what a crash left of a
@@ -73,12 +109,19 @@ impl JournalOptions {
 /// A log area in a mapping, and the mapping.
 ///
 /// Takes the mapping by value: afterwards every store goes through transactions, one at a time. Dropping it closes it
-/// cleanly (a checkpoint), so that the next open has nothing to replay.
+/// cleanly (a checkpoint), so that the next open has nothing to replay. Several journals in one mapping:
+/// [`SharedMapping`](crate::SharedMapping).
 pub struct Journal {
     region: Arc<Region>,
     recovery: Recovery,
+    log_area: Range<u64>,
+    /// The bytes that are this journal's; its log may be among them.
+    home: Range<u64>,
+    space: Option<Arc<dyn LogSpace>>,
     slot: Mutex<Slot>,
     free: Condvar,
+    /// Dropped last, and then these bytes may be another journal's.
+    claim: Option<Claim>,
 }
 
 struct Slot {
@@ -92,6 +135,7 @@ struct Slot {
 pub(crate) struct Writer {
     pub(crate) log: Log,
     pub(crate) set: WriteSet,
+    pub(crate) undo: UndoSet,
 }
 
 impl Journal {
@@ -110,18 +154,53 @@ impl Journal {
         JournalOptions::new().open_or_create(mapping, log)
     }
 
-    fn new(log: Log, recovery: Recovery) -> Journal {
-        let region = log.region().clone();
-        let set = log.write_set();
-        let slot = Slot { writer: Some(Box::new(Writer { log, set })), holder: 0 };
-        Journal { region, recovery, slot: Mutex::new(slot), free: Condvar::new() }
+    fn new(
+        log: Log,
+        recovery: Recovery,
+        home: Range<u64>,
+        space: Option<Arc<dyn LogSpace>>,
+        claim: Option<Claim>,
+    ) -> Journal {
+        let (region, log_area) = (log.region().clone(), log.area());
+        let (set, undo) = (log.write_set(), log.undo_set());
+        let slot = Slot { writer: Some(Box::new(Writer { log, set, undo })), holder: 0 };
+        let (slot, free) = (Mutex::new(slot), Condvar::new());
+        Journal { region, recovery, log_area, home, space, slot, free, claim }
+    }
+
+    /// The bytes that are this journal's: its log's, if it is among them, and the program's.
+    #[inline]
+    pub fn home(&self) -> Range<u64> {
+        self.home.clone()
+    }
+
+    /// The log's bytes.
+    #[inline]
+    pub fn log_area(&self) -> Range<u64> {
+        self.log_area.clone()
+    }
+
+    #[inline]
+    pub(crate) fn space(&self) -> Option<&dyn LogSpace> {
+        self.space.as_deref()
     }
 
     /// Begins a transaction; waits while another one is open. [`Error::WouldDeadlock`] if it was this thread that
     /// began it.
     #[inline]
     pub fn begin(&self) -> Result<Tx<'_>> {
-        Ok(Tx::new(self, self.take()?))
+        Ok(Tx::new(self, self.take_to_begin()?))
+    }
+
+    /// The writer, of a log that works: what an undo transaction left that could not be rolled back is for nobody to see.
+    #[inline]
+    pub(crate) fn take_to_begin(&self) -> Result<Box<Writer>> {
+        let writer = self.take()?;
+        if writer.log.is_poisoned() {
+            self.put_back(writer);
+            return Err(Error::Poisoned);
+        }
+        Ok(writer)
     }
 
     /// Runs `body` in a transaction: commits on `Ok`, rolls back on `Err` and on panic. One drain.
@@ -135,7 +214,13 @@ impl Journal {
 
     /// Retires the log's records: a crash after this has nothing to replay. 2 drains, or none.
     pub fn checkpoint(&self) -> Result<()> {
-        self.with(|writer| writer.log.checkpoint())?
+        self.with(|writer| {
+            let result = writer.log.checkpoint();
+            if let Some(space) = self.space() {
+                give_back(&mut writer.log, space);
+            }
+            result
+        })?
     }
 
     /// Tells `subscriber` every record that is committed from now on.
@@ -162,8 +247,15 @@ impl Journal {
     }
 
     /// Closes cleanly, and gives the mapping back. 2 drains, or none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shared`] if the mapping is [shared](crate::SharedMapping): this journal is closed all the same.
     pub fn close(mut self) -> Result<Mapping> {
         self.checkpoint()?;
+        if self.claim.is_some() {
+            return Err(Error::Shared { journals: 1 });
+        }
         let region = self.region.clone();
         self.slot.get_mut().writer = None;
         drop(self);
@@ -226,6 +318,9 @@ impl Drop for Journal {
         if let Some(writer) = &mut self.slot.get_mut().writer {
             // Only tidiness: without it, the next open replays. A poisoned log refuses, and so does a forked child's.
             let _ = writer.log.checkpoint();
+            if let Some(space) = &self.space {
+                give_back(&mut writer.log, &**space);
+            }
         }
     }
 }
@@ -233,5 +328,11 @@ impl Drop for Journal {
 impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Journal").field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for JournalOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JournalOptions").field("log", &self.log).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,8 @@
 //! The seam where others read what was committed: change capture, replication.
 
 use crate::engine::{Change, Entries, WriteSet};
-use pmem_map::LINE;
+use pmem_map::{LINE, Region};
+use std::ops::Range;
 
 /// Sees every committed record, in order, after it is durable and in place, on the committing thread.
 ///
@@ -16,8 +17,14 @@ pub struct Committed<'a> {
     identity: u64,
     generation: u32,
     seq: u64,
-    entries: Entries<'a>,
-    set: &'a WriteSet,
+    changes: Changes<'a>,
+}
+
+enum Changes<'a> {
+    /// Of a redo record.
+    Record(Entries<'a>, &'a WriteSet),
+    /// Lines that an undo transaction changed in place; their numbers.
+    InPlace(&'a Region, &'a [Range<u64>]),
 }
 
 impl<'a> Committed<'a> {
@@ -28,7 +35,17 @@ impl<'a> Committed<'a> {
         entries: Entries<'a>,
         set: &'a WriteSet,
     ) -> Committed<'a> {
-        Committed { identity, generation, seq, entries, set }
+        Committed { identity, generation, seq, changes: Changes::Record(entries, set) }
+    }
+
+    pub(crate) fn in_place(
+        identity: u64,
+        generation: u32,
+        seq: u64,
+        region: &'a Region,
+        lines: &'a [Range<u64>],
+    ) -> Committed<'a> {
+        Committed { identity, generation, seq, changes: Changes::InPlace(region, lines) }
     }
 
     /// Which log: random, chosen at creation.
@@ -41,14 +58,28 @@ impl<'a> Committed<'a> {
         self.generation
     }
 
-    /// Which commit of this life: from 1, no gaps.
+    /// Which record of this life: ascending from 1. Snapshots of undo transactions take numbers of their own, which
+    /// nobody is told.
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
     /// Calls `each` with the offset of every changed run of bytes and its new content.
     pub fn for_each(&self, mut each: impl FnMut(u64, &[u8])) {
-        for (line, change) in self.entries.clone() {
+        let (entries, set) = match &self.changes {
+            Changes::Record(entries, set) => (entries, set),
+            Changes::InPlace(region, lines) => {
+                let mut copy = [0; LINE as usize];
+                for line in lines.iter().cloned().flatten() {
+                    // SAFETY: in the mapping: an undo transaction stored there. It has ended, and nobody stores while the
+                    // committing thread is here.
+                    unsafe { region.load(line * LINE, &mut copy) };
+                    each(line * LINE, &copy);
+                }
+                return;
+            }
+        };
+        for (line, change) in entries.clone() {
             let at = line * LINE;
             match change {
                 Change::Words { mask, values } => {
@@ -61,7 +92,7 @@ impl<'a> Committed<'a> {
                 Change::Lines(words) => each(at, bytemuck::cast_slice(words)),
                 Change::Zeros(n) => (0..n).for_each(|i| each(at + i * LINE, &[0; LINE as usize])),
                 Change::Placed(n) => {
-                    for (start, bytes) in self.set.placed() {
+                    for (start, bytes) in set.placed() {
                         let (from, to) = (at.max(start), (at + n * LINE).min(start + bytes.len() as u64));
                         if from < to {
                             each(from, &bytes[(from - start) as usize..(to - start) as usize]);

@@ -1,7 +1,13 @@
 //! The log: commit and checkpoint. The protocol, step by step, is in FORMAT.md.
 
+mod extension;
+mod undo;
+mod unlogged;
+
+pub use undo::{UndoMark, UndoSet};
+
 use super::{
-    format::{self, Header, MAX_SEQ, RING, RecordHeader, SLOT, STATE},
+    format::{self, HORIZON, Header, MAX_SEQ, RING, RecordHeader, SLOT, STATE},
     record::{Builder, Change},
     recovery::{self, Recovery},
     ring::Ring,
@@ -9,6 +15,7 @@ use super::{
     write_set::WriteSet,
 };
 use crate::{Committed, Error, Result, Subscriber};
+use extension::Extensions;
 use pmem_map::{LINE, Region};
 use std::{ops::Range, sync::Arc};
 
@@ -66,6 +73,9 @@ pub struct Log {
     dirty: Dirty,
     since_flush: u32,
     poisoned: bool,
+    /// First record of the open undo transaction; 0 if there is none.
+    undo: u64,
+    extensions: Extensions,
     options: LogOptions,
     subscriber: Option<Arc<dyn Subscriber>>,
     checkpoints: u64,
@@ -133,7 +143,7 @@ impl Log {
             .generation
             .checked_add(1)
             .ok_or(Error::Damaged { offset: log.area.start + STATE, what: "the generation is at its end" })?;
-        let mut replayed = Recovery { replayed: found.records.len() as u64, ..Recovery::default() };
+        let mut replayed = Recovery::default();
         // What is read here is visible, and may not be durable: a process can die between its stores and its drain. So
         // the headers, and the records that are to be applied, are stored again and drained first.
         replayed.repaired_header = found.damaged_copy.is_some();
@@ -141,17 +151,25 @@ impl Log {
         log.write_header(1);
         log.region.flush(log.area.start..log.area.start + STATE)?;
         if !found.records.is_empty() && !shortcuts.has(Shortcut::ReplayUndrained) {
-            for record in &found.records {
-                // SAFETY: slots of the log's area, which nobody else uses.
-                unsafe { log.region.store_nontemporal(record.at, bytemuck::cast_slice(&record.media)) };
+            for (at, media) in found.records.iter().flat_map(|record| &record.media) {
+                // SAFETY: slots of the log's area, which nobody else uses, and extensions, which are nobody's while
+                // their record counts.
+                unsafe { log.region.store_nontemporal(*at, bytemuck::cast_slice(media)) };
             }
             log.region.drain()?;
         }
-        for record in &found.records {
+        let (closed, open) = found.records.split_at(found.records.len() - found.open);
+        for record in closed.iter().filter(|record| record.header.kind == format::REDO) {
             for (line, change) in record.entries() {
                 replayed.lines += change.lines();
                 apply(&log.region, &mut log.dirty, line, change);
             }
+        }
+        replayed.replayed = closed.iter().filter(|record| record.header.kind == format::REDO).count() as u64;
+        log.roll_back(open);
+        replayed.rolled_back = open.len() as u64;
+        for line in found.unlogged {
+            log.dirty.add(line);
         }
         log.dirty.flush(&log.region)?;
         if !shortcuts.has(Shortcut::ReplayNotDrained) && !shortcuts.has(Shortcut::GenerationUnderReplayDrain)
@@ -163,6 +181,7 @@ impl Log {
             return Ok((log, replayed));
         }
         log.begin_generation(next)?;
+        log.announce_unlogged(0..0);
         log.poisoned = false;
         Ok((log, replayed))
     }
@@ -189,6 +208,8 @@ impl Log {
             dirty: Dirty::new(),
             since_flush: 0,
             poisoned: true,
+            undo: 0,
+            extensions: Extensions::default(),
             options,
             subscriber: None,
             checkpoints: 0,
@@ -269,7 +290,7 @@ impl Log {
         }
         let (needed, available) = (self.record.len(), self.max_record());
         if needed > available {
-            return Err(Error::LogFull { needed, available });
+            return self.commit_extended(set, placed, before_apply);
         }
         if self.durable == MAX_SEQ {
             self.checkpoint()?;
@@ -294,7 +315,7 @@ impl Log {
             self.place(set)?;
         }
         if self.horizon_is_stale {
-            let at = self.area.start + STATE + 8;
+            let at = self.area.start + HORIZON;
             // SAFETY: a word of the log's area, which nobody else uses.
             unsafe { self.region.store_word(at, 0) };
             self.region.flush(at..at + 8)?; // drained with the record
@@ -336,7 +357,7 @@ impl Log {
         }
         self.durable = seq;
         self.ring.took(seq, first, count);
-        self.ring.release_below((seq - u64::from(header.from_distance)).max(self.horizon + 1));
+        self.release_below((seq - u64::from(header.from_distance)).max(self.horizon + 1));
         let guard = before_apply();
         self.apply_record();
         drop(guard);
@@ -377,6 +398,7 @@ impl Log {
         if self.poisoned {
             return Err(Error::Poisoned);
         }
+        assert!(self.undo == 0, "an undo transaction is open");
         if self.horizon == self.durable {
             return Ok(());
         }
@@ -385,18 +407,31 @@ impl Log {
         if !self.options.shortcuts.has(Shortcut::CheckpointOneDrain) {
             self.region.drain()?;
         }
-        let at = self.area.start + STATE + 8;
-        // SAFETY: a word of the log's area, which nobody else uses.
-        unsafe { self.region.store_word(at, format::horizon_word(self.generation, self.durable)) };
-        self.region.persist(at..at + 8)?;
-        self.horizon = self.durable;
-        self.horizon_is_stale = false;
+        self.store_horizon(self.durable)?;
         self.settled = self.durable;
         self.since_flush = 0;
-        self.ring.release_below(self.durable + 1);
+        self.dirty.settle();
         self.checkpoints += 1;
         self.poisoned = false;
         Ok(())
+    }
+
+    /// Records up to `seq` are retired: their lines are durable. One drain.
+    fn store_horizon(&mut self, seq: u64) -> Result<()> {
+        let at = self.area.start + HORIZON;
+        // SAFETY: a word of the log's area, which nobody else uses.
+        unsafe { self.region.store_word(at, format::horizon_word(self.generation, seq)) };
+        self.region.persist(at..at + 8)?;
+        self.horizon = seq;
+        self.horizon_is_stale = false;
+        self.release_below(seq + 1);
+        Ok(())
+    }
+
+    /// No recovery needs the records below `seq` any more.
+    fn release_below(&mut self, seq: u64) {
+        self.ring.release_below(seq);
+        self.extensions.release_below(seq);
     }
 
     /// Records of all earlier generations are void from here on. One drain.
@@ -415,7 +450,8 @@ impl Log {
         self.generation = generation;
         (self.durable, self.settled, self.horizon) = (0, 0, 0);
         self.horizon_is_stale = true;
-        self.ring.release_below(u64::MAX);
+        self.dirty.settle();
+        self.release_below(u64::MAX);
         Ok(())
     }
 
@@ -461,6 +497,18 @@ impl std::fmt::Debug for Log {
 /// Stores one change in place, and remembers its lines.
 #[inline]
 fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Change<'_>) {
+    put(region, line, change);
+    if matches!(change, Change::Placed(_)) {
+        return;
+    }
+    for i in 0..change.lines() {
+        dirty.add(line + i);
+    }
+}
+
+/// Stores one change in place.
+#[inline]
+fn put(region: &Region, line: u64, change: Change<'_>) {
     // SAFETY: (each block) inside the mapping: checked when the block entered the write set, or by recovery. No
     // reference to these bytes is alive: readers are kept out by `before_apply`, the writer's own references ended
     // with its transaction (the contract of `Log::create`).
@@ -475,23 +523,22 @@ fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Change<'_>) {
                 unsafe { region.store((line + i) * LINE, &[0; LINE as usize]) };
             }
         }
-        Change::Placed(_) => return,
-    }
-    for i in 0..change.lines() {
-        dirty.add(line + i);
+        Change::Placed(_) => {}
     }
 }
 
 /// Lines that were applied and not flushed yet, each once.
 struct Dirty {
     lines: Vec<u64>,
+    /// Those that the newest record's drain, or the one before it, took along: its window still covers them.
+    flushed: Vec<u64>,
     /// Direct-mapped: recently added lines, plus one. Misses cost a second flush, never a missing one.
     recent: Box<[u64; 512]>,
 }
 
 impl Dirty {
     fn new() -> Dirty {
-        Dirty { lines: Vec::with_capacity(512), recent: Box::new([0; 512]) }
+        Dirty { lines: Vec::with_capacity(512), flushed: Vec::with_capacity(512), recent: Box::new([0; 512]) }
     }
 
     #[inline]
@@ -515,6 +562,17 @@ impl Dirty {
         Ok(())
     }
 
+    /// Whether a record of the window may hold a value of `line`.
+    fn covers(&self, line: u64) -> bool {
+        self.lines.contains(&line) || self.flushed.contains(&line)
+    }
+
+    /// No record is in the window any more.
+    fn settle(&mut self) {
+        self.clear();
+        self.flushed.clear();
+    }
+
     #[inline]
     fn clear(&mut self) {
         if self.lines.len() > 512 {
@@ -524,6 +582,7 @@ impl Dirty {
                 self.recent[Dirty::slot(line)] = 0;
             }
         }
+        std::mem::swap(&mut self.lines, &mut self.flushed);
         self.lines.clear();
     }
 }

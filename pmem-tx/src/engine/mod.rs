@@ -9,14 +9,15 @@ mod arena;
 mod evidence;
 mod format;
 mod log;
+mod ranges;
 mod record;
 mod recovery;
 mod ring;
 mod shortcut;
 mod write_set;
 
-pub(crate) use format::is_blank;
-pub use log::{Log, LogOptions, LogStats};
+pub(crate) use format::{check_area, is_blank};
+pub use log::{Log, LogOptions, LogStats, UndoMark, UndoSet};
 pub use record::{Change, Entries};
 pub use recovery::Recovery;
 #[doc(hidden)]
