@@ -6,7 +6,7 @@ mod support;
 
 use pmem_crash::{Config, Exploration, Tear};
 use pmem_tx::{Error, Journal, JournalOptions};
-use support::{Op, Totals, lives};
+use support::{Op, Totals, lives, undo};
 
 fn long() -> bool {
     std::env::var_os("PMEM_CRASH_LONG").is_some()
@@ -56,6 +56,48 @@ fn checkpoints_and_clean_closes_survive_at_any_store() {
 #[test]
 fn commits_of_alternating_threads_survive_at_any_store() {
     all("commits by alternating threads", &support::threads(), &support::threads());
+}
+
+#[test]
+fn undo_commits_survive_at_any_store() {
+    all("undo commit", &undo::commits(), &undo::aborts());
+}
+
+#[test]
+fn undo_aborts_leave_nothing_at_any_store() {
+    all("undo abort", &undo::aborts(), &undo::commits());
+}
+
+#[test]
+fn redo_and_undo_take_turns_at_any_store() {
+    all("redo and undo in turn", &undo::mixed(), &undo::redo_then_undo());
+    all("undo over what redo changed", &undo::redo_then_undo(), &undo::mixed());
+}
+
+#[test]
+fn savepoints_in_undo_survive_at_any_store() {
+    all("savepoints in undo", &undo::savepoints(), &undo::mixed());
+}
+
+#[test]
+fn snapshots_may_fill_the_ring_at_any_store() {
+    all("undo, log wrap", &undo::wrapping(), &undo::wrapping()[..4]);
+}
+
+#[test]
+fn fresh_memory_in_undo_survives_at_any_store() {
+    all("undo, fresh memory", &undo::fresh(), &undo::fresh());
+}
+
+#[test]
+fn stores_without_a_record_survive_at_any_store() {
+    all("atomic line", &undo::lines(), &undo::lines()[..6]);
+}
+
+#[test]
+fn records_beyond_the_ring_survive_at_any_store() {
+    all("log extension", &undo::extended(), &undo::extended()[1..5]);
+    all("log extension, undo", &undo::extended_undo(), &undo::extended_undo()[1..4]);
 }
 
 #[test]

@@ -288,6 +288,9 @@ impl Log {
             set.clear();
             return Ok(None);
         }
+        if !self.extensions.is_unused() {
+            self.check_lent()?;
+        }
         let (needed, available) = (self.record.len(), self.max_record());
         if needed > available {
             return self.commit_extended(set, placed, before_apply);

@@ -33,6 +33,17 @@ impl Extensions {
         }
     }
 
+    /// Whether nothing is lent that a record needs.
+    #[inline]
+    pub(super) fn is_unused(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Whether a record's entries are in `bytes`.
+    pub(super) fn meets(&self, bytes: Range<u64>) -> bool {
+        self.held.iter().any(|(_, range)| bytes.start < range.end && bytes.end > range.start)
+    }
+
     fn free_bytes(&self) -> u64 {
         self.free.iter().map(|range| range.end - range.start).sum()
     }
@@ -97,13 +108,23 @@ impl Log {
         for (line, change) in body.entries() {
             let (start, end) = (line * LINE, (line + change.lines()) * LINE);
             if pieces.iter().any(|piece| start < piece.end && end > piece.start) {
-                let why = "the transaction changes it, and it was lent to the log";
-                return Err(Error::Invalid { offset: start, expected: "byte", why });
+                return lent(start);
             }
         }
         let mut chain = Builder::new();
         chain.clear();
         Ok(Placed { pieces, chain })
+    }
+
+    /// Of a record that is to be committed: it changes nothing that is lent.
+    #[cold]
+    pub(super) fn check_lent(&self) -> Result<()> {
+        for (line, change) in self.record.entries() {
+            if self.extensions.meets(line * LINE..(line + change.lines()) * LINE) {
+                return lent(line * LINE);
+            }
+        }
+        Ok(())
     }
 
     /// Writes `body` to the pieces, past the caches, and the record for slot `first`. Both are for the next drain.
@@ -260,4 +281,11 @@ impl Log {
         self.logged_undo(seq, seq, from);
         Ok(())
     }
+}
+
+/// What is lent to the log is not to be changed.
+#[cold]
+pub(super) fn lent<T>(offset: u64) -> Result<T> {
+    let why = "it is lent to the log, and a record needs it";
+    Err(Error::Invalid { offset, expected: "byte that may be changed", why })
 }

@@ -312,6 +312,9 @@ impl Log {
         if len == 0 {
             return Ok(());
         }
+        if !self.extensions.is_unused() && self.extensions.meets(at..at + len) {
+            return super::extension::lent(at);
+        }
         if !set.savepoints.marks.is_empty() {
             let old = &mut set.savepoints.old;
             let place = old.len()..old.len() + len as usize;
