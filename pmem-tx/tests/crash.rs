@@ -6,7 +6,7 @@ mod support;
 
 use pmem_crash::{Config, Exploration, Tear};
 use pmem_tx::{Error, Journal, JournalOptions};
-use support::{Op, Totals, lives, undo};
+use support::{Op, Totals, lives, shared, undo};
 
 fn long() -> bool {
     std::env::var_os("PMEM_CRASH_LONG").is_some()
@@ -98,6 +98,18 @@ fn stores_without_a_record_survive_at_any_store() {
 fn records_beyond_the_ring_survive_at_any_store() {
     all("log extension", &undo::extended(), &undo::extended()[1..5]);
     all("log extension, undo", &undo::extended_undo(), &undo::extended_undo()[1..4]);
+}
+
+#[test]
+fn two_journals_in_one_mapping_survive_at_any_store() {
+    let mut totals = Totals::default();
+    for tear in [Tear::Line, Tear::EightBytes] {
+        for interval in [1, 3] {
+            let options = JournalOptions::new().flush_interval(interval);
+            totals.add(shared::explore(config().tear(tear), &options, false));
+        }
+    }
+    totals.assert_ok("two journals in one mapping");
 }
 
 #[test]

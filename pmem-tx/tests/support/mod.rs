@@ -6,6 +6,7 @@ use pmem_map::Mapping;
 use pmem_tx::{Error, Journal, JournalOptions};
 use std::{cell::RefCell, sync::Arc, thread};
 
+pub(crate) mod shared;
 pub(crate) mod space;
 pub(crate) mod undo;
 

@@ -35,8 +35,12 @@ fn at(word: u64) -> u64 {
     DATA + word * 8
 }
 
-fn write(tx: &mut impl Transaction, words: &[(u64, u64)]) -> Result<(), Error> {
-    words.iter().try_for_each(|(word, value)| tx.write(at(*word), value))
+pub(crate) fn write(tx: &mut impl Transaction, base: u64, words: &[(u64, u64)]) -> Result<(), Error> {
+    words.iter().try_for_each(|(word, value)| tx.write(base + word * 8, value))
+}
+
+pub(crate) fn read_words(tx: &impl Transaction, range: std::ops::Range<u64>) -> Result<Vec<u64>, Error> {
+    range.step_by(8).map(|at| tx.word(at)).collect()
 }
 
 pub(crate) fn perform(journal: &Journal, op: &Op) -> Result<(), Error> {
@@ -44,28 +48,28 @@ pub(crate) fn perform(journal: &Journal, op: &Op) -> Result<(), Error> {
         Undo(words) => journal.write_undo(|tx| {
             let ranges: Vec<_> = words.iter().map(|(word, _)| at(*word)..at(*word) + 8).collect();
             tx.snapshot(&ranges)?;
-            write(tx, words)
+            write(tx, DATA, words)
         }),
-        UndoEach(words) => journal.write_undo(|tx| write(tx, words)),
+        UndoEach(words) => journal.write_undo(|tx| write(tx, DATA, words)),
         UndoAbort(words) => {
             let mut tx = journal.begin_undo()?;
-            write(&mut tx, words)?;
+            write(&mut tx, DATA, words)?;
             tx.abort();
             Ok(())
         }
         UndoPart([first, second, third]) => journal.write_undo(|tx| {
-            write(tx, first)?;
+            write(tx, DATA, first)?;
             let savepoint = tx.savepoint();
-            write(tx, second)?;
+            write(tx, DATA, second)?;
             tx.rollback_to(&savepoint)?;
-            write(tx, third)
+            write(tx, DATA, third)
         }),
         UndoFresh(buffer, value) | UndoFreshOnly(buffer, value) => journal.write_undo(|tx| {
             let words = filled(*buffer, *value);
             tx.declare_fresh(at(words[0].0)..at(words[0].0 + BUFFER))?;
-            write(tx, &words)?;
+            write(tx, DATA, &words)?;
             match op {
-                UndoFresh(..) => write(tx, &[published(*buffer, *value)]),
+                UndoFresh(..) => write(tx, DATA, &[published(*buffer, *value)]),
                 _ => Ok(()),
             }
         }),
