@@ -46,6 +46,9 @@ impl<'j> UndoTx<'j> {
         let Writer { log, undo, .. } = &mut *writer;
         // Nothing is left of a committed one. An error poisons the log, which nobody can use from then on.
         let _ = log.abort_undo(undo);
+        if let Some(space) = self.journal.space() {
+            give_back(log, space);
+        }
         self.journal.put_back(writer);
         self.hooks.run(self.committed);
     }
@@ -109,9 +112,6 @@ impl Transaction for UndoTx<'_> {
         let committed = &mut self.committed;
         log.commit_undo(undo, || *committed = true)?;
         self.committed = true;
-        if let Some(space) = self.journal.space() {
-            give_back(log, space);
-        }
         self.end();
         Ok(())
     }
