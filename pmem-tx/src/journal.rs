@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result, Subscriber, Tx,
-    engine::{self, Log, LogOptions, LogStats, Recovery, Shortcuts, WriteSet},
+    engine::{self, Log, LogOptions, LogStats, Pipeline, Recovery, Shortcuts, Ticket, WriteSet, this_thread},
 };
 use parking_lot::{Condvar, Mutex};
 use pmem_map::{Mapping, Region};
@@ -16,6 +16,7 @@ use std::{
 #[derive(Clone, Debug, Default)]
 pub struct JournalOptions {
     log: LogOptions,
+    group: bool,
 }
 
 impl JournalOptions {
@@ -28,6 +29,14 @@ impl JournalOptions {
     /// and again, at the price of a longer replay after a crash. From 1 to 65,536.
     pub fn flush_interval(mut self, commits: u32) -> JournalOptions {
         self.log.flush_interval = commits.clamp(1, 1 << 16);
+        self
+    }
+
+    /// Whether commits of several threads share drains: worth it where a drain is dear, as on a disk. A commit then gives
+    /// the right to write to the next transaction before its drain; that one sees its changes, and a crash leaves both, the
+    /// first, or none. `false` unless set. Nothing of it is on media.
+    pub fn group_commit(mut self, group: bool) -> JournalOptions {
+        self.group = group;
         self
     }
 
@@ -46,7 +55,7 @@ impl JournalOptions {
         // hands out references only as borrows of a transaction, and the log stores only in `Tx::commit`, which
         // consumes it, or while no transaction is open.
         let log = unsafe { Log::create(region, log, identity, self.log.clone()) }?;
-        Ok(Journal::new(log, Recovery::default()))
+        Ok(Journal::new(log, Recovery::default(), self.group))
     }
 
     /// Opens the log in `log`, and recovers: what was committed is there, what was not has left no trace.
@@ -56,7 +65,7 @@ impl JournalOptions {
         let home = 0..region.len() & !63;
         // SAFETY: as in `create`.
         let (log, recovery) = unsafe { Log::open(region, log, None, home, self.log.clone()) }?;
-        Ok(Journal::new(log, recovery))
+        Ok(Journal::new(log, recovery, self.group))
     }
 
     /// Opens the log in `log`, or creates one: if the bytes there are all zero, as in a new file, or what a crash left of a
@@ -77,6 +86,9 @@ impl JournalOptions {
 pub struct Journal {
     region: Arc<Region>,
     recovery: Recovery,
+    /// Commits of several threads share drains.
+    pub(crate) group: bool,
+    pub(crate) pipeline: Arc<Pipeline>,
     slot: Mutex<Slot>,
     free: Condvar,
 }
@@ -92,6 +104,13 @@ struct Slot {
 pub(crate) struct Writer {
     pub(crate) log: Log,
     pub(crate) set: WriteSet,
+}
+
+impl Writer {
+    fn checkpoint(&mut self) -> Result<()> {
+        self.log.finish(&mut self.set, |_| ())?;
+        self.log.checkpoint()
+    }
 }
 
 impl Journal {
@@ -110,21 +129,22 @@ impl Journal {
         JournalOptions::new().open_or_create(mapping, log)
     }
 
-    fn new(log: Log, recovery: Recovery) -> Journal {
-        let region = log.region().clone();
+    fn new(log: Log, recovery: Recovery, group: bool) -> Journal {
+        let (region, pipeline) = (log.region().clone(), log.pipeline().clone());
         let set = log.write_set();
         let slot = Slot { writer: Some(Box::new(Writer { log, set })), holder: 0 };
-        Journal { region, recovery, slot: Mutex::new(slot), free: Condvar::new() }
+        Journal { region, recovery, group, pipeline, slot: Mutex::new(slot), free: Condvar::new() }
     }
 
-    /// Begins a transaction; waits while another one is open. [`Error::WouldDeadlock`] if it was this thread that
-    /// began it.
+    /// Begins a transaction; waits while another one is open. It sees every commit so far, durable or not.
+    /// [`Error::WouldDeadlock`] if it was this thread that began the one that is open, and in a subscriber.
     #[inline]
     pub fn begin(&self) -> Result<Tx<'_>> {
         Ok(Tx::new(self, self.take()?))
     }
 
-    /// Runs `body` in a transaction: commits on `Ok`, rolls back on `Err` and on panic. One drain.
+    /// Runs `body` in a transaction: commits on `Ok`, rolls back on `Err` and on panic. One drain, or a share of one under
+    /// [group commit](JournalOptions::group_commit).
     #[inline]
     pub fn write<R>(&self, body: impl FnOnce(&mut Tx<'_>) -> Result<R>) -> Result<R> {
         let mut tx = self.begin()?;
@@ -133,9 +153,47 @@ impl Journal {
         Ok(result)
     }
 
-    /// Retires the log's records: a crash after this has nothing to replay. 2 drains, or none.
+    /// Makes every commit so far durable: those by [`Tx::commit_eventual`]. Does not wait for an open transaction. One
+    /// drain, whatever their number; none if all are durable.
+    ///
+    /// ```
+    /// # use pmem_map::Mapping; use pmem_tx::*; fn main() -> Result<()> {
+    /// # let journal = Journal::create(Mapping::anonymous(8192)?, 0..4096)?;
+    /// for n in 0..10u64 {
+    ///     let mut tx = journal.begin()?;
+    ///     tx.write(4096, &n)?;
+    ///     tx.commit_eventual()?; // a crash now leaves one of the numbers so far
+    /// }
+    /// journal.sync()?; // the last one
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A failing write-back poisons the journal. [`Error::WouldDeadlock`] in a subscriber.
+    pub fn sync(&self) -> Result<()> {
+        self.wait(self.pipeline.newest())
+    }
+
+    /// Waits until the commit `ticket`, which is of this journal, and all before it are durable. At most one drain, unless
+    /// other threads commit meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As of [`sync`](Journal::sync).
+    pub fn wait(&self, ticket: Ticket) -> Result<()> {
+        self.region.check_process()?;
+        if self.pipeline.is_applying_here() {
+            return Err(Error::WouldDeadlock);
+        }
+        // Nobody reads the mapping but the one transaction, which has its overlay.
+        self.pipeline.wait(ticket, |_| ())
+    }
+
+    /// Retires the log's records: a crash after this has nothing to replay. 2 drains, or none; one more if commits are not
+    /// durable yet.
     pub fn checkpoint(&self) -> Result<()> {
-        self.with(|writer| writer.log.checkpoint())?
+        self.with(Writer::checkpoint)?
     }
 
     /// Tells `subscriber` every record that is committed from now on.
@@ -161,7 +219,8 @@ impl Journal {
         &self.region
     }
 
-    /// Closes cleanly, and gives the mapping back. 2 drains, or none.
+    /// Closes cleanly, and gives the mapping back: everything that was committed is durable. Drains as of
+    /// [`checkpoint`](Journal::checkpoint).
     pub fn close(mut self) -> Result<Mapping> {
         self.checkpoint()?;
         let region = self.region.clone();
@@ -190,10 +249,16 @@ impl Journal {
     #[inline]
     fn take(&self) -> Result<Box<Writer>> {
         self.region.check_process()?;
+        if self.pipeline.is_applying_here() {
+            return Err(Error::WouldDeadlock);
+        }
         let mut slot = self.slot.lock();
         loop {
-            if let Some(writer) = slot.writer.take() {
+            if let Some(mut writer) = slot.writer.take() {
                 slot.holder = this_thread();
+                drop(slot);
+                let Writer { log, set } = &mut *writer;
+                log.collect(set);
                 return Ok(writer);
             }
             if slot.holder == this_thread() {
@@ -213,19 +278,11 @@ impl Journal {
     }
 }
 
-/// A number that no other living thread has; never 0. (`thread::current()` counts references by a locked
-/// instruction.)
-#[inline]
-fn this_thread() -> usize {
-    thread_local!(static MARK: u8 = const { 0 });
-    MARK.with(|mark| std::ptr::from_ref(mark).addr())
-}
-
 impl Drop for Journal {
     fn drop(&mut self) {
         if let Some(writer) = &mut self.slot.get_mut().writer {
             // Only tidiness: without it, the next open replays. A poisoned log refuses, and so does a forked child's.
-            let _ = writer.log.checkpoint();
+            let _ = writer.checkpoint();
         }
     }
 }

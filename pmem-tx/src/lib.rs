@@ -36,6 +36,7 @@ mod journal;
 mod subscriber;
 mod tx;
 
+pub use engine::Ticket;
 pub use error::{Error, Result};
 pub use journal::{Journal, JournalOptions};
 pub use subscriber::{Committed, Subscriber};

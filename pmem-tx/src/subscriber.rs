@@ -1,11 +1,12 @@
 //! The seam where others read what was committed: change capture, replication.
 
-use crate::engine::{Change, Entries, WriteSet};
-use pmem_map::LINE;
+use crate::engine::{Change, Entries};
+use pmem_map::{LINE, Region};
 
-/// Sees every committed record, in order, after it is durable and in place, on the committing thread.
+/// Sees every committed record, in order, after it is durable and in place, on the thread that applies it: the committing
+/// one, or, under group commit and after eventual ones, one that waits. That thread cannot begin a transaction meanwhile.
 ///
-/// A panic in it reaches the caller of `commit`; the transaction is committed all the same.
+/// A panic in it reaches the caller of `commit` (or of what else that thread does); the transaction is committed all the same.
 pub trait Subscriber: Send + Sync + 'static {
     /// `record` was committed.
     fn committed(&self, record: &Committed<'_>);
@@ -17,7 +18,8 @@ pub struct Committed<'a> {
     generation: u32,
     seq: u64,
     entries: Entries<'a>,
-    set: &'a WriteSet,
+    /// Holds the blocks that were written in place, and nobody stores to them now.
+    region: &'a Region,
 }
 
 impl<'a> Committed<'a> {
@@ -26,9 +28,9 @@ impl<'a> Committed<'a> {
         generation: u32,
         seq: u64,
         entries: Entries<'a>,
-        set: &'a WriteSet,
+        region: &'a Region,
     ) -> Committed<'a> {
-        Committed { identity, generation, seq, entries, set }
+        Committed { identity, generation, seq, entries, region }
     }
 
     /// Which log: random, chosen at creation.
@@ -61,11 +63,12 @@ impl<'a> Committed<'a> {
                 Change::Lines(words) => each(at, bytemuck::cast_slice(words)),
                 Change::Zeros(n) => (0..n).for_each(|i| each(at + i * LINE, &[0; LINE as usize])),
                 Change::Placed(n) => {
-                    for (start, bytes) in self.set.placed() {
-                        let (from, to) = (at.max(start), (at + n * LINE).min(start + bytes.len() as u64));
-                        if from < to {
-                            each(from, &bytes[(from - start) as usize..(to - start) as usize]);
-                        }
+                    let mut line = [0; LINE as usize];
+                    for i in 0..n {
+                        // SAFETY: this record is in place, no later one is being applied while it is told, and nobody
+                        // stores into the block before it was freed by one.
+                        unsafe { self.region.load(at + i * LINE, &mut line) };
+                        each(at + i * LINE, &line);
                     }
                 }
             }

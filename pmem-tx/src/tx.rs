@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Journal, Result,
-    engine::{Found, Mark, WriteSet},
+    engine::{Found, Mark, Ticket, WriteSet},
     journal::Writer,
 };
 use parking_lot::Mutex;
@@ -84,7 +84,7 @@ impl<'j> Tx<'j> {
     fn located(&self, at: u64, len: u64, align: u64) -> Result<&[u8]> {
         let set = &self.writer().set;
         let one = |page: u64, at, len| set.read(page, at, len, OWNER).expect("one owner");
-        let found = if set.is_empty() || len == 0 {
+        let found = if set.is_transparent() || len == 0 {
             Found::Mapping
         } else if at / PAGE == (at + len - 1) / PAGE {
             one(at & !(PAGE - 1), at, len)
@@ -226,7 +226,8 @@ impl<'j> Tx<'j> {
         self.set_mut().rollback_to(&savepoint.0).map_err(|_| Error::ForeignSavepoint)
     }
 
-    /// Commits. Durable on return: one drain; none if nothing was changed.
+    /// Commits. Durable on return: one drain; none if nothing was changed. With it become durable all commits before, by
+    /// [`commit_eventual`](Tx::commit_eventual), and so does what this transaction has read of them.
     ///
     /// # Errors
     ///
@@ -235,7 +236,25 @@ impl<'j> Tx<'j> {
     #[inline]
     pub fn commit(mut self) -> Result<()> {
         let writer = self.writer.as_deref_mut().expect("there until commit");
-        writer.log.commit(&mut writer.set, || ()).map(drop)
+        if !self.journal.group && !writer.log.is_in_flight() {
+            return writer.log.commit(&mut writer.set, || ()).map(drop);
+        }
+        let journal = self.journal;
+        let ticket = self.commit_eventual()?;
+        journal.wait(ticket)
+    }
+
+    /// Commits, and leaves it to [`Journal::sync`], [`Journal::wait`] or a later [`commit`](Tx::commit) to make that durable.
+    /// Transactions after this one see its changes. A crash before leaves a prefix of the commits: this one
+    /// never without those before it. No drain; when the log is full, three.
+    ///
+    /// # Errors
+    ///
+    /// As of [`commit`](Tx::commit).
+    pub fn commit_eventual(mut self) -> Result<Ticket> {
+        let Writer { log, set } = self.writer.as_deref_mut().expect("there until commit");
+        let written = log.write(set, |_| (), |_| ())?;
+        Ok(written.unwrap_or(log.newest())) // nothing changed: what it has read
     }
 
     /// Rolls back, as dropping does.
