@@ -1,7 +1,7 @@
-//! A transaction is a byte array: overlapping reads and writes, savepoints and rollbacks, commits, aborts and
+//! A transaction is a byte array: overlapping reads and writes, savepoints and rollbacks, commits, eventual ones, syncs, aborts and
 //! reopenings against one.
 
-use pmem_map::Mapping;
+use pmem_map::MapOptions;
 use pmem_tx::{Error, JournalOptions, Savepoint};
 use proptest::prelude::*;
 
@@ -27,6 +27,11 @@ enum Step {
     /// To one of all the savepoints there ever were.
     Rollback(prop::sample::Index),
     Commit,
+    CommitEventual,
+    /// In the middle of a transaction, on this thread or another.
+    Sync {
+        here: bool,
+    },
     Abort,
     Checkpoint,
     Reopen,
@@ -44,7 +49,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (offset(), 0u64..300).prop_map(|(at, len)| Step::Read { at, len }),
         2 => Just(Step::Savepoint),
         2 => any::<prop::sample::Index>().prop_map(Step::Rollback),
-        3 => Just(Step::Commit),
+        2 => Just(Step::Commit),
+        3 => Just(Step::CommitEventual),
+        2 => any::<bool>().prop_map(|here| Step::Sync { here }),
         1 => Just(Step::Abort),
         1 => Just(Step::Checkpoint),
         1 => Just(Step::Reopen),
@@ -55,9 +62,10 @@ fn allowed(at: u64, len: u64) -> bool {
     at + len <= LEN && !(at < LOG.end && at + len > LOG.start)
 }
 
-fn run(steps: Vec<Step>, interval: u32) -> Result<(), TestCaseError> {
-    let options = JournalOptions::new().flush_interval(interval);
-    let mut journal = options.create(Mapping::anonymous(LEN).unwrap(), LOG).unwrap();
+fn run(steps: Vec<Step>, interval: u32, group: bool, disk: bool) -> Result<(), TestCaseError> {
+    let options = JournalOptions::new().flush_interval(interval).group_commit(group);
+    let mapping = MapOptions::new().len(LEN).emulate_pages(disk).anonymous().unwrap();
+    let mut journal = options.create(mapping, LOG).unwrap();
     let mut committed = vec![0u8; LEN as usize];
     // Each with the bytes it stands for, while it can be gone back to.
     let mut savepoints: Vec<(Savepoint, Option<Vec<u8>>)> = Vec::new();
@@ -87,6 +95,10 @@ fn run(steps: Vec<Step>, interval: u32) -> Result<(), TestCaseError> {
                     Ok(bytes) => prop_assert_eq!(bytes, &model[at as usize..][..len as usize]),
                     Err(_) => prop_assert!(!allowed(at, len)),
                 },
+                Step::Sync { here: true } => journal.sync().unwrap(),
+                Step::Sync { here: false } => std::thread::scope(|scope| {
+                    scope.spawn(|| journal.sync().unwrap());
+                }),
                 Step::Savepoint => savepoints.push((tx.savepoint(), Some(model.clone()))),
                 Step::Rollback(_) if savepoints.is_empty() => {}
                 Step::Rollback(index) => {
@@ -113,6 +125,10 @@ fn run(steps: Vec<Step>, interval: u32) -> Result<(), TestCaseError> {
                 tx.commit().unwrap();
                 committed = model;
             }
+            Some(Step::CommitEventual) => {
+                tx.commit_eventual().unwrap();
+                committed = model;
+            }
             other => {
                 drop(tx);
                 match other {
@@ -131,10 +147,15 @@ fn run(steps: Vec<Step>, interval: u32) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn a_transaction_is_a_byte_array(steps in prop::collection::vec(step(), 1..60), interval in 1u32..5) {
-        run(steps, interval)?;
+    fn a_transaction_is_a_byte_array(
+        steps in prop::collection::vec(step(), 1..60),
+        interval in 1u32..5,
+        group: bool,
+        disk: bool,
+    ) {
+        run(steps, interval, group, disk)?;
     }
 }
