@@ -149,7 +149,12 @@ fn check_type(name: &str, found: &str, expected: &str) -> Result<()> {
 }
 
 /// What readers know of an object.
-struct Published {
+pub(crate) struct Published {
+    name: Box<str>,
+    known: Known,
+}
+
+struct Known {
     type_name: Arc<str>,
     header: u64,
     /// The Rust type that was found to have that name.
@@ -158,9 +163,14 @@ struct Published {
 
 /// The committed directory, for readers. Changed while the gate keeps them out.
 #[derive(Default)]
-pub(crate) struct Names(RwLock<FxHashMap<Box<str>, Published>>);
+pub(crate) struct Names(RwLock<FxHashMap<Box<str>, Known>>);
 
 impl Names {
+    /// Tells readers of an object; the gate keeps them out.
+    pub(crate) fn publish(&self, object: Published) {
+        self.0.write().insert(object.name, object.known);
+    }
+
     /// Where the header of the object `name` is, if it is one of Rust type `rust_type`. `None`: that needs to be checked
     /// against what the type is called, so give `type_name`.
     pub(crate) fn find(&self, name: &str, rust_type: TypeId, type_name: Option<&str>) -> Result<Option<u64>> {
@@ -253,7 +263,7 @@ impl Objects {
         })?;
         (objects.head, objects.committed_head) = (head, head);
         let names = Names::default();
-        names.0.write().extend(objects.objects.iter().map(Object::published));
+        objects.objects.iter().for_each(|object| names.publish(object.published()));
         Ok((objects, names))
     }
 
@@ -341,15 +351,12 @@ impl Objects {
         bytes
     }
 
-    /// Tells readers what the transaction created; the gate keeps them out.
-    pub(crate) fn publish(&self, names: &Names) {
-        if !self.created.is_empty() {
-            let created = self.created.iter().map(|&index| self.objects[index as usize].published());
-            names.0.write().extend(created);
-        }
+    /// What the transaction created, for readers to be told of.
+    pub(crate) fn created(&self) -> impl Iterator<Item = Published> {
+        self.created.iter().map(|&index| self.objects[index as usize].published())
     }
 
-    /// The transaction is durable.
+    /// The transaction is durable, or on its way.
     pub(crate) fn commit(&mut self) {
         self.created.clear();
         self.committed_head = self.head;
@@ -388,10 +395,10 @@ impl Objects {
 }
 
 impl Object {
-    fn published(&self) -> (Box<str>, Published) {
-        let object =
-            Published { type_name: self.type_name.clone(), header: self.header, checked: OnceLock::new() };
-        (self.name.clone(), object)
+    fn published(&self) -> Published {
+        let known =
+            Known { type_name: self.type_name.clone(), header: self.header, checked: OnceLock::new() };
+        Published { name: self.name.clone(), known }
     }
 }
 

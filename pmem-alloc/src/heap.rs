@@ -6,7 +6,7 @@
 //!
 //! Nothing is copied when a transaction begins. What it does to the volatile state is listed in `steps`; abort undoes
 //! the list from its end, a rollback to a savepoint undoes a part of it, commit carries out what had to wait: a freed
-//! block can be handed out only when the commit that freed it is durable, and never to the transaction that freed it,
+//! block can be handed out only when the commit that freed it is durable and applied, and never to the transaction that freed it,
 //! because other guards may still refer to it.
 
 use crate::{
@@ -18,7 +18,8 @@ use crate::{
     spans::FreeSpans,
 };
 use pmem_map::PAGE;
-use std::ops::Range;
+use pmem_tx::Ticket;
+use std::{collections::VecDeque, ops::Range};
 
 /// The largest alignment of a block, counted from the start of the mapping.
 pub(crate) const MAX_ALIGN: u64 = 2 << 20;
@@ -76,6 +77,8 @@ pub(crate) struct Heap {
     spans: FreeSpans,
     runs: Runs,
     steps: Vec<Step>,
+    /// What commits freed which are on their way: taken until they are applied.
+    waiting: VecDeque<(Ticket, Step)>,
 }
 
 impl Heap {
@@ -88,6 +91,7 @@ impl Heap {
             spans: FreeSpans::default(),
             runs: Runs::new(geometry.data_pages),
             steps: Vec::with_capacity(64),
+            waiting: VecDeque::new(),
         };
         scan(geometry, word, |stretch| match stretch {
             Stretch::Fault(fault) => Err(Error::corrupt(fault.offset, fault.expected, fault.found)),
@@ -283,27 +287,55 @@ impl Heap {
         self.make_live(block, words);
     }
 
-    /// The transaction is durable: what it freed can be handed out.
+    /// The transaction is durable and applied: what it freed can be handed out.
     pub(crate) fn commit(&mut self) {
         let mut steps = std::mem::take(&mut self.steps);
-        for step in steps.drain(..) {
-            match step {
-                Step::FreedSlot { page, slot } => {
-                    let (class, pages) = self.run_at(page);
-                    self.runs.give(page, class, pages, slot);
-                }
-                Step::FreedLarge { page } => {
-                    let pages = self.span_at(page).expect("freed, not gone").pages();
-                    self.leave(page, pages);
-                }
-                Step::Slot { .. }
-                | Step::Large { .. }
-                | Step::Run { .. }
-                | Step::Reserved { .. }
-                | Step::Released { .. } => {}
-            }
-        }
+        steps.drain(..).for_each(|step| self.release(step));
         self.steps = steps;
+    }
+
+    /// The transaction was written: what it freed can be handed out when it is applied. Until then readers see the blocks
+    /// in their spans, and a record on its way may write to them.
+    pub(crate) fn commit_later(&mut self, ticket: Ticket) {
+        let freed = |step: &Step| matches!(step, Step::FreedSlot { .. } | Step::FreedLarge { .. });
+        self.waiting.extend(self.steps.drain(..).filter(freed).map(|step| (ticket, step)));
+    }
+
+    /// Commits up to `applied` are applied.
+    #[inline]
+    pub(crate) fn reclaim(&mut self, applied: Ticket) {
+        while self.waiting.front().is_some_and(|(ticket, _)| *ticket <= applied) {
+            let (_, step) = self.waiting.pop_front().expect("there is one");
+            self.release(step);
+        }
+    }
+
+    /// Whether there are blocks that can be handed out when commits are applied.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// How many.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn release(&mut self, step: Step) {
+        match step {
+            Step::FreedSlot { page, slot } => {
+                let (class, pages) = self.run_at(page);
+                self.runs.give(page, class, pages, slot);
+            }
+            Step::FreedLarge { page } => {
+                let pages = self.span_at(page).expect("freed, not gone").pages();
+                self.leave(page, pages);
+            }
+            Step::Slot { .. }
+            | Step::Large { .. }
+            | Step::Run { .. }
+            | Step::Reserved { .. }
+            | Step::Released { .. } => {}
+        }
     }
 
     /// The transaction never was.

@@ -20,7 +20,7 @@
 //! Reading order: [`Pool`] and [`PoolOptions`], [`WriteTx`] and [`ReadTx`], [`Object`] (what a name can
 //! stand for) with its guards [`Mut`] and [`Ref`], [`Value`] and [`Key`] (what containers hold), [`Body`]
 //! and [`Ptr`] (for authors of containers). Inside: `format` and FORMAT.md, `heap` with `classes`, `spans`, `runs` and
-//! `scan`, `directory`, `gate`, `transaction`, `savepoint`, and `body`, which has the soundness argument.
+//! `scan`, `directory`, `gate`, `transaction`, `eventual`, `savepoint`, and `body`, which has the soundness argument.
 //!
 //! All `unsafe` of this crate is in `body.rs` and `media.rs`, and in `path.rs`, where mapping a file by its path is
 //! `unsafe` for the caller.
@@ -32,6 +32,7 @@ mod check;
 mod classes;
 mod directory;
 mod error;
+mod eventual;
 mod format;
 mod gate;
 mod heap;
@@ -54,6 +55,7 @@ pub use check::{CheckReport, Problem};
 pub use error::{Error, ErrorKind, Result};
 pub use object::{Guard, HeapGuard, Mut, Named, Object, PHeap, Ref};
 pub use pmem_map::{Mapping, Ptr};
+pub use pmem_tx::Ticket;
 pub use pool::{Opening, Pool, PoolOptions};
 pub use reservation::Reservation;
 pub use savepoint::Savepoint;

@@ -3,8 +3,9 @@
 use crate::{
     CheckReport, ErrorKind, PoolStats, ReadTx, Reservation, Result, WriteTx, check,
     directory::{self, Names, Objects},
+    eventual::Readers,
     format::{self, COPIES, Geometry, Header, MAGIC},
-    gate::{Gate, Turn},
+    gate::Turn,
     heap::{Block, Heap},
     media::Media,
     pages::PageMap,
@@ -35,6 +36,7 @@ pub struct PoolOptions {
     pub(crate) mapping: MapOptions,
     log: LogOptions,
     identity: Option<u64>,
+    group: bool,
 }
 
 impl Default for PoolOptions {
@@ -45,6 +47,7 @@ impl Default for PoolOptions {
             mapping: MapOptions::new(),
             log: LogOptions::default(),
             identity: None,
+            group: false,
         }
     }
 }
@@ -73,6 +76,14 @@ impl PoolOptions {
     /// default, to 65,536. Nothing of it is on media.
     pub fn flush_interval(mut self, commits: u32) -> Self {
         self.log.flush_interval = commits.clamp(1, 1 << 16);
+        self
+    }
+
+    /// Whether commits of several threads share drains: worth it where a drain is dear, as on a disk. A commit then gives
+    /// the right to write to the next transaction before its drain; that one sees its changes, readers do not, and a crash
+    /// leaves both, the first, or none. `false` unless set. Nothing of it is on media.
+    pub fn group_commit(mut self, group: bool) -> Self {
+        self.group = group;
         self
     }
 
@@ -130,7 +141,7 @@ impl PoolOptions {
         media.region().drain()?;
         let heap = Heap::rebuild(&geometry, |_| 0)?;
         let (objects, names) = Objects::read(&heap, &media)?;
-        Ok(Pool::new(media, geometry, log, heap, objects, names, Opening::default()))
+        Ok(Pool::new(media, geometry, log, heap, objects, names, (Opening::default(), self.group)))
     }
 
     /// Opens the pool on a mapping; replays what was committed and may not be in place. Checks the page table, all
@@ -171,7 +182,7 @@ impl PoolOptions {
             media.region().persist(copy..copy + content.len() as u64)?;
             opening.repaired_header = Some(if copy == COPIES[0] { 'A' } else { 'B' });
         }
-        Ok(Pool::new(media, geometry, log, heap, objects, names, opening))
+        Ok(Pool::new(media, geometry, log, heap, objects, names, (opening, self.group)))
     }
 }
 
@@ -218,12 +229,13 @@ pub(crate) struct Inner {
     pub(crate) media: Media,
     pub(crate) geometry: Geometry,
     pub(crate) pages: PageMap,
-    pub(crate) names: Names,
-    pub(crate) gate: Gate,
+    pub(crate) readers: Readers,
     pub(crate) turn: Turn<Writer>,
     /// Reservations that were dropped; the next writer gives them back.
     pub(crate) cancelled: Mutex<Vec<Block>>,
     pub(crate) any_cancelled: AtomicBool,
+    /// Commits of several threads share drains.
+    pub(crate) group: bool,
     opening: Opening,
 }
 
@@ -232,7 +244,13 @@ impl Inner {
     #[inline]
     pub(crate) fn take_writer(&self, wanted: &'static str) -> Result<Box<Writer>> {
         self.media.region().check_process()?;
-        let mut writer = self.turn.take(&self.gate, wanted)?;
+        if self.readers.pipeline.is_applying_here() {
+            return Err(ErrorKind::WouldDeadlock { held: "Subscriber's call", wanted }.into());
+        }
+        let mut writer = self.turn.take(&self.readers.gate, wanted)?;
+        let Writer { log, set, heap, .. } = &mut *writer;
+        log.collect(set);
+        heap.reclaim(log.applied());
         if self.any_cancelled.load(Relaxed) {
             let mut cancelled = self.cancelled.lock();
             cancelled.drain(..).for_each(|block| writer.heap.cancel(block));
@@ -267,11 +285,12 @@ impl Drop for LentWriter<'_> {
 impl Drop for Inner {
     fn drop(&mut self) {
         // A forked child has a copy of this value, but no mapping.
-        if self.media.region().check_process().is_ok()
-            && let Some(writer) = self.turn.get_mut()
+        let Inner { media, readers, turn, .. } = self;
+        if media.region().check_process().is_ok()
+            && let Some(writer) = turn.get_mut()
         {
             // Nobody is left to tell; what a checkpoint spares is the next opening's replay.
-            _ = writer.log.checkpoint();
+            _ = readers.checkpoint(writer);
         }
     }
 }
@@ -284,13 +303,13 @@ impl Pool {
         heap: Heap,
         objects: Objects,
         names: Names,
-        opening: Opening,
+        (opening, group): (Opening, bool),
     ) -> Pool {
         let pages = heap.page_map();
-        let set = log.write_set();
+        let (set, readers) = (log.write_set(), Readers::new(&log, names));
         let turn = Turn::new(Box::new(Writer { log, set, heap, objects }));
-        let (gate, cancelled, any_cancelled) = (Gate::new(), Mutex::default(), AtomicBool::new(false));
-        let inner = Inner { media, geometry, pages, names, gate, turn, cancelled, any_cancelled, opening };
+        let (cancelled, any_cancelled) = (Mutex::default(), AtomicBool::new(false));
+        let inner = Inner { media, geometry, pages, readers, turn, cancelled, any_cancelled, group, opening };
         Pool { inner: Arc::new(inner) }
     }
 
@@ -312,7 +331,8 @@ impl Pool {
     /// Runs `body` in a transaction: commits on `Ok`, rolls back on `Err` and on panic.
     ///
     /// One writer at a time; readers go on beside it. A thread that is inside its own [`read`](Pool::read)
-    /// or `write` gets [`ErrorKind::WouldDeadlock`]. Cost: one drain; none if nothing was changed.
+    /// or `write` gets [`ErrorKind::WouldDeadlock`]. Cost: one drain, or a share of one under
+    /// [group commit](PoolOptions::group_commit); none if nothing was changed.
     ///
     /// ```
     /// # use pmem_alloc::*; fn main() -> Result<()> {
@@ -349,7 +369,7 @@ impl Pool {
         WriteTx::new(&self.inner)
     }
 
-    /// Begins to read. Sees the last commit, and no later one, until dropped. Commits are durable beside it, but wait
+    /// Begins to read. Sees the last commit that is durable, and no later one, until dropped. Commits are durable beside it, but wait
     /// for it before they return.
     pub fn read(&self) -> Result<ReadTx<'_>> {
         ReadTx::new(&self.inner)
@@ -371,9 +391,9 @@ impl Pool {
     }
 
     /// Writes what every commit has changed to its place, so that the next opening has nothing to replay. Two drains;
-    /// none if there is nothing to do. Waits for the transaction that is open, if any.
+    /// none if there is nothing to do; one more if commits are not durable yet. Waits for the transaction that is open, if any.
     pub fn checkpoint(&self) -> Result<()> {
-        Ok(self.inner.with_writer("checkpoint", |writer| writer.log.checkpoint())??)
+        self.inner.with_writer("checkpoint", |writer| self.inner.readers.checkpoint(writer))?
     }
 
     /// Closes this handle with a [`checkpoint`](Pool::checkpoint), of which the errors are seen. Dropping the last
@@ -388,9 +408,13 @@ impl Pool {
         self.inner.with_writer("subscribe", |writer| writer.log.subscribe(subscriber)).map(drop)
     }
 
-    /// Compares bitmaps, descriptors and directory with each other. Waits for the transaction that is open, if any.
+    /// Compares bitmaps, descriptors and directory with each other. Waits for the transaction that is open, if any. No drain,
+    /// unless commits are not durable yet.
     pub fn check(&self) -> Result<CheckReport> {
-        self.inner.with_writer("check", |writer| check::check(&self.inner.media, writer))
+        self.inner.with_writer("check", |writer| {
+            self.inner.readers.finish(writer)?;
+            Ok(check::check(&self.inner.media, writer))
+        })?
     }
 
     /// What the pool holds, and what the log has done. Waits for the transaction that is open, if any.

@@ -7,7 +7,10 @@ use crate::{
     heap::{Block, Heap},
     pool::Inner,
 };
-use pmem_tx::engine::{Log, WriteSet};
+use pmem_tx::{
+    Ticket,
+    engine::{Log, WriteSet},
+};
 use std::{
     any::TypeId,
     cell::{Cell, RefCell},
@@ -37,8 +40,8 @@ pub struct ReadCore {
 impl<'p> ReadTx<'p> {
     pub(crate) fn new(inner: &'p Arc<Inner>) -> Result<ReadTx<'p>> {
         inner.media.region().check_process()?;
-        let gate = inner.gate.read();
-        if inner.gate.is_poisoned() {
+        let gate = inner.readers.gate.read();
+        if inner.readers.gate.is_poisoned() {
             return Err(pmem_tx::Error::Poisoned.into());
         }
         Ok(ReadTx { core: ReadCore { inner: inner.clone() }, _gate: gate })
@@ -50,7 +53,8 @@ impl<'p> ReadTx<'p> {
     ///
     /// [`ErrorKind::NotFound`], [`ErrorKind::WrongType`]; what the object's own checks find.
     pub fn open<'t, 'n, O: Object>(&'t self, name: impl Into<Named<'n, O>>) -> Result<O::Guard<'t, Read>> {
-        let (names, name, rust_type) = (&self.core.inner.names, name.into().name(), TypeId::of::<O>());
+        let (names, name, rust_type) =
+            (&self.core.inner.readers.names, name.into().name(), TypeId::of::<O>());
         let header = match names.find(name, rust_type, None)? {
             Some(header) => header,
             None => {
@@ -77,12 +81,22 @@ pub(crate) struct Writer {
 /// `Send` but not `Sync`: it may move to another thread, its guards may not.
 #[must_use = "dropping a transaction rolls it back"]
 pub struct WriteTx<'p> {
-    core: WriteCore,
+    pub(crate) core: WriteCore,
     /// Number of the thread that used it last: that thread is told when it would wait for itself.
     thread: Cell<u64>,
-    /// The changes are durable, whatever happens from here on.
-    durable: bool,
+    pub(crate) outcome: Outcome,
     _pool: PhantomData<&'p Inner>,
+}
+
+/// What has become of a transaction.
+#[derive(Clone, Copy)]
+pub(crate) enum Outcome {
+    /// It is open, or has failed: no trace will be left.
+    None,
+    /// It is durable, whatever happens from here on.
+    Durable,
+    /// It is on its way.
+    Written(Ticket),
 }
 
 /// As [`ReadCore`].
@@ -100,6 +114,17 @@ impl WriteCore {
         let mut writer = self.writer.borrow_mut();
         work(writer.as_mut().expect("the transaction has not ended"))
     }
+
+    /// As [`with`](WriteCore::with), once more if there is no space but for blocks of commits that are on their way.
+    #[inline]
+    pub(crate) fn allocating<R>(&self, work: impl Fn(&mut Writer) -> Result<R>) -> Result<R> {
+        match self.with(&work) {
+            Err(full) if matches!(full.kind(), ErrorKind::NoSpace { .. }) && self.reclaim() => {
+                self.with(work)
+            }
+            result => result,
+        }
+    }
 }
 
 impl<'p> WriteTx<'p> {
@@ -110,7 +135,7 @@ impl<'p> WriteTx<'p> {
             return Err(pmem_tx::Error::Poisoned.into());
         }
         let core = WriteCore { inner: inner.clone(), writer: RefCell::new(Some(writer)) };
-        Ok(WriteTx { core, thread: Cell::new(thread_number()), durable: false, _pool: PhantomData })
+        Ok(WriteTx { core, thread: Cell::new(thread_number()), outcome: Outcome::None, _pool: PhantomData })
     }
 
     /// A guard on the object `name`, which is created if there is none. No drain: creation is part of the transaction.
@@ -178,7 +203,8 @@ impl<'p> WriteTx<'p> {
     }
 
     /// Commits: durable on return. Guards may still be in scope, but no longer be used. One drain; none if nothing
-    /// was changed; two if more than 4 KiB are newly allocated.
+    /// was changed; two if more than 4 KiB are newly allocated. With it become durable all commits before, by
+    /// [`commit_eventual`](WriteTx::commit_eventual).
     ///
     /// Waits for read transactions that are open, before the changes are put in place.
     ///
@@ -189,18 +215,23 @@ impl<'p> WriteTx<'p> {
     /// is found when it is opened again.
     pub fn commit(mut self) -> Result<()> {
         let WriteCore { inner, writer } = &mut self.core;
-        if inner.gate.is_read_by_this_thread() {
+        if inner.readers.gate.is_read_by_this_thread() {
             return Err(ErrorKind::WouldDeadlock { held: "ReadTx", wanted: "commit" }.into());
         }
         let Writer { log, set, objects, .. } = &mut **writer.get_mut().as_mut().expect("not ended");
-        let durable = &mut self.durable;
+        if inner.group || log.is_in_flight() {
+            let inner = inner.clone();
+            let ticket = self.commit_eventual()?;
+            return inner.readers.wait(ticket);
+        }
+        let outcome = &mut self.outcome;
         log.commit(set, || {
-            *durable = true;
-            let applying: Applying<'_> = inner.gate.write();
-            objects.publish(&inner.names);
+            *outcome = Outcome::Durable;
+            let applying: Applying<'_> = inner.readers.gate.write();
+            objects.created().for_each(|object| inner.readers.names.publish(object));
             applying
         })?;
-        self.durable = true;
+        self.outcome = Outcome::Durable;
         Ok(()) // `drop` does the rest
     }
 
@@ -209,7 +240,7 @@ impl<'p> WriteTx<'p> {
 
     /// Sets a block aside. Commit keeps it so; it is not part of what is committed.
     pub(crate) fn reserve(&self, len: u64, align: u64) -> Result<Block> {
-        self.core.with(|writer| {
+        self.core.allocating(|writer| {
             let Writer { heap, set, .. } = writer;
             heap.reserve(len, align, set)
         })
@@ -219,15 +250,22 @@ impl<'p> WriteTx<'p> {
 impl Drop for WriteTx<'_> {
     fn drop(&mut self) {
         let Some(mut writer) = self.core.writer.get_mut().take() else { return };
-        if self.durable {
-            if writer.log.is_poisoned() {
-                self.core.inner.gate.poison(); // a panic while it was applied
+        match self.outcome {
+            Outcome::Durable => {
+                if writer.log.is_poisoned() {
+                    self.core.inner.readers.gate.poison(); // a panic while it was applied
+                }
+                writer.heap.commit();
+                writer.objects.commit();
             }
-            writer.heap.commit();
-            writer.objects.commit();
-        } else {
-            writer.heap.abort();
-            writer.objects.abort();
+            Outcome::Written(ticket) => {
+                writer.heap.commit_later(ticket);
+                writer.objects.commit();
+            }
+            Outcome::None => {
+                writer.heap.abort();
+                writer.objects.abort();
+            }
         }
         writer.set.clear();
         writer.objects.close_all();

@@ -1,5 +1,7 @@
 //! How much of the crash states to explore.
 
+use pmem_map::Granularity;
+
 /// How one cache line may be torn by a power failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tear {
@@ -35,6 +37,9 @@ pub struct Config {
     /// are never seen, the mapping is never read, and recording costs nothing for bytes not stored to. Must
     /// be off for a workload whose threads store at the same time.
     pub raw_stores: bool,
+    /// What mappings are made of that the explorer makes: with [`Granularity::Page`] the code under test does what it does
+    /// on a disk. The states are those of [`Granularity::CacheLine`] all the same, which include a disk's.
+    pub granularity: Granularity,
     /// Whether to stop at the first failure (the default), or to count them all.
     pub stop_at_first: bool,
 }
@@ -49,6 +54,7 @@ impl Default for Config {
             nested: 256,
             tear: Tear::Line,
             raw_stores: true,
+            granularity: Granularity::CacheLine,
             stop_at_first: true,
         }
     }
@@ -100,6 +106,10 @@ impl Config {
     /// Looking for raw stores, or not.
     pub fn raw_stores(self, raw_stores: bool) -> Config {
         Config { raw_stores, ..self }
+    }
+    /// With mappings of another granularity.
+    pub fn granularity(self, granularity: Granularity) -> Config {
+        Config { granularity, ..self }
     }
     /// Stopping at the first failure, or not.
     pub fn stop_at_first(self, stop_at_first: bool) -> Config {

@@ -100,7 +100,7 @@ impl Exploration {
         let mut start = self.start.clone().unwrap_or_else(|| Image::zeroed(64 << 10));
         start.bytes.resize(start.bytes.len().max(1).next_multiple_of(pmem_map::PAGE as usize), 0);
         let mapping = |image: &Image, recorder: Option<Arc<Recorder>>| {
-            let mapping = image.to_mapping().map_err(|error| error.to_string())?;
+            let mapping = image.to_mapping_of(self.config.granularity).map_err(|error| error.to_string())?;
             if let Some(recorder) = recorder {
                 // A mapping just made has no observer yet.
                 mapping.observe(recorder).map_err(|_| "the mapping is observed already".to_owned())?;

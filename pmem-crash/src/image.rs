@@ -1,6 +1,6 @@
 //! What a power failure left.
 
-use pmem_map::Mapping;
+use pmem_map::{Granularity, MapOptions, Mapping};
 use std::{fs, io, path::Path};
 
 /// What a power failure left: the file's bytes (and with them its length), and whether it has a name.
@@ -42,7 +42,13 @@ impl Image {
     ///
     /// Those of [`Mapping::anonymous`].
     pub fn to_mapping(&self) -> pmem_map::Result<Mapping> {
-        let mut mapping = Mapping::anonymous(self.bytes.len() as u64)?;
+        self.to_mapping_of(Granularity::CacheLine)
+    }
+
+    /// As a disk's, if `granularity` is [`Granularity::Page`].
+    pub(crate) fn to_mapping_of(&self, granularity: Granularity) -> pmem_map::Result<Mapping> {
+        let options = MapOptions::new().len(self.bytes.len() as u64);
+        let mut mapping = options.emulate_pages(granularity == Granularity::Page).anonymous()?;
         mapping.as_mut_slice()[..self.bytes.len()].copy_from_slice(&self.bytes);
         Ok(mapping)
     }

@@ -126,6 +126,7 @@ impl Shadow {
                 }
             }
             Event::Drain { .. } => self.drain(),
+            Event::WriteThrough { offset, len, .. } => self.written_through(offset, len),
             Event::Resize { from, to } => {
                 if self.lengths == [0] && from != 0 {
                     self.lengths = vec![from];
@@ -241,19 +242,31 @@ impl Shadow {
         let mut lines = mem::take(&mut self.threads[thread].nontemporal);
         lines.extend(flushed.keys());
         for line in lines {
-            let Some(pending) = self.pending.get_mut(&line) else { continue };
             let stores = flushed.get(&line).copied().unwrap_or(0);
-            let durable: &mut Content =
-                (&mut self.durable[line as usize..][..LINE as usize]).try_into().expect("a whole line");
-            Arc::make_mut(pending).retire(durable, |group| match group.how {
+            self.retire(line, |group| match group.how {
                 How::Store | How::Raw => group.sequence <= stores,
                 How::Nontemporal(by) => by == thread,
             });
-            if pending.groups.is_empty() {
-                self.pending.remove(&line);
-            }
-            self.changed.insert(line);
         }
+    }
+
+    /// These lines are durable as they are, and only these.
+    fn written_through(&mut self, offset: u64, len: u64) {
+        for line in lines(offset, len) {
+            self.retire(line, |_| true);
+        }
+    }
+
+    /// Some stores of a line are durable.
+    fn retire(&mut self, line: u64, is_durable: impl Fn(&Group) -> bool) {
+        let Some(pending) = self.pending.get_mut(&line) else { return };
+        let durable: &mut Content =
+            (&mut self.durable[line as usize..][..LINE as usize]).try_into().expect("a whole line");
+        Arc::make_mut(pending).retire(durable, is_durable);
+        if pending.groups.is_empty() {
+            self.pending.remove(&line);
+        }
+        self.changed.insert(line);
     }
 
     /// What a power failure now could leave.

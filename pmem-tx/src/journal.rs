@@ -2,7 +2,10 @@
 
 use crate::{
     Error, LogSpace, Result, Subscriber, Tx,
-    engine::{self, Log, LogOptions, LogStats, Recovery, Shortcuts, UndoSet, WriteSet},
+    engine::{
+        self, Log, LogOptions, LogStats, Pipeline, Recovery, Shortcuts, Ticket, UndoSet, WriteSet,
+        this_thread,
+    },
     shared::Claim,
     space::give_back,
 };
@@ -18,6 +21,7 @@ use std::{
 #[derive(Clone, Default)]
 pub struct JournalOptions {
     log: LogOptions,
+    group: bool,
     space: Option<Arc<dyn LogSpace>>,
 }
 
@@ -31,6 +35,14 @@ impl JournalOptions {
     /// and again, at the price of a longer replay after a crash. From 1 to 65,536.
     pub fn flush_interval(mut self, commits: u32) -> JournalOptions {
         self.log.flush_interval = commits.clamp(1, 1 << 16);
+        self
+    }
+
+    /// Whether commits of several threads share drains: worth it where a drain is dear, as on a disk. A commit then gives
+    /// the right to write to the next transaction before its drain; that one sees its changes, and a crash leaves both, the
+    /// first, or none. `false` unless set. Nothing of it is on media.
+    pub fn group_commit(mut self, group: bool) -> JournalOptions {
+        self.group = group;
         self
     }
 
@@ -70,9 +82,9 @@ impl JournalOptions {
         // SAFETY: the mapping was taken by value, and its bytes are reached through journals alone, these through this one
         // alone (a claim sees to that, if there are several). It hands out references only as borrows of a
         // transaction, and the log stores only in functions that take the transaction by value or by `&mut`, or while no
-        // transaction is open.
+        // transaction is open; or, while one is, where none of its references lead (the pipeline).
         let log = unsafe { Log::create(region, log, identity, self.log.clone()) }?;
-        Ok(Journal::new(log, Recovery::default(), home, self.space.clone(), claim))
+        Ok(Journal::new(log, Recovery::default(), home, self, claim))
     }
 
     /// Opens the log in `log`, and recovers: what was committed is there, what was not has left no trace.
@@ -92,7 +104,7 @@ impl JournalOptions {
     ) -> Result<Journal> {
         // SAFETY: as in `create_in`.
         let (log, recovery) = unsafe { Log::open(region, log, None, home.clone(), self.log.clone()) }?;
-        Ok(Journal::new(log, recovery, home, self.space.clone(), claim))
+        Ok(Journal::new(log, recovery, home, self, claim))
     }
 
     /// Opens the log in `log`, or creates one: if the bytes there are all zero, as in a new file, or what a crash left of a
@@ -118,6 +130,9 @@ pub struct Journal {
     /// The bytes that are this journal's; its log may be among them.
     home: Range<u64>,
     space: Option<Arc<dyn LogSpace>>,
+    /// Commits of several threads share drains.
+    pub(crate) group: bool,
+    pub(crate) pipeline: Arc<Pipeline>,
     slot: Mutex<Slot>,
     free: Condvar,
     /// Dropped last, and then these bytes may be another journal's.
@@ -136,6 +151,13 @@ pub(crate) struct Writer {
     pub(crate) log: Log,
     pub(crate) set: WriteSet,
     pub(crate) undo: UndoSet,
+}
+
+impl Writer {
+    fn checkpoint(&mut self) -> Result<()> {
+        self.log.finish(&mut self.set, |_| ())?;
+        self.log.checkpoint()
+    }
 }
 
 impl Journal {
@@ -158,14 +180,15 @@ impl Journal {
         log: Log,
         recovery: Recovery,
         home: Range<u64>,
-        space: Option<Arc<dyn LogSpace>>,
+        options: &JournalOptions,
         claim: Option<Claim>,
     ) -> Journal {
-        let (region, log_area) = (log.region().clone(), log.area());
+        let (region, pipeline, log_area) = (log.region().clone(), log.pipeline().clone(), log.area());
         let (set, undo) = (log.write_set(), log.undo_set());
         let slot = Slot { writer: Some(Box::new(Writer { log, set, undo })), holder: 0 };
         let (slot, free) = (Mutex::new(slot), Condvar::new());
-        Journal { region, recovery, log_area, home, space, slot, free, claim }
+        let (group, space) = (options.group, options.space.clone());
+        Journal { region, recovery, log_area, home, space, group, pipeline, slot, free, claim }
     }
 
     /// The bytes that are this journal's: its log's, if it is among them, and the program's.
@@ -185,25 +208,44 @@ impl Journal {
         self.space.as_deref()
     }
 
-    /// Begins a transaction; waits while another one is open. [`Error::WouldDeadlock`] if it was this thread that
-    /// began it.
+    /// Begins a transaction; waits while another one is open. It sees every commit so far, durable or not.
+    /// [`Error::WouldDeadlock`] if it was this thread that began the one that is open, and in a subscriber.
     #[inline]
     pub fn begin(&self) -> Result<Tx<'_>> {
         Ok(Tx::new(self, self.take_to_begin()?))
     }
 
-    /// The writer, of a log that works: what an undo transaction left that could not be rolled back is for nobody to see.
+    /// The writer, unless what an undo transaction left is in the mapping: that is for nobody to see.
     #[inline]
-    pub(crate) fn take_to_begin(&self) -> Result<Box<Writer>> {
+    fn take_to_begin(&self) -> Result<Box<Writer>> {
         let writer = self.take()?;
-        if writer.log.is_poisoned() {
+        if writer.log.has_open_undo() {
             self.put_back(writer);
             return Err(Error::Poisoned);
         }
         Ok(writer)
     }
 
-    /// Runs `body` in a transaction: commits on `Ok`, rolls back on `Err` and on panic. One drain.
+    /// The same, with nothing on its way: the mapping holds what was committed, all of it durable. One drain, if
+    /// commits were not durable.
+    pub(crate) fn take_settled(&self) -> Result<Box<Writer>> {
+        let mut writer = self.take_to_begin()?;
+        let Writer { log, set, .. } = &mut *writer;
+        match log.finish(set, |_| ()) {
+            Ok(()) if !log.is_poisoned() => Ok(writer),
+            Ok(()) => {
+                self.put_back(writer);
+                Err(Error::Poisoned)
+            }
+            Err(error) => {
+                self.put_back(writer);
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs `body` in a transaction: commits on `Ok`, rolls back on `Err` and on panic. One drain, or a share of one under
+    /// [group commit](JournalOptions::group_commit).
     #[inline]
     pub fn write<R>(&self, body: impl FnOnce(&mut Tx<'_>) -> Result<R>) -> Result<R> {
         let mut tx = self.begin()?;
@@ -212,10 +254,48 @@ impl Journal {
         Ok(result)
     }
 
-    /// Retires the log's records: a crash after this has nothing to replay. 2 drains, or none.
+    /// Makes every commit so far durable: those by [`Tx::commit_eventual`]. Does not wait for an open transaction. One
+    /// drain, whatever their number; none if all are durable.
+    ///
+    /// ```
+    /// # use pmem_map::Mapping; use pmem_tx::*; fn main() -> Result<()> {
+    /// # let journal = Journal::create(Mapping::anonymous(8192)?, 0..4096)?;
+    /// for n in 0..10u64 {
+    ///     let mut tx = journal.begin()?;
+    ///     tx.write(4096, &n)?;
+    ///     tx.commit_eventual()?; // a crash now leaves one of the numbers so far
+    /// }
+    /// journal.sync()?; // the last one
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A failing write-back poisons the journal. [`Error::WouldDeadlock`] in a subscriber.
+    pub fn sync(&self) -> Result<()> {
+        self.wait(self.pipeline.newest())
+    }
+
+    /// Waits until the commit `ticket`, which is of this journal, and all before it are durable. At most one drain, unless
+    /// other threads commit meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As of [`sync`](Journal::sync).
+    pub fn wait(&self, ticket: Ticket) -> Result<()> {
+        self.region.check_process()?;
+        if self.pipeline.is_applying_here() {
+            return Err(Error::WouldDeadlock);
+        }
+        // Nobody reads the mapping but the one transaction, which has its overlay.
+        self.pipeline.wait(ticket, |_| ())
+    }
+
+    /// Retires the log's records: a crash after this has nothing to replay. 2 drains, or none; one more if commits are not
+    /// durable yet.
     pub fn checkpoint(&self) -> Result<()> {
         self.with(|writer| {
-            let result = writer.log.checkpoint();
+            let result = writer.checkpoint();
             if let Some(space) = self.space() {
                 give_back(&mut writer.log, space);
             }
@@ -246,7 +326,8 @@ impl Journal {
         &self.region
     }
 
-    /// Closes cleanly, and gives the mapping back. 2 drains, or none.
+    /// Closes cleanly, and gives the mapping back: everything that was committed is durable. Drains as of
+    /// [`checkpoint`](Journal::checkpoint).
     ///
     /// # Errors
     ///
@@ -282,10 +363,16 @@ impl Journal {
     #[inline]
     fn take(&self) -> Result<Box<Writer>> {
         self.region.check_process()?;
+        if self.pipeline.is_applying_here() {
+            return Err(Error::WouldDeadlock);
+        }
         let mut slot = self.slot.lock();
         loop {
-            if let Some(writer) = slot.writer.take() {
+            if let Some(mut writer) = slot.writer.take() {
                 slot.holder = this_thread();
+                drop(slot);
+                let Writer { log, set, .. } = &mut *writer;
+                log.collect(set);
                 return Ok(writer);
             }
             if slot.holder == this_thread() {
@@ -305,19 +392,11 @@ impl Journal {
     }
 }
 
-/// A number that no other living thread has; never 0. (`thread::current()` counts references by a locked
-/// instruction.)
-#[inline]
-fn this_thread() -> usize {
-    thread_local!(static MARK: u8 = const { 0 });
-    MARK.with(|mark| std::ptr::from_ref(mark).addr())
-}
-
 impl Drop for Journal {
     fn drop(&mut self) {
         if let Some(writer) = &mut self.slot.get_mut().writer {
             // Only tidiness: without it, the next open replays. A poisoned log refuses, and so does a forked child's.
-            let _ = writer.log.checkpoint();
+            let _ = writer.checkpoint();
             if let Some(space) = &self.space {
                 give_back(&mut writer.log, &**space);
             }
@@ -333,6 +412,9 @@ impl std::fmt::Debug for Journal {
 
 impl std::fmt::Debug for JournalOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JournalOptions").field("log", &self.log).finish_non_exhaustive()
+        f.debug_struct("JournalOptions")
+            .field("log", &self.log)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
     }
 }

@@ -42,6 +42,7 @@ mod transaction;
 mod tx;
 mod undo;
 
+pub use engine::Ticket;
 pub use error::{Error, Result};
 pub use journal::{Journal, JournalOptions};
 pub use shared::SharedMapping;

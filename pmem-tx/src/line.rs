@@ -43,7 +43,7 @@ impl Journal {
         if (end - 1) / LINE != line {
             return invalid(at, "bytes of one line", "they are in several");
         }
-        let mut tx = Tx::new(self, self.take_to_begin()?);
+        let mut tx = Tx::new(self, self.take_settled()?);
         let mut old = [0u64; 8];
         // SAFETY: a line of the mapping, whose transaction this thread has: nobody stores.
         unsafe { self.region().load(line * LINE, bytemuck::bytes_of_mut(&mut old)) };

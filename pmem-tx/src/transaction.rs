@@ -81,7 +81,7 @@ pub trait Transaction: sealed::Sealed {
     fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()>;
 
     /// Runs `hook` once this transaction is durable and the journal is free for the next one: on the committing thread, before
-    /// `commit` returns. Several run in the order in which they were registered. Going back to a savepoint forgets those
+    /// `commit` returns. (After [`commit_eventual`](crate::Tx::commit_eventual) it need not be durable yet.) Several run in the order in which they were registered. Going back to a savepoint forgets those
     /// that came after it.
     ///
     /// A panic in a hook keeps no other from running, and reaches the caller of `commit`; the transaction is committed

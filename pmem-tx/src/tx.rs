@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Journal, Result, Transaction,
-    engine::{Found, Log, Mark, UndoMark, WriteSet},
+    engine::{Found, Log, Mark, Ticket, UndoMark, WriteSet},
     hooks::Hooks,
     journal::Writer,
     space::with_space,
@@ -95,7 +95,7 @@ impl<'j> Tx<'j> {
     fn located(&self, at: u64, len: u64, align: u64) -> Result<&[u8]> {
         let set = &self.writer().set;
         let one = |page: u64, at, len| set.read(page, at, len, OWNER).expect("one owner");
-        let found = if set.is_empty() || len == 0 {
+        let found = if set.is_transparent() || len == 0 {
             Found::Mapping
         } else if at / PAGE == (at + len - 1) / PAGE {
             one(at & !(PAGE - 1), at, len)
@@ -240,7 +240,8 @@ impl<'j> Tx<'j> {
         Ok(())
     }
 
-    /// Commits. Durable on return: one drain; none if nothing was changed.
+    /// Commits. Durable on return: one drain; none if nothing was changed. With it become durable all commits before, by
+    /// [`commit_eventual`](Tx::commit_eventual), and so does what this transaction has read of them.
     ///
     /// # Errors
     ///
@@ -248,27 +249,67 @@ impl<'j> Tx<'j> {
     /// poisons the journal.
     #[inline]
     pub fn commit(mut self) -> Result<()> {
+        let journal = self.journal;
+        if !journal.group && !self.log_mut().is_in_flight() {
+            self.with_log(|log, set, committed| log.commit(set, || *committed = true))?;
+            self.committed = true;
+            self.end();
+            return Ok(());
+        }
+        let ticket = self.write_record()?;
+        self.put_back(); // the next transaction begins
+        let waited = journal.wait(ticket);
+        self.committed = waited.is_ok();
+        self.end();
+        waited
+    }
+
+    /// Commits, and leaves it to [`Journal::sync`], [`Journal::wait`] or a later [`commit`](Tx::commit) to make that durable.
+    /// Transactions after this one see its changes, and hooks run. A crash before leaves a prefix of the commits: this one
+    /// never without those before it. No drain; when the log is full, three.
+    ///
+    /// # Errors
+    ///
+    /// As of [`commit`](Tx::commit).
+    pub fn commit_eventual(mut self) -> Result<Ticket> {
+        let ticket = self.write_record()?;
+        self.end();
+        Ok(ticket)
+    }
+
+    fn write_record(&mut self) -> Result<Ticket> {
+        let written = self.with_log(|log, set, committed| log.write(set, |_| (), |_| *committed = true))?;
+        self.committed = true;
+        Ok(written.unwrap_or(self.log_mut().newest())) // nothing changed: what it has read
+    }
+
+    /// Runs `work` with the log; borrows log space for it if need be.
+    #[inline]
+    fn with_log<R>(
+        &mut self,
+        mut work: impl FnMut(&mut Log, &mut WriteSet, &mut bool) -> Result<R>,
+    ) -> Result<R> {
         let Writer { log, set, .. } = self.writer.as_deref_mut().expect("there until commit");
         let committed = &mut self.committed;
-        with_space(log, self.journal.space(), &self.journal.home(), |log| {
-            log.commit(set, || *committed = true)
-        })?;
-        self.committed = true;
-        self.end();
-        Ok(())
+        with_space(log, self.journal.space(), &self.journal.home(), |log| work(log, set, committed))
     }
 
     /// Rolls back, as dropping does.
     pub fn abort(self) {}
 
-    /// Gives the journal back, and runs the hooks.
     #[inline]
-    fn end(&mut self) {
+    fn put_back(&mut self) {
         if let Some(mut writer) = self.writer.take() {
             writer.set.clear();
             self.journal.put_back(writer);
-            self.hooks.run(self.committed);
         }
+    }
+
+    /// Gives the journal back, and runs the hooks.
+    #[inline]
+    fn end(&mut self) {
+        self.put_back();
+        self.hooks.run(self.committed);
     }
 }
 

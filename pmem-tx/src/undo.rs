@@ -124,10 +124,11 @@ impl Drop for UndoTx<'_> {
 }
 
 impl Journal {
-    /// Begins an undo transaction; waits while another transaction is open. [`Error::WouldDeadlock`](crate::Error) if it was
-    /// this thread that began it.
+    /// Begins an undo transaction; waits while another transaction is open. One drain, if there are commits that are not
+    /// durable: it changes only what is. [`Error::WouldDeadlock`](crate::Error) if it was this thread that began the one
+    /// that is open, and in a subscriber.
     pub fn begin_undo(&self) -> Result<UndoTx<'_>> {
-        Ok(UndoTx::new(self, self.take_to_begin()?))
+        Ok(UndoTx::new(self, self.take_settled()?))
     }
 
     /// Runs `body` in an undo transaction: commits on `Ok`, rolls back on `Err` and on panic. A drain for each

@@ -5,6 +5,7 @@
 mod support;
 
 use pmem_crash::{Config, Exploration, Tear};
+use pmem_map::Granularity;
 use pmem_tx::{Error, Journal, JournalOptions};
 use support::{Op, Totals, lives, shared, undo};
 
@@ -56,6 +57,50 @@ fn checkpoints_and_clean_closes_survive_at_any_store() {
 #[test]
 fn commits_of_alternating_threads_survive_at_any_store() {
     all("commits by alternating threads", &support::threads(), &support::threads());
+}
+
+/// As `all`, of what has more operations than that: torn by word only.
+fn some(name: &str, options: &JournalOptions, granularity: Granularity, ops: &[Op], later: &[Op]) {
+    let config = config().tear(Tear::EightBytes).granularity(granularity);
+    let config = if long() { config } else { config.samples(32).nested(32) };
+    let totals = lives(name, &config, options, ops, later, if long() { 40 } else { 4 });
+    totals.assert_ok(&format!("{name}, {granularity:?}"));
+}
+
+#[test]
+fn a_prefix_of_eventual_commits_survives_at_any_store() {
+    for granularity in [Granularity::CacheLine, Granularity::Page] {
+        let some = |name: &str, interval, ops: Vec<Op>, later: Vec<Op>| {
+            some(name, &JournalOptions::new().flush_interval(interval), granularity, &ops, &later);
+        };
+        some("eventual", 1, support::eventual_commits(), support::groups());
+        some("eventual, flush interval 3", 3, support::eventual_commits(), support::small());
+        some("eventual, log wrap", 1, support::eventual_tight(), support::eventual_commits());
+    }
+}
+
+#[test]
+fn commits_that_share_a_drain_survive_at_any_store() {
+    for granularity in [Granularity::CacheLine, Granularity::Page] {
+        let options = JournalOptions::new().group_commit(true);
+        some("group commit", &options, granularity, &support::groups(), &support::groups());
+        some(
+            "group commit, strict",
+            &options,
+            granularity,
+            &support::threads(),
+            &support::eventual_commits(),
+        );
+    }
+}
+
+#[test]
+fn commits_to_a_disk_and_their_checkpoints_survive_at_any_store() {
+    let options = JournalOptions::new();
+    let some = |name, ops: Vec<Op>, later: Vec<Op>| some(name, &options, Granularity::Page, &ops, &later);
+    some("pages, small", support::small(), support::overlapping());
+    some("pages, log wrap", support::tight(), support::tight());
+    some("pages, checkpoint, close, open", support::checkpoints(), support::checkpoints());
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A transaction is a byte array, whether redo or undo: overlapping reads and writes, savepoints and rollbacks, commits,
-//! aborts, stores of one line and reopenings against one.
+//! eventual ones, syncs, aborts, stores of one line and reopenings against one.
 
-use pmem_map::Mapping;
-use pmem_tx::{Error, JournalOptions, Savepoint, Transaction};
+use pmem_map::MapOptions;
+use pmem_tx::{Error, Journal, JournalOptions, Savepoint, Transaction, Tx, UndoTx};
 use proptest::prelude::*;
 use std::iter::Peekable;
 
@@ -35,6 +35,12 @@ enum Step {
     /// To one of all the savepoints there ever were.
     Rollback(prop::sample::Index),
     Commit,
+    /// Of an undo transaction a plain commit.
+    CommitEventual,
+    /// In the middle of a transaction, on this thread or another.
+    Sync {
+        here: bool,
+    },
     Abort,
     Checkpoint,
     /// Ends the transaction, as the following do.
@@ -67,7 +73,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (offset(), prop::collection::vec(any::<u8>(), 0..64)).prop_map(|(at, bytes)| Step::Line { at, bytes }),
         2 => Just(Step::Savepoint),
         2 => any::<prop::sample::Index>().prop_map(Step::Rollback),
-        3 => Just(Step::Commit),
+        2 => Just(Step::Commit),
+        3 => Just(Step::CommitEventual),
+        2 => any::<bool>().prop_map(|here| Step::Sync { here }),
         1 => Just(Step::Abort),
         1 => Just(Step::Checkpoint),
         1 => Just(Step::Reopen),
@@ -81,8 +89,25 @@ fn allowed(at: u64, len: u64) -> bool {
 /// Each with the bytes it stands for, while it can be gone back to.
 type Savepoints = Vec<(Savepoint, Option<Vec<u8>>)>;
 
+trait Kind: Transaction {
+    fn commit_eventual(self);
+}
+
+impl Kind for Tx<'_> {
+    fn commit_eventual(self) {
+        Tx::commit_eventual(self).unwrap();
+    }
+}
+
+impl Kind for UndoTx<'_> {
+    fn commit_eventual(self) {
+        self.commit().unwrap();
+    }
+}
+
 /// One transaction, and the model with it; the step that ended it.
-fn transaction<T: Transaction>(
+fn transaction<T: Kind>(
+    journal: &Journal,
     mut tx: T,
     left: &mut Peekable<impl Iterator<Item = Step>>,
     committed: &mut Vec<u8>,
@@ -139,6 +164,15 @@ fn transaction<T: Transaction>(
                     None => prop_assert!(matches!(result, Err(Error::ForeignSavepoint))),
                 }
             }
+            Step::Sync { here: true } => journal.sync().unwrap(),
+            Step::Sync { here: false } => std::thread::scope(|scope| {
+                scope.spawn(|| journal.sync().unwrap());
+            }),
+            Step::CommitEventual => {
+                tx.commit_eventual();
+                *committed = model;
+                return Ok(None);
+            }
             Step::Commit => {
                 tx.commit().unwrap();
                 *committed = model;
@@ -153,18 +187,39 @@ fn transaction<T: Transaction>(
     Ok(None)
 }
 
-fn run(steps: Vec<Step>, interval: u32, kinds: u64) -> Result<(), TestCaseError> {
-    let options = JournalOptions::new().flush_interval(interval);
-    let mut journal = options.create(Mapping::anonymous(LEN).unwrap(), LOG).unwrap();
+/// How the journal behaves: lines or pages, shared drains, how often lines are flushed; and a bit for each transaction, set
+/// if it is undo.
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    interval: u32,
+    group: bool,
+    disk: bool,
+    kinds: u64,
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    (1u32..5, any::<bool>(), any::<bool>(), any::<u64>()).prop_map(|(interval, group, disk, kinds)| Setting {
+        interval,
+        group,
+        disk,
+        kinds,
+    })
+}
+
+fn run(steps: Vec<Step>, setting: Setting) -> Result<(), TestCaseError> {
+    let Setting { interval, group, disk, kinds } = setting;
+    let options = JournalOptions::new().flush_interval(interval).group_commit(group);
+    let mapping = MapOptions::new().len(LEN).emulate_pages(disk).anonymous().unwrap();
+    let mut journal = options.create(mapping, LOG).unwrap();
     let mut committed = vec![0u8; LEN as usize];
     let mut savepoints = Savepoints::new();
     let mut left = steps.into_iter().peekable();
     let mut number = 0;
     while left.peek().is_some() {
         let end = if kinds >> (number % 64) & 1 == 0 {
-            transaction(journal.begin().unwrap(), &mut left, &mut committed, &mut savepoints)?
+            transaction(&journal, journal.begin().unwrap(), &mut left, &mut committed, &mut savepoints)?
         } else {
-            transaction(journal.begin_undo().unwrap(), &mut left, &mut committed, &mut savepoints)?
+            transaction(&journal, journal.begin_undo().unwrap(), &mut left, &mut committed, &mut savepoints)?
         };
         number += 1;
         savepoints.iter_mut().for_each(|(_, bytes)| *bytes = None);
@@ -191,24 +246,23 @@ fn run(steps: Vec<Step>, interval: u32, kinds: u64) -> Result<(), TestCaseError>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(800))]
 
     #[test]
-    fn a_transaction_is_a_byte_array(steps in prop::collection::vec(step(), 1..60), interval in 1u32..5) {
-        run(steps, interval, 0)?;
+    fn a_transaction_is_a_byte_array(steps in prop::collection::vec(step(), 1..60), setting in setting()) {
+        run(steps, Setting { kinds: 0, ..setting })?;
     }
 
     #[test]
-    fn an_undo_transaction_is_a_byte_array(steps in prop::collection::vec(step(), 1..60)) {
-        run(steps, 1, u64::MAX)?;
+    fn an_undo_transaction_is_a_byte_array(steps in prop::collection::vec(step(), 1..60), setting in setting()) {
+        run(steps, Setting { kinds: u64::MAX, ..setting })?;
     }
 
     #[test]
     fn redo_and_undo_transactions_in_turn_are_a_byte_array(
         steps in prop::collection::vec(step(), 1..80),
-        interval in 1u32..5,
-        kinds: u64,
+        setting in setting(),
     ) {
-        run(steps, interval, kinds)?;
+        run(steps, setting)?;
     }
 }

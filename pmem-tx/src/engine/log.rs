@@ -1,5 +1,6 @@
 //! The log: commit and checkpoint. The protocol, step by step, is in FORMAT.md.
 
+mod eventual;
 mod extension;
 mod undo;
 mod unlogged;
@@ -7,7 +8,9 @@ mod unlogged;
 pub use undo::{UndoMark, UndoSet};
 
 use super::{
+    dirty::Dirty,
     format::{self, HORIZON, Header, MAX_SEQ, RING, RecordHeader, SLOT, STATE},
+    pipeline::Pipeline,
     record::{Builder, Change},
     recovery::{self, Recovery},
     ring::Ring,
@@ -16,7 +19,7 @@ use super::{
 };
 use crate::{Committed, Error, Result, Subscriber};
 use extension::Extensions;
-use pmem_map::{LINE, Region};
+use pmem_map::{Granularity, LINE, Region};
 use std::{ops::Range, sync::Arc};
 
 /// How a log behaves. Nothing of it is on media.
@@ -76,10 +79,23 @@ pub struct Log {
     /// First record of the open undo transaction; 0 if there is none.
     undo: u64,
     extensions: Extensions,
+    /// `dirty` knows the lines of all records in the newest durable one's window.
+    window_known: bool,
     options: LogOptions,
     subscriber: Option<Arc<dyn Subscriber>>,
     checkpoints: u64,
     commits: u64,
+    /// Records on their way. What it knows comes back here between transactions.
+    pipeline: Arc<Pipeline>,
+    /// There may be records on their way. Otherwise all that was written is durable and applied, and what this value
+    /// says is all there is to say.
+    in_flight: bool,
+    /// Seq of the newest record that was written; `durable`, unless one is in flight.
+    written: u64,
+    /// Seq of the newest record that is applied, as far as is known here.
+    applied: u64,
+    /// What is added to a seq to make a ticket: commits of earlier generations of this life.
+    epoch: u64,
 }
 
 impl Log {
@@ -96,7 +112,12 @@ impl Log {
     /// From now until the log and its write sets are dropped, the caller governs all access to the region's bytes:
     /// whenever a function of the log or of its write set runs, no reference to bytes that it stores to is alive,
     /// nobody else stores to bytes that it reads, and nobody else uses `area`. Only [`commit`](Log::commit) and
-    /// [`checkpoint`](Log::checkpoint) store, to `area` and to what the write set names.
+    /// [`checkpoint`](Log::checkpoint) store, to `area` and to what the write set names; and [`write`](Log::write),
+    /// [`finish`](Log::finish) and [`Pipeline::wait`], to `area`, to fresh blocks that are not allocated, and, with
+    /// readers kept out, to what records name that were written before.
+    ///
+    /// All transactions of one log use one write set: it knows what pending records say, and whoever reads the mapping
+    /// beside it must be kept out while they are applied.
     pub unsafe fn create(
         region: Arc<Region>,
         area: Range<u64>,
@@ -160,12 +181,12 @@ impl Log {
         }
         let (closed, open) = found.records.split_at(found.records.len() - found.open);
         for record in closed.iter().filter(|record| record.header.kind == format::REDO) {
+            replayed.replayed += 1;
             for (line, change) in record.entries() {
                 replayed.lines += change.lines();
                 apply(&log.region, &mut log.dirty, line, change);
             }
         }
-        replayed.replayed = closed.iter().filter(|record| record.header.kind == format::REDO).count() as u64;
         log.roll_back(open);
         replayed.rolled_back = open.len() as u64;
         for line in found.unlogged {
@@ -194,6 +215,9 @@ impl Log {
         options: LogOptions,
     ) -> Log {
         let slots = (area.end - area.start - RING) / SLOT;
+        let pipeline =
+            Arc::new(Pipeline::new(region.clone(), identity, options.flush_interval, options.shortcuts));
+        let dirty = Dirty::new(region.granularity());
         Log {
             region,
             area,
@@ -205,16 +229,28 @@ impl Log {
             horizon_is_stale: false,
             ring: Ring::new(slots),
             record: Builder::new(),
-            dirty: Dirty::new(),
+            dirty,
             since_flush: 0,
             poisoned: true,
             undo: 0,
             extensions: Extensions::default(),
+            window_known: true,
             options,
             subscriber: None,
             checkpoints: 0,
             commits: 0,
+            pipeline,
+            in_flight: false,
+            written: 0,
+            applied: 0,
+            epoch: 0,
         }
+    }
+
+    /// Whether this is a disk: see FORMAT.md, "`Page` granularity".
+    #[inline]
+    fn is_on_pages(&self) -> bool {
+        self.region.granularity() == Granularity::Page
     }
 
     /// An empty write set over the log's region.
@@ -240,12 +276,13 @@ impl Log {
 
     /// Tells `subscriber` every record that is committed from now on, in order. Returns the one before.
     pub fn subscribe(&mut self, subscriber: Arc<dyn Subscriber>) -> Option<Arc<dyn Subscriber>> {
+        self.pipeline.lock().subscriber = Some(subscriber.clone());
         self.subscriber.replace(subscriber)
     }
 
     /// Whether an earlier failure left unknown what is durable.
     pub fn is_poisoned(&self) -> bool {
-        self.poisoned
+        self.poisoned || self.in_flight && self.pipeline.lock().failed
     }
 
     /// What the log has done and holds.
@@ -275,43 +312,14 @@ impl Log {
     /// [`Error::LogFull`]: nothing was changed, and `set` still holds the changes. An error of a drain poisons the
     /// log: what is durable is for the next recovery to say.
     pub fn commit<G>(&mut self, set: &mut WriteSet, before_apply: impl FnOnce() -> G) -> Result<Option<u64>> {
-        assert!(set.is_of(&self.region), "a write set of another region");
-        self.region.check_process()?;
-        if self.poisoned {
-            return Err(Error::Poisoned);
-        }
-        let shortcuts = self.options.shortcuts;
-        let placed = set.fresh_bytes() > 4096 && set.placeable().next().is_some();
-        self.record.clear();
-        set.encode(&mut self.record, placed);
-        if self.record.is_empty() {
-            set.clear();
-            return Ok(None);
-        }
-        if !self.extensions.is_unused() {
-            self.check_lent()?;
-        }
-        let (needed, available) = (self.record.len(), self.max_record());
-        if needed > available {
+        assert!(!self.in_flight, "records are on their way: `write` and wait, or `finish` first");
+        let Some(placed) = self.encode(set)? else { return Ok(None) };
+        if self.record.len() > self.max_record() {
             return self.commit_extended(set, placed, before_apply);
         }
-        if self.durable == MAX_SEQ {
-            self.checkpoint()?;
-            self.poisoned = true;
-            let next = self.generation.checked_add(1).ok_or(Error::Poisoned)?;
-            self.begin_generation(next)?;
-            self.poisoned = false;
-        }
-        let count = format::slots(needed);
-        let first = match self.ring.place(count) {
-            _ if shortcuts.has(Shortcut::OneSlot) => 0,
-            _ if shortcuts.has(Shortcut::NoSpaceCheck) => self.ring.place_regardless(count),
-            Some(first) => first,
-            None => {
-                self.checkpoint()?;
-                self.ring.place(count).expect("the ring is empty, and takes three records")
-            }
-        };
+        let shortcuts = self.options.shortcuts;
+        let count = format::slots(self.record.len());
+        let first = self.slots_for(count)?;
         // From here on nothing may fail and leave a record behind that nobody acknowledged.
         self.poisoned = true;
         if placed {
@@ -324,7 +332,7 @@ impl Log {
             self.region.flush(at..at + 8)?; // drained with the record
             self.horizon_is_stale = false;
         }
-        let flushed = self.since_flush + 1 >= self.options.flush_interval;
+        let flushed = !self.is_on_pages() && self.since_flush + 1 >= self.options.flush_interval;
         if flushed {
             self.flush_dirty()?;
         }
@@ -338,9 +346,15 @@ impl Log {
             ..RecordHeader::default()
         };
         let at = self.area.start + RING + first * SLOT;
+        let drained = self.is_on_pages();
         let bytes: &[u8] = bytemuck::cast_slice(self.record.finish(header, self.identity, first));
-        // SAFETY: a slot of the log's area, which nobody else uses (the contract of `create`).
-        unsafe { self.region.store_nontemporal(at, bytes) };
+        if drained {
+            // SAFETY: a slot of the log's area, which nobody else uses (the contract of `create`).
+            unsafe { self.region.write_through(at, bytes) }?;
+        } else {
+            // SAFETY: as above.
+            unsafe { self.region.store_nontemporal(at, bytes) };
+        }
         if shortcuts.has(Shortcut::AbortAfterRecord) && seq % 3 == 0 {
             self.poisoned = false;
             set.clear();
@@ -349,29 +363,88 @@ impl Log {
         if shortcuts.has(Shortcut::ApplyBeforeDrain) {
             self.apply_record();
         }
-        if !shortcuts.has(Shortcut::AcknowledgeBeforeDrain) {
+        if !drained && !shortcuts.has(Shortcut::AcknowledgeBeforeDrain) {
             self.region.drain()?;
         }
-        if flushed {
+        if flushed || drained && shortcuts.has(Shortcut::RecordSettlesPages) {
             self.settled = self.durable;
             self.since_flush = 0;
         } else {
             self.since_flush += 1;
         }
-        self.durable = seq;
+        (self.written, self.durable) = (seq, seq);
         self.ring.took(seq, first, count);
         self.release_below((seq - u64::from(header.from_distance)).max(self.horizon + 1));
         let guard = before_apply();
         self.apply_record();
         drop(guard);
+        self.applied = seq;
+        self.window_known = true;
         self.commits += 1;
         self.poisoned = false;
         if let Some(subscriber) = &self.subscriber {
             let (identity, generation) = (self.identity, self.generation);
-            subscriber.committed(&Committed::new(identity, generation, seq, self.record.entries(), set));
+            subscriber.committed(&Committed::new(
+                identity,
+                generation,
+                seq,
+                self.record.entries(),
+                &self.region,
+            ));
         }
         set.clear();
         Ok(Some(seq))
+    }
+
+    /// Puts what `set` holds into the record. Whether fresh blocks are to be placed; `None`, and `set` is cleared, if
+    /// nothing was changed. It may be larger than the ring takes.
+    fn encode(&mut self, set: &mut WriteSet) -> Result<Option<bool>> {
+        assert!(set.is_of(&self.region), "a write set of another region");
+        self.region.check_process()?;
+        if self.poisoned {
+            return Err(Error::Poisoned);
+        }
+        let available = self.max_record();
+        // On a disk, placing costs a device flush: a log that has the room is cheaper.
+        let loggable = if self.is_on_pages() { available / 2 } else { 4096 };
+        let placed = set.fresh_bytes() > loggable && set.placeable().next().is_some();
+        self.record.clear();
+        set.encode(&mut self.record, placed);
+        if self.record.is_empty() {
+            set.clear();
+            return Ok(None);
+        }
+        if !self.extensions.is_unused() {
+            self.check_lent()?;
+        }
+        Ok(Some(placed))
+    }
+
+    /// Slots for a record, when nothing is in flight: after a checkpoint if the ring is full.
+    fn slots_for(&mut self, count: u64) -> Result<u64> {
+        if self.written == MAX_SEQ {
+            self.checkpoint()?;
+            self.poisoned = true;
+            let next = self.generation.checked_add(1).ok_or(Error::Poisoned)?;
+            self.begin_generation(next)?;
+            self.poisoned = false;
+        }
+        if let Some(first) = self.slots_now(count) {
+            return Ok(first);
+        }
+        self.checkpoint()?;
+        Ok(self.ring.place(count).expect("the ring is empty, and takes three records"))
+    }
+
+    /// Slots that are free now.
+    #[inline]
+    fn slots_now(&self, count: u64) -> Option<u64> {
+        let shortcuts = self.options.shortcuts;
+        match self.ring.place(count) {
+            _ if shortcuts.has(Shortcut::OneSlot) => Some(0),
+            _ if shortcuts.has(Shortcut::NoSpaceCheck) => Some(self.ring.place_regardless(count)),
+            found => found,
+        }
     }
 
     /// Writes large fresh blocks in place, past the caches, and drains them together with the applied lines, so that
@@ -396,7 +469,12 @@ impl Log {
 
     /// Retires all records: flush the applied lines, drain; the horizon by one 8-byte store, flush, drain. A later
     /// recovery has nothing to replay. Two drains; none if there is nothing to retire.
+    ///
+    /// # Panics
+    ///
+    /// Records are on their way: [`finish`](Log::finish) first.
     pub fn checkpoint(&mut self) -> Result<()> {
+        assert!(!self.in_flight, "records are on their way: `finish` first");
         self.region.check_process()?;
         if self.poisoned {
             return Err(Error::Poisoned);
@@ -414,6 +492,7 @@ impl Log {
         self.settled = self.durable;
         self.since_flush = 0;
         self.dirty.settle();
+        self.window_known = true;
         self.checkpoints += 1;
         self.poisoned = false;
         Ok(())
@@ -422,9 +501,15 @@ impl Log {
     /// Records up to `seq` are retired: their lines are durable. One drain.
     fn store_horizon(&mut self, seq: u64) -> Result<()> {
         let at = self.area.start + HORIZON;
-        // SAFETY: a word of the log's area, which nobody else uses.
-        unsafe { self.region.store_word(at, format::horizon_word(self.generation, seq)) };
-        self.region.persist(at..at + 8)?;
+        let word = format::horizon_word(self.generation, seq);
+        if self.is_on_pages() && !self.options.shortcuts.has(Shortcut::CheckpointOneDrain) {
+            // SAFETY: a word of the log's area, which nobody else uses.
+            unsafe { self.region.write_through(at, &word.to_le_bytes()) }?;
+        } else {
+            // SAFETY: as above.
+            unsafe { self.region.store_word(at, word) };
+            self.region.persist(at..at + 8)?;
+        }
         self.horizon = seq;
         self.horizon_is_stale = false;
         self.release_below(seq + 1);
@@ -432,9 +517,15 @@ impl Log {
     }
 
     /// No recovery needs the records below `seq` any more.
+    #[inline]
     fn release_below(&mut self, seq: u64) {
         self.ring.release_below(seq);
         self.extensions.release_below(seq);
+    }
+
+    /// The newest record is `seq`; it is durable and applied.
+    fn all_done(&mut self, seq: u64) {
+        (self.written, self.durable, self.applied) = (seq, seq, seq);
     }
 
     /// Records of all earlier generations are void from here on. One drain.
@@ -451,10 +542,19 @@ impl Log {
             self.region.drain()?;
         }
         self.generation = generation;
-        (self.durable, self.settled, self.horizon) = (0, 0, 0);
+        self.epoch += self.written;
+        (self.written, self.durable, self.applied, self.settled, self.horizon) = (0, 0, 0, 0, 0);
         self.horizon_is_stale = true;
         self.dirty.settle();
+        self.window_known = true;
         self.release_below(u64::MAX);
+        if self.is_on_pages() {
+            // The first commit's write covers its record and nothing else.
+            let horizon = self.area.start + HORIZON;
+            // SAFETY: a word of the log's area, which nobody else uses.
+            unsafe { self.region.write_through(horizon, &[0; 8]) }?;
+            self.horizon_is_stale = false;
+        }
         Ok(())
     }
 
@@ -499,7 +599,7 @@ impl std::fmt::Debug for Log {
 
 /// Stores one change in place, and remembers its lines.
 #[inline]
-fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Change<'_>) {
+pub(super) fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Change<'_>) {
     put(region, line, change);
     if matches!(change, Change::Placed(_)) {
         return;
@@ -527,65 +627,5 @@ fn put(region: &Region, line: u64, change: Change<'_>) {
             }
         }
         Change::Placed(_) => {}
-    }
-}
-
-/// Lines that were applied and not flushed yet, each once.
-struct Dirty {
-    lines: Vec<u64>,
-    /// Those that the newest record's drain, or the one before it, took along: its window still covers them.
-    flushed: Vec<u64>,
-    /// Direct-mapped: recently added lines, plus one. Misses cost a second flush, never a missing one.
-    recent: Box<[u64; 512]>,
-}
-
-impl Dirty {
-    fn new() -> Dirty {
-        Dirty { lines: Vec::with_capacity(512), flushed: Vec::with_capacity(512), recent: Box::new([0; 512]) }
-    }
-
-    #[inline]
-    fn slot(line: u64) -> usize {
-        (line.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 55) as usize
-    }
-
-    #[inline]
-    fn add(&mut self, line: u64) {
-        let recent = &mut self.recent[Dirty::slot(line)];
-        if *recent != line + 1 {
-            *recent = line + 1;
-            self.lines.push(line);
-        }
-    }
-
-    #[inline]
-    fn flush(&mut self, region: &Region) -> Result<()> {
-        region.flush_lines(&self.lines)?;
-        self.clear();
-        Ok(())
-    }
-
-    /// Whether a record of the window may hold a value of `line`.
-    fn covers(&self, line: u64) -> bool {
-        self.lines.contains(&line) || self.flushed.contains(&line)
-    }
-
-    /// No record is in the window any more.
-    fn settle(&mut self) {
-        self.clear();
-        self.flushed.clear();
-    }
-
-    #[inline]
-    fn clear(&mut self) {
-        if self.lines.len() > 512 {
-            self.recent.fill(0);
-        } else {
-            for &line in &self.lines {
-                self.recent[Dirty::slot(line)] = 0;
-            }
-        }
-        std::mem::swap(&mut self.lines, &mut self.flushed);
-        self.lines.clear();
     }
 }

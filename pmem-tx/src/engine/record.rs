@@ -200,6 +200,16 @@ impl Builder {
         &self.media
     }
 
+    /// The bytes of the finished record, as they go on media.
+    pub(super) fn media(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.media)
+    }
+
+    /// Bytes of the slots that it takes.
+    pub(super) fn bytes_of_slots(&self) -> u64 {
+        format::slots(self.len()) * format::SLOT
+    }
+
     /// The entries of the finished record.
     #[inline]
     pub(super) fn entries(&self) -> Entries<'_> {

@@ -78,6 +78,22 @@ pub enum Shortcut {
     ExtensionUnchecked,
     /// Two journals in one mapping may have the same home.
     HomesOverlap,
+    /// Pending records are not in the overlay: the next writer reads and compares with the mapping.
+    NoOverlay,
+    /// The overlay's lines are dropped at the next transaction, whether they were applied or not.
+    OverlayDroppedEarly,
+    /// Pending records are applied when they are written: readers see what may not survive.
+    ApplyBeforeDurable,
+    /// Records are written past the caches by their writers, and the leader flushes none of them.
+    LeaderDoesNotFlush,
+    /// The leader acknowledges its batch and leaves the drain to the next one.
+    GroupAcknowledgesBeforeDrain,
+    /// A record's slots are free when the next record is written, durable or not.
+    ReleaseAtWritten,
+    /// A freed block is handed out again when the record that frees it is written, and not applied.
+    FreedBeforeApplied,
+    /// On a disk, a record's write is taken for a drain of the applied pages.
+    RecordSettlesPages,
 }
 
 /// A set of [`Shortcut`]s, normally empty.

@@ -6,6 +6,7 @@ use crate::{
     Committed, Error, Result,
     engine::{
         format::{self, MAX_SEQ, RECORD_HEADER, RING, RecordHeader, SLOT},
+        pipeline::Ticket,
         record::Builder,
         write_set::WriteSet,
     },
@@ -183,6 +184,25 @@ impl Log {
         Ok(())
     }
 
+    /// [`write`](Log::write) of a record that the ring does not take: a commit, once nothing is on its way. (The record
+    /// stays right: what it was compared with is then in place.)
+    #[cold]
+    pub(super) fn write_large<G>(
+        &mut self,
+        set: &mut WriteSet,
+        in_place: bool,
+        mut keep_out: impl FnMut(Ticket) -> G,
+        announce: impl FnOnce(Ticket),
+    ) -> Result<Option<Ticket>> {
+        self.finish(set, &mut keep_out)?;
+        let ticket = Ticket(self.epoch + self.written + 1);
+        let committed = self.commit_extended(set, in_place, || {
+            announce(ticket);
+            keep_out(ticket)
+        })?;
+        Ok(committed.map(|_| ticket))
+    }
+
     /// [`commit`](Log::commit) of a record that the ring does not take.
     #[cold]
     pub(super) fn commit_extended<G>(
@@ -239,7 +259,8 @@ impl Log {
         self.write_extended(body, &mut placed, header, first);
         self.region.drain()?;
         self.settled = self.durable;
-        self.durable = seq;
+        self.all_done(seq);
+        self.window_known = true;
         self.ring.took(seq, first, count);
         self.hold(placed, seq);
         self.release_below(from.max(self.horizon + 1));
@@ -252,7 +273,7 @@ impl Log {
         self.poisoned = false;
         if let Some(subscriber) = &self.subscriber {
             let (identity, generation) = (self.identity, self.generation);
-            subscriber.committed(&Committed::new(identity, generation, seq, body.entries(), set));
+            subscriber.committed(&Committed::new(identity, generation, seq, body.entries(), &self.region));
         }
         set.clear();
         Ok(Some(seq))

@@ -138,6 +138,12 @@ impl Log {
         UndoSet::new(self.region.clone())
     }
 
+    /// Whether an undo transaction has begun to log, and has not ended: between transactions, only in a poisoned log.
+    #[inline]
+    pub fn has_open_undo(&self) -> bool {
+        self.undo != 0
+    }
+
     /// Old values of these bytes go into the log, as far as they are not there: afterwards they may be changed. One drain,
     /// whatever the number of ranges; none if everything is logged, or fresh.
     ///
@@ -148,7 +154,8 @@ impl Log {
     ///
     /// # Panics
     ///
-    /// `set` is of another region, or has another log's open transaction; a range is outside the mapping or in the log.
+    /// `set` is of another region, or has another log's open transaction; a range is outside the mapping or in the log;
+    /// records are on their way ([`finish`](Log::finish) first).
     pub fn snapshot(&mut self, set: &mut UndoSet, ranges: &[Range<u64>]) -> Result<()> {
         ranges.iter().for_each(|range| self.check_place(set, range));
         self.ready()?;
@@ -225,7 +232,7 @@ impl Log {
             self.settled = first - 1;
             self.since_flush = 0;
         }
-        self.durable = last;
+        self.all_done(last);
         let given_up = self.options.shortcuts.has(Shortcut::UndoSlotsGivenUp);
         self.release_below(if given_up { last } else { from.max(self.horizon + 1) });
         self.poisoned = false;
@@ -463,7 +470,9 @@ impl Log {
             self.region.drain()?;
         }
         self.ring.took(seq, first, 1);
-        (self.durable, self.settled) = (seq, seq);
+        self.all_done(seq);
+        self.settled = seq;
+        self.window_known = true;
         (self.undo, self.since_flush) = (0, 0);
         self.dirty.settle();
         self.release_below(seq);
@@ -514,6 +523,7 @@ impl Log {
     }
 
     fn ready(&self) -> Result<()> {
+        assert!(!self.in_flight, "records are on their way: `finish` first");
         self.region.check_process()?;
         if self.poisoned { Err(Error::Poisoned) } else { Ok(()) }
     }

@@ -6,16 +6,16 @@ use pmem_map::LINE;
 
 impl Log {
     /// Whether an unlogged store to line `line` (its number) would be undone by a replay: a record of the newest durable
-    /// one's window holds a value of it.
+    /// one's window holds, or may hold, a value of it.
     pub fn covers(&self, line: u64) -> bool {
         let shortcuts = self.options.shortcuts;
         if shortcuts.has(Shortcut::LineCovered) {
             return false;
         }
         if shortcuts.has(Shortcut::LineCoveredByNewestOnly) {
-            return self.dirty.lines.contains(&line);
+            return self.dirty.has(line);
         }
-        self.dirty.covers(line)
+        !self.window_known || self.dirty.covers(line)
     }
 
     /// Stores `bytes`, which are inside one line that no record of the window [covers](Log::covers), in place. Durable on
@@ -26,6 +26,7 @@ impl Log {
     /// The bytes are in more than one line, in a covered one, outside the mapping, or in the log; or an undo transaction
     /// is open.
     pub fn store_unlogged(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        assert!(!self.in_flight, "records are on their way: `finish` first");
         self.region.check_process()?;
         if self.poisoned {
             return Err(Error::Poisoned);
