@@ -87,7 +87,7 @@ mod budget {
     fn eventual_commits_take_no_drain_and_a_sync_of_any_number_of_them_takes_1() {
         for journal in [Journal::create(Mapping::anonymous(4 << 20).unwrap(), LOG).unwrap(), disk()] {
             for n in [1, 2, 10, 60] {
-                let writing = spent(&journal, || (0..n).for_each(|i| drop(eventual(&journal, i + n))));
+                let writing = spent(&journal, || (0..n).for_each(|i| _ = eventual(&journal, i + n)));
                 assert_eq!(writing.drains, 0);
                 assert_eq!(spent(&journal, || journal.sync().unwrap()).drains, 1);
                 assert_eq!(spent(&journal, || journal.sync().unwrap()).drains, 0, "all is durable");

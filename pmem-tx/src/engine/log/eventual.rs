@@ -31,6 +31,9 @@ impl Log {
     /// All commits up to this one are applied. As of the last call of a function that takes the write set.
     #[inline]
     pub fn applied(&self) -> Ticket {
+        if self.options.shortcuts.has(Shortcut::FreedBeforeApplied) {
+            return self.newest();
+        }
         Ticket(self.epoch + self.applied)
     }
 
