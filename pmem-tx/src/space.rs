@@ -14,11 +14,11 @@ use std::ops::Range;
 /// Called on the thread that commits, or takes a snapshot, while the journal is busy: a transaction of the same journal that
 /// these functions begin is [`Error::WouldDeadlock`].
 pub trait LogSpace: Send + Sync + 'static {
-    /// Lends a range of the journal's home: aligned to 64, and made of whole lines. If it is shorter than `len`, more is asked for,
-    /// up to 16 times. `None` if there is nothing: the transaction is then [`Error::LogFull`].
+    /// Lends a range of the journal's home: aligned to 64, and made of whole lines. All of it is in use while a record is
+    /// there. If it is shorter than `len`, more is asked for, up to 16 times. `None` if there is nothing: the transaction is then [`Error::LogFull`].
     fn lend(&self, len: u64) -> Option<Range<u64>>;
 
-    /// A range that was lent is free again: no recovery can need it any more.
+    /// A range that was lent, as a whole, is free again: no recovery can need it any more.
     fn take_back(&self, range: Range<u64>);
 }
 

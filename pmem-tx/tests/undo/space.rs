@@ -56,7 +56,8 @@ fn a_transaction_larger_than_the_log_takes_lent_space_and_two_drains() {
 #[test]
 fn an_undo_transaction_larger_than_the_log_takes_lent_space() {
     for commit in [true, false] {
-        let (journal, space) = lent();
+        let space = Space::new(&[LEN / 2..LEN / 4 * 3, LEN / 4 * 3..LEN]);
+        let journal = open(Mapping::anonymous(LEN).unwrap(), &space);
         journal.write_undo(|tx| tx.fill(AT, LARGE, 1)).unwrap();
         let mut tx = journal.begin_undo().unwrap();
         tx.fill(AT, LARGE, 2).unwrap();
