@@ -1,8 +1,13 @@
 //! A log area in a mapping, and the mapping.
 
 use crate::{
-    Error, Result, Subscriber, Tx,
-    engine::{self, Log, LogOptions, LogStats, Pipeline, Recovery, Shortcuts, Ticket, WriteSet, this_thread},
+    Error, LogSpace, Result, Subscriber, Tx,
+    engine::{
+        self, Log, LogOptions, LogStats, Pipeline, Recovery, Shortcuts, Ticket, UndoSet, WriteSet,
+        this_thread,
+    },
+    shared::Claim,
+    space::give_back,
 };
 use parking_lot::{Condvar, Mutex};
 use pmem_map::{Mapping, Region};
@@ -13,10 +18,11 @@ use std::{
 };
 
 /// How to create or open a [`Journal`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct JournalOptions {
     log: LogOptions,
     group: bool,
+    space: Option<Arc<dyn LogSpace>>,
 }
 
 impl JournalOptions {
@@ -40,6 +46,17 @@ impl JournalOptions {
         self
     }
 
+    /// Where transactions get log space that are larger than the log area takes. Without it they are
+    /// [`Error::LogFull`]. Such a transaction takes two drains.
+    pub fn log_space(mut self, space: Arc<dyn LogSpace>) -> JournalOptions {
+        self.space = Some(space);
+        self
+    }
+
+    pub(crate) fn engine_shortcuts(&self) -> Shortcuts {
+        self.log.shortcuts
+    }
+
     #[doc(hidden)]
     pub fn shortcuts(mut self, shortcuts: Shortcuts) -> JournalOptions {
         self.log.shortcuts = shortcuts;
@@ -50,12 +67,24 @@ impl JournalOptions {
     /// program's, and is left as it is. A record may be a third of it. Durable on return. 2 drains.
     pub fn create(&self, mapping: Mapping, log: Range<u64>) -> Result<Journal> {
         let region = Arc::new(mapping.into_region());
+        let home = 0..region.len() & !63;
+        self.create_in(region, log, home, None)
+    }
+
+    pub(crate) fn create_in(
+        &self,
+        region: Arc<Region>,
+        log: Range<u64>,
+        home: Range<u64>,
+        claim: Option<Claim>,
+    ) -> Result<Journal> {
         let identity = RandomState::new().hash_one(std::process::id());
-        // SAFETY: the mapping was taken by value, so from here on its bytes are reached through the journal alone; it
-        // hands out references only as borrows of a transaction, and the log stores only in `Tx::commit`, which
-        // consumes it, or while no transaction is open.
+        // SAFETY: the mapping was taken by value, and its bytes are reached through journals alone, these through this one
+        // alone (a claim sees to that, if there are several). It hands out references only as borrows of a
+        // transaction, and the log stores only in functions that take the transaction by value or by `&mut`, or while no
+        // transaction is open; or, while one is, where none of its references lead (the pipeline).
         let log = unsafe { Log::create(region, log, identity, self.log.clone()) }?;
-        Ok(Journal::new(log, Recovery::default(), self.group))
+        Ok(Journal::new(log, Recovery::default(), home, self, claim))
     }
 
     /// Opens the log in `log`, and recovers: what was committed is there, what was not has left no trace.
@@ -63,9 +92,19 @@ impl JournalOptions {
     pub fn open(&self, mapping: Mapping, log: Range<u64>) -> Result<Journal> {
         let region = Arc::new(mapping.into_region());
         let home = 0..region.len() & !63;
-        // SAFETY: as in `create`.
-        let (log, recovery) = unsafe { Log::open(region, log, None, home, self.log.clone()) }?;
-        Ok(Journal::new(log, recovery, self.group))
+        self.open_in(region, log, home, None)
+    }
+
+    pub(crate) fn open_in(
+        &self,
+        region: Arc<Region>,
+        log: Range<u64>,
+        home: Range<u64>,
+        claim: Option<Claim>,
+    ) -> Result<Journal> {
+        // SAFETY: as in `create_in`.
+        let (log, recovery) = unsafe { Log::open(region, log, None, home.clone(), self.log.clone()) }?;
+        Ok(Journal::new(log, recovery, home, self, claim))
     }
 
     /// Opens the log in `log`, or creates one: if the bytes there are all zero, as in a new file, or what a crash left of a
@@ -82,15 +121,22 @@ impl JournalOptions {
 /// A log area in a mapping, and the mapping.
 ///
 /// Takes the mapping by value: afterwards every store goes through transactions, one at a time. Dropping it closes it
-/// cleanly (a checkpoint), so that the next open has nothing to replay.
+/// cleanly (a checkpoint), so that the next open has nothing to replay. Several journals in one mapping:
+/// [`SharedMapping`](crate::SharedMapping).
 pub struct Journal {
     region: Arc<Region>,
     recovery: Recovery,
+    log_area: Range<u64>,
+    /// The bytes that are this journal's; its log may be among them.
+    home: Range<u64>,
+    space: Option<Arc<dyn LogSpace>>,
     /// Commits of several threads share drains.
     pub(crate) group: bool,
     pub(crate) pipeline: Arc<Pipeline>,
     slot: Mutex<Slot>,
     free: Condvar,
+    /// Dropped last, and then these bytes may be another journal's.
+    claim: Option<Claim>,
 }
 
 struct Slot {
@@ -104,6 +150,7 @@ struct Slot {
 pub(crate) struct Writer {
     pub(crate) log: Log,
     pub(crate) set: WriteSet,
+    pub(crate) undo: UndoSet,
 }
 
 impl Writer {
@@ -129,18 +176,72 @@ impl Journal {
         JournalOptions::new().open_or_create(mapping, log)
     }
 
-    fn new(log: Log, recovery: Recovery, group: bool) -> Journal {
-        let (region, pipeline) = (log.region().clone(), log.pipeline().clone());
-        let set = log.write_set();
-        let slot = Slot { writer: Some(Box::new(Writer { log, set })), holder: 0 };
-        Journal { region, recovery, group, pipeline, slot: Mutex::new(slot), free: Condvar::new() }
+    fn new(
+        log: Log,
+        recovery: Recovery,
+        home: Range<u64>,
+        options: &JournalOptions,
+        claim: Option<Claim>,
+    ) -> Journal {
+        let (region, pipeline, log_area) = (log.region().clone(), log.pipeline().clone(), log.area());
+        let (set, undo) = (log.write_set(), log.undo_set());
+        let slot = Slot { writer: Some(Box::new(Writer { log, set, undo })), holder: 0 };
+        let (slot, free) = (Mutex::new(slot), Condvar::new());
+        let (group, space) = (options.group, options.space.clone());
+        Journal { region, recovery, log_area, home, space, group, pipeline, slot, free, claim }
+    }
+
+    /// The bytes that are this journal's: its log's, if it is among them, and the program's.
+    #[inline]
+    pub fn home(&self) -> Range<u64> {
+        self.home.clone()
+    }
+
+    /// The log's bytes.
+    #[inline]
+    pub fn log_area(&self) -> Range<u64> {
+        self.log_area.clone()
+    }
+
+    #[inline]
+    pub(crate) fn space(&self) -> Option<&dyn LogSpace> {
+        self.space.as_deref()
     }
 
     /// Begins a transaction; waits while another one is open. It sees every commit so far, durable or not.
     /// [`Error::WouldDeadlock`] if it was this thread that began the one that is open, and in a subscriber.
     #[inline]
     pub fn begin(&self) -> Result<Tx<'_>> {
-        Ok(Tx::new(self, self.take()?))
+        Ok(Tx::new(self, self.take_to_begin()?))
+    }
+
+    /// The writer, unless what an undo transaction left is in the mapping: that is for nobody to see.
+    #[inline]
+    fn take_to_begin(&self) -> Result<Box<Writer>> {
+        let writer = self.take()?;
+        if writer.log.has_open_undo() {
+            self.put_back(writer);
+            return Err(Error::Poisoned);
+        }
+        Ok(writer)
+    }
+
+    /// The same, with nothing on its way: the mapping holds what was committed, all of it durable. One drain, if
+    /// commits were not durable.
+    pub(crate) fn take_settled(&self) -> Result<Box<Writer>> {
+        let mut writer = self.take_to_begin()?;
+        let Writer { log, set, .. } = &mut *writer;
+        match log.finish(set, |_| ()) {
+            Ok(()) if !log.is_poisoned() => Ok(writer),
+            Ok(()) => {
+                self.put_back(writer);
+                Err(Error::Poisoned)
+            }
+            Err(error) => {
+                self.put_back(writer);
+                Err(error)
+            }
+        }
     }
 
     /// Runs `body` in a transaction: commits on `Ok`, rolls back on `Err` and on panic. One drain, or a share of one under
@@ -193,7 +294,13 @@ impl Journal {
     /// Retires the log's records: a crash after this has nothing to replay. 2 drains, or none; one more if commits are not
     /// durable yet.
     pub fn checkpoint(&self) -> Result<()> {
-        self.with(Writer::checkpoint)?
+        self.with(|writer| {
+            let result = writer.checkpoint();
+            if let Some(space) = self.space() {
+                give_back(&mut writer.log, space);
+            }
+            result
+        })?
     }
 
     /// Tells `subscriber` every record that is committed from now on.
@@ -221,8 +328,15 @@ impl Journal {
 
     /// Closes cleanly, and gives the mapping back: everything that was committed is durable. Drains as of
     /// [`checkpoint`](Journal::checkpoint).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shared`] if the mapping is [shared](crate::SharedMapping): this journal is closed all the same.
     pub fn close(mut self) -> Result<Mapping> {
         self.checkpoint()?;
+        if self.claim.is_some() {
+            return Err(Error::Shared { journals: 1 });
+        }
         let region = self.region.clone();
         self.slot.get_mut().writer = None;
         drop(self);
@@ -257,7 +371,7 @@ impl Journal {
             if let Some(mut writer) = slot.writer.take() {
                 slot.holder = this_thread();
                 drop(slot);
-                let Writer { log, set } = &mut *writer;
+                let Writer { log, set, .. } = &mut *writer;
                 log.collect(set);
                 return Ok(writer);
             }
@@ -283,6 +397,9 @@ impl Drop for Journal {
         if let Some(writer) = &mut self.slot.get_mut().writer {
             // Only tidiness: without it, the next open replays. A poisoned log refuses, and so does a forked child's.
             let _ = writer.checkpoint();
+            if let Some(space) = &self.space {
+                give_back(&mut writer.log, &**space);
+            }
         }
     }
 }
@@ -290,5 +407,14 @@ impl Drop for Journal {
 impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Journal").field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for JournalOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JournalOptions")
+            .field("log", &self.log)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
     }
 }

@@ -32,12 +32,22 @@ compile_error!("the media format is little-endian, and values are stored as they
 
 pub mod engine;
 mod error;
+mod hooks;
 mod journal;
+mod line;
+mod shared;
+mod space;
 mod subscriber;
+mod transaction;
 mod tx;
+mod undo;
 
 pub use engine::Ticket;
 pub use error::{Error, Result};
 pub use journal::{Journal, JournalOptions};
+pub use shared::SharedMapping;
+pub use space::LogSpace;
 pub use subscriber::{Committed, Subscriber};
+pub use transaction::Transaction;
 pub use tx::{Savepoint, Tx};
+pub use undo::UndoTx;

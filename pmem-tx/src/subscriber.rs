@@ -2,6 +2,7 @@
 
 use crate::engine::{Change, Entries};
 use pmem_map::{LINE, Region};
+use std::ops::Range;
 
 /// Sees every committed record, in order, after it is durable and in place, on the thread that applies it: the committing
 /// one, or, under group commit and after eventual ones, one that waits. That thread cannot begin a transaction meanwhile.
@@ -17,9 +18,16 @@ pub struct Committed<'a> {
     identity: u64,
     generation: u32,
     seq: u64,
-    entries: Entries<'a>,
+    changes: Changes<'a>,
     /// Holds the blocks that were written in place, and nobody stores to them now.
     region: &'a Region,
+}
+
+enum Changes<'a> {
+    /// Of a redo record.
+    Record(Entries<'a>),
+    /// Lines that an undo transaction changed in place; their numbers.
+    InPlace(&'a [Range<u64>]),
 }
 
 impl<'a> Committed<'a> {
@@ -30,7 +38,17 @@ impl<'a> Committed<'a> {
         entries: Entries<'a>,
         region: &'a Region,
     ) -> Committed<'a> {
-        Committed { identity, generation, seq, entries, region }
+        Committed { identity, generation, seq, changes: Changes::Record(entries), region }
+    }
+
+    pub(crate) fn in_place(
+        identity: u64,
+        generation: u32,
+        seq: u64,
+        region: &'a Region,
+        lines: &'a [Range<u64>],
+    ) -> Committed<'a> {
+        Committed { identity, generation, seq, changes: Changes::InPlace(lines), region }
     }
 
     /// Which log: random, chosen at creation.
@@ -43,14 +61,28 @@ impl<'a> Committed<'a> {
         self.generation
     }
 
-    /// Which commit of this life: from 1, no gaps.
+    /// Which record of this life: ascending from 1. Snapshots of undo transactions take numbers of their own, which
+    /// nobody is told.
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
     /// Calls `each` with the offset of every changed run of bytes and its new content.
     pub fn for_each(&self, mut each: impl FnMut(u64, &[u8])) {
-        for (line, change) in self.entries.clone() {
+        let entries = match &self.changes {
+            Changes::Record(entries) => entries,
+            Changes::InPlace(lines) => {
+                let mut copy = [0; LINE as usize];
+                for line in lines.iter().cloned().flatten() {
+                    // SAFETY: in the mapping: an undo transaction stored there. It has ended, and nobody stores while the
+                    // committing thread is here.
+                    unsafe { self.region.load(line * LINE, &mut copy) };
+                    each(line * LINE, &copy);
+                }
+                return;
+            }
+        };
+        for (line, change) in entries.clone() {
             let at = line * LINE;
             match change {
                 Change::Words { mask, values } => {

@@ -1,9 +1,12 @@
 //! A transaction over the bytes of a journal's mapping.
 
 use crate::{
-    Error, Journal, Result,
-    engine::{Found, Mark, Ticket, WriteSet},
+    Error, Journal, Result, Transaction,
+    engine::{Found, Log, Mark, Ticket, UndoMark, WriteSet},
+    hooks::Hooks,
     journal::Writer,
+    space::with_space,
+    transaction::invalid,
 };
 use parking_lot::Mutex;
 use pmem_map::{Bytes, PAGE};
@@ -21,13 +24,23 @@ pub struct Tx<'j> {
     /// Copies of ranges that are partly changed: lent out by `read`, dropped at the next change.
     /// (Vectors, not boxes: moving a box asserts that nobody else points into it.)
     scratch: Mutex<Vec<Vec<u128>>>,
-    /// Bytes of the mapping when the transaction began, in whole words.
-    len: u64,
+    hooks: Hooks,
+    committed: bool,
 }
 
-/// A state of a transaction to come back to: [`Tx::savepoint`].
+/// A state of a transaction to come back to: [`Transaction::savepoint`].
 #[derive(Debug)]
-pub struct Savepoint(Mark);
+pub struct Savepoint {
+    pub(crate) saved: Saved,
+    /// How many hooks there were.
+    pub(crate) hooks: usize,
+}
+
+#[derive(Debug)]
+pub(crate) enum Saved {
+    Redo(Mark),
+    Undo(UndoMark),
+}
 
 /// The one owner there is.
 const OWNER: u32 = 1;
@@ -35,8 +48,13 @@ const OWNER: u32 = 1;
 impl<'j> Tx<'j> {
     #[inline]
     pub(crate) fn new(journal: &'j Journal, writer: Box<Writer>) -> Tx<'j> {
-        let len = journal.region().len() & !7;
-        Tx { journal, writer: Some(writer), scratch: Mutex::new(Vec::new()), len }
+        let (scratch, hooks) = (Mutex::new(Vec::new()), Hooks::default());
+        Tx { journal, writer: Some(writer), scratch, hooks, committed: false }
+    }
+
+    #[inline]
+    pub(crate) fn log_mut(&mut self) -> &mut Log {
+        &mut self.writer.as_deref_mut().expect("there until commit").log
     }
 
     #[inline]
@@ -51,14 +69,7 @@ impl<'j> Tx<'j> {
 
     #[inline]
     fn check(&self, at: u64, len: u64, expected: &'static str) -> Result<()> {
-        let log = self.writer().log.area();
-        if len > self.len || at > self.len - len {
-            return invalid(at, expected, "past the end of the mapping");
-        }
-        if at < log.end && at + len > log.start {
-            return invalid(at, expected, "inside the log");
-        }
-        Ok(())
+        self.journal.check(at, len, expected)
     }
 
     /// `len` bytes at `at`, with this transaction's changes.
@@ -151,7 +162,7 @@ impl<'j> Tx<'j> {
     #[inline]
     fn put(&mut self, at: u64, bytes: &[u8]) {
         self.scratch.get_mut().clear();
-        let end = self.len;
+        let end = self.journal.home().end;
         let set = self.set_mut();
         let mut rest = bytes;
         for (page, piece) in pieces(at, bytes.len() as u64) {
@@ -198,7 +209,7 @@ impl<'j> Tx<'j> {
     /// Remembers this state. No drain, ever: a rollback happens in DRAM. From now on the first change in a page that
     /// was changed before copies what was changed there.
     pub fn savepoint(&mut self) -> Savepoint {
-        Savepoint(self.set_mut().savepoint())
+        Savepoint { saved: Saved::Redo(self.set_mut().savepoint()), hooks: self.hooks.len() }
     }
 
     /// Goes back to a state of this transaction: what was written since is undone. The savepoint can be used again;
@@ -222,8 +233,11 @@ impl<'j> Tx<'j> {
     ///
     /// [`Error::ForeignSavepoint`]: nothing was undone.
     pub fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
+        let Saved::Redo(mark) = &savepoint.saved else { return Err(Error::ForeignSavepoint) };
         self.scratch.get_mut().clear();
-        self.set_mut().rollback_to(&savepoint.0).map_err(|_| Error::ForeignSavepoint)
+        self.set_mut().rollback_to(mark).map_err(|_| Error::ForeignSavepoint)?;
+        self.hooks.rollback_to(savepoint.hooks);
+        Ok(())
     }
 
     /// Commits. Durable on return: one drain; none if nothing was changed. With it become durable all commits before, by
@@ -235,46 +249,138 @@ impl<'j> Tx<'j> {
     /// poisons the journal.
     #[inline]
     pub fn commit(mut self) -> Result<()> {
-        let writer = self.writer.as_deref_mut().expect("there until commit");
-        if !self.journal.group && !writer.log.is_in_flight() {
-            return writer.log.commit(&mut writer.set, || ()).map(drop);
-        }
         let journal = self.journal;
-        let ticket = self.commit_eventual()?;
-        journal.wait(ticket)
+        if !journal.group && !self.log_mut().is_in_flight() {
+            self.with_log(|log, set, committed| log.commit(set, || *committed = true))?;
+            self.committed = true;
+            self.end();
+            return Ok(());
+        }
+        let ticket = self.write_record()?;
+        self.put_back(); // the next transaction begins
+        let waited = journal.wait(ticket);
+        self.committed = waited.is_ok();
+        self.end();
+        waited
     }
 
     /// Commits, and leaves it to [`Journal::sync`], [`Journal::wait`] or a later [`commit`](Tx::commit) to make that durable.
-    /// Transactions after this one see its changes. A crash before leaves a prefix of the commits: this one
+    /// Transactions after this one see its changes, and hooks run. A crash before leaves a prefix of the commits: this one
     /// never without those before it. No drain; when the log is full, three.
     ///
     /// # Errors
     ///
     /// As of [`commit`](Tx::commit).
     pub fn commit_eventual(mut self) -> Result<Ticket> {
-        let Writer { log, set } = self.writer.as_deref_mut().expect("there until commit");
-        let written = log.write(set, |_| (), |_| ())?;
-        Ok(written.unwrap_or(log.newest())) // nothing changed: what it has read
+        let ticket = self.write_record()?;
+        self.end();
+        Ok(ticket)
+    }
+
+    fn write_record(&mut self) -> Result<Ticket> {
+        let written = self.with_log(|log, set, committed| log.write(set, |_| (), |_| *committed = true))?;
+        self.committed = true;
+        Ok(written.unwrap_or(self.log_mut().newest())) // nothing changed: what it has read
+    }
+
+    /// Runs `work` with the log; borrows log space for it if need be.
+    #[inline]
+    fn with_log<R>(
+        &mut self,
+        mut work: impl FnMut(&mut Log, &mut WriteSet, &mut bool) -> Result<R>,
+    ) -> Result<R> {
+        let Writer { log, set, .. } = self.writer.as_deref_mut().expect("there until commit");
+        let committed = &mut self.committed;
+        with_space(log, self.journal.space(), &self.journal.home(), |log| work(log, set, committed))
     }
 
     /// Rolls back, as dropping does.
     pub fn abort(self) {}
-}
 
-impl Drop for Tx<'_> {
     #[inline]
-    fn drop(&mut self) {
+    fn put_back(&mut self) {
         if let Some(mut writer) = self.writer.take() {
             writer.set.clear();
             self.journal.put_back(writer);
         }
     }
+
+    /// Gives the journal back, and runs the hooks.
+    #[inline]
+    fn end(&mut self) {
+        self.put_back();
+        self.hooks.run(self.committed);
+    }
 }
 
-#[cold]
-#[inline(never)]
-fn invalid<T>(offset: u64, expected: &'static str, why: &'static str) -> Result<T> {
-    Err(Error::Invalid { offset, expected, why })
+impl Drop for Tx<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Transaction for Tx<'_> {
+    #[inline]
+    fn get_bytes(&self, at: u64, into: &mut [u8]) -> Result<()> {
+        into.copy_from_slice(self.bytes(at, into.len() as u64)?);
+        Ok(())
+    }
+
+    #[inline]
+    fn get<T: Bytes>(&self, at: u64) -> Result<T> {
+        self.read(at).copied()
+    }
+
+    #[inline]
+    fn write_bytes(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        Tx::write_bytes(self, at, bytes)
+    }
+
+    fn fill(&mut self, at: u64, len: u64, byte: u8) -> Result<()> {
+        self.check(at, len, "bytes")?;
+        let part = [byte; PAGE as usize];
+        for (_, piece) in pieces(at, len) {
+            self.put(piece.start, &part[..(piece.end - piece.start) as usize]);
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, ranges: &[Range<u64>]) -> Result<()> {
+        ranges.iter().try_for_each(|range| self.journal.check_range(range))?;
+        ranges.iter().for_each(|range| self.journal.region().prefetch(range.clone()));
+        Ok(())
+    }
+
+    fn declare_fresh(&mut self, range: Range<u64>) -> Result<()> {
+        self.journal.check_range(&range)
+    }
+
+    #[inline]
+    fn prefetch(&self, at: u64, len: u64) {
+        Tx::prefetch(self, at, len);
+    }
+
+    fn savepoint(&mut self) -> Savepoint {
+        Tx::savepoint(self)
+    }
+
+    fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
+        Tx::rollback_to(self, savepoint)
+    }
+
+    fn on_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.hooks.on_commit(hook);
+    }
+
+    fn on_abort(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.hooks.on_abort(hook);
+    }
+
+    #[inline]
+    fn commit(self) -> Result<()> {
+        Tx::commit(self)
+    }
 }
 
 /// The parts of a range, page by page: page's offset, part.

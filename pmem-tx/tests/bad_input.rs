@@ -110,7 +110,7 @@ fn a_newer_version_or_an_unknown_feature_is_refused_by_name() {
     let newer = Journal::open(with_header(|header| header[8] = 2), LOG);
     assert!(matches!(newer, Err(Error::Unsupported { version: 2, known: 1, .. })), "{newer:?}");
     let feature = Journal::open(with_header(|header| header[13] = 1), LOG);
-    assert!(matches!(feature, Err(Error::Unsupported { features: 0x100, .. })), "{feature:?}");
+    assert!(matches!(feature, Err(Error::Unsupported { features: 0x103, .. })), "{feature:?}");
     assert!(feature.unwrap_err().to_string().contains("use a newer one"));
 }
 

@@ -174,7 +174,8 @@ mod budget {
         });
         assert_eq!(all.syncs, commits);
         assert_eq!(spent(&journal, || journal.checkpoint().unwrap()).syncs, 2);
-        let read = spent(&journal, || drop(journal.begin().unwrap().read::<u64>(object(0)).unwrap()));
+        let read =
+            spent(&journal, || assert_eq!(*journal.begin().unwrap().read::<u64>(object(0)).unwrap(), 1));
         assert_eq!(read, Counters::default());
         // Far more than the ring takes: each lap adds a checkpoint.
         let before = journal.stats().unwrap();

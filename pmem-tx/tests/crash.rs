@@ -7,7 +7,7 @@ mod support;
 use pmem_crash::{Config, Exploration, Tear};
 use pmem_map::Granularity;
 use pmem_tx::{Error, Journal, JournalOptions};
-use support::{Op, Totals, lives};
+use support::{Op, Totals, lives, shared, undo};
 
 fn long() -> bool {
     std::env::var_os("PMEM_CRASH_LONG").is_some()
@@ -101,6 +101,60 @@ fn commits_to_a_disk_and_their_checkpoints_survive_at_any_store() {
     some("pages, small", support::small(), support::overlapping());
     some("pages, log wrap", support::tight(), support::tight());
     some("pages, checkpoint, close, open", support::checkpoints(), support::checkpoints());
+}
+
+#[test]
+fn undo_commits_survive_at_any_store() {
+    all("undo commit", &undo::commits(), &undo::aborts());
+}
+
+#[test]
+fn undo_aborts_leave_nothing_at_any_store() {
+    all("undo abort", &undo::aborts(), &undo::commits());
+}
+
+#[test]
+fn redo_and_undo_take_turns_at_any_store() {
+    all("redo and undo in turn", &undo::mixed(), &undo::redo_then_undo());
+    all("undo over what redo changed", &undo::redo_then_undo(), &undo::mixed());
+}
+
+#[test]
+fn savepoints_in_undo_survive_at_any_store() {
+    all("savepoints in undo", &undo::savepoints(), &undo::mixed());
+}
+
+#[test]
+fn snapshots_may_fill_the_ring_at_any_store() {
+    all("undo, log wrap", &undo::wrapping(), &undo::wrapping()[..4]);
+}
+
+#[test]
+fn fresh_memory_in_undo_survives_at_any_store() {
+    all("undo, fresh memory", &undo::fresh(), &undo::fresh());
+}
+
+#[test]
+fn stores_without_a_record_survive_at_any_store() {
+    all("atomic line", &undo::lines(), &undo::lines()[..6]);
+}
+
+#[test]
+fn records_beyond_the_ring_survive_at_any_store() {
+    all("log extension", &undo::extended(), &undo::extended()[1..5]);
+    all("log extension, undo", &undo::extended_undo(), &undo::extended_undo()[1..4]);
+}
+
+#[test]
+fn two_journals_in_one_mapping_survive_at_any_store() {
+    let mut totals = Totals::default();
+    for tear in [Tear::Line, Tear::EightBytes] {
+        for interval in [1, 3] {
+            let options = JournalOptions::new().flush_interval(interval);
+            totals.add(shared::explore(config().tear(tear), &options, false));
+        }
+    }
+    totals.assert_ok("two journals in one mapping");
 }
 
 #[test]

@@ -7,6 +7,8 @@ use pmem_map::{Granularity, LINE, PAGE, Region};
 pub(super) struct Dirty {
     /// Numbers of lines or pages.
     places: Vec<u64>,
+    /// Those that the newest flush took along.
+    flushed: Vec<u64>,
     /// Direct-mapped: recently added ones, plus one. Misses cost a second flush, never a missing one.
     recent: Box<[u64; 512]>,
     /// From a line's number to its place's.
@@ -16,7 +18,12 @@ pub(super) struct Dirty {
 impl Dirty {
     pub(super) fn new(granularity: Granularity) -> Dirty {
         let shift = if granularity == Granularity::Page { (PAGE / LINE).trailing_zeros() } else { 0 };
-        Dirty { places: Vec::with_capacity(512), recent: Box::new([0; 512]), shift }
+        Dirty {
+            places: Vec::with_capacity(512),
+            flushed: Vec::with_capacity(512),
+            recent: Box::new([0; 512]),
+            shift,
+        }
     }
 
     #[inline]
@@ -74,6 +81,24 @@ impl Dirty {
                 self.recent[Dirty::slot(place)] = 0;
             }
         }
+        std::mem::swap(&mut self.places, &mut self.flushed);
         self.places.clear();
+    }
+
+    /// Whether `line` was applied and not flushed, or went with the newest flush.
+    pub(super) fn covers(&self, line: u64) -> bool {
+        let place = line >> self.shift;
+        self.places.contains(&place) || self.flushed.contains(&place)
+    }
+
+    /// Whether `line` was applied and not flushed.
+    pub(super) fn has(&self, line: u64) -> bool {
+        self.places.contains(&(line >> self.shift))
+    }
+
+    /// All lines are durable, and no record that names one counts any more.
+    pub(super) fn settle(&mut self) {
+        self.clear();
+        self.flushed.clear();
     }
 }

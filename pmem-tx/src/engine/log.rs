@@ -1,10 +1,15 @@
 //! The log: commit and checkpoint. The protocol, step by step, is in FORMAT.md.
 
 mod eventual;
+mod extension;
+mod undo;
+mod unlogged;
+
+pub use undo::{UndoMark, UndoSet};
 
 use super::{
     dirty::Dirty,
-    format::{self, Header, MAX_SEQ, RING, RecordHeader, SLOT, STATE},
+    format::{self, HORIZON, Header, MAX_SEQ, RING, RecordHeader, SLOT, STATE},
     pipeline::Pipeline,
     record::{Builder, Change},
     recovery::{self, Recovery},
@@ -13,6 +18,7 @@ use super::{
     write_set::WriteSet,
 };
 use crate::{Committed, Error, Result, Subscriber};
+use extension::Extensions;
 use pmem_map::{Granularity, LINE, Region};
 use std::{ops::Range, sync::Arc};
 
@@ -70,6 +76,11 @@ pub struct Log {
     dirty: Dirty,
     since_flush: u32,
     poisoned: bool,
+    /// First record of the open undo transaction; 0 if there is none.
+    undo: u64,
+    extensions: Extensions,
+    /// `dirty` knows the lines of all records in the newest durable one's window.
+    window_known: bool,
     options: LogOptions,
     subscriber: Option<Arc<dyn Subscriber>>,
     checkpoints: u64,
@@ -153,7 +164,7 @@ impl Log {
             .generation
             .checked_add(1)
             .ok_or(Error::Damaged { offset: log.area.start + STATE, what: "the generation is at its end" })?;
-        let mut replayed = Recovery { replayed: found.records.len() as u64, ..Recovery::default() };
+        let mut replayed = Recovery::default();
         // What is read here is visible, and may not be durable: a process can die between its stores and its drain. So
         // the headers, and the records that are to be applied, are stored again and drained first.
         replayed.repaired_header = found.damaged_copy.is_some();
@@ -161,17 +172,25 @@ impl Log {
         log.write_header(1);
         log.region.flush(log.area.start..log.area.start + STATE)?;
         if !found.records.is_empty() && !shortcuts.has(Shortcut::ReplayUndrained) {
-            for record in &found.records {
-                // SAFETY: slots of the log's area, which nobody else uses.
-                unsafe { log.region.store_nontemporal(record.at, bytemuck::cast_slice(&record.media)) };
+            for (at, media) in found.records.iter().flat_map(|record| &record.media) {
+                // SAFETY: slots of the log's area, which nobody else uses, and extensions, which are nobody's while
+                // their record counts.
+                unsafe { log.region.store_nontemporal(*at, bytemuck::cast_slice(media)) };
             }
             log.region.drain()?;
         }
-        for record in &found.records {
+        let (closed, open) = found.records.split_at(found.records.len() - found.open);
+        for record in closed.iter().filter(|record| record.header.kind == format::REDO) {
+            replayed.replayed += 1;
             for (line, change) in record.entries() {
                 replayed.lines += change.lines();
                 apply(&log.region, &mut log.dirty, line, change);
             }
+        }
+        log.roll_back(open);
+        replayed.rolled_back = open.len() as u64;
+        for line in found.unlogged {
+            log.dirty.add(line);
         }
         log.dirty.flush(&log.region)?;
         if !shortcuts.has(Shortcut::ReplayNotDrained) && !shortcuts.has(Shortcut::GenerationUnderReplayDrain)
@@ -183,6 +202,7 @@ impl Log {
             return Ok((log, replayed));
         }
         log.begin_generation(next)?;
+        log.announce_unlogged(0..0);
         log.poisoned = false;
         Ok((log, replayed))
     }
@@ -212,6 +232,9 @@ impl Log {
             dirty,
             since_flush: 0,
             poisoned: true,
+            undo: 0,
+            extensions: Extensions::default(),
+            window_known: true,
             options,
             subscriber: None,
             checkpoints: 0,
@@ -291,6 +314,9 @@ impl Log {
     pub fn commit<G>(&mut self, set: &mut WriteSet, before_apply: impl FnOnce() -> G) -> Result<Option<u64>> {
         assert!(!self.in_flight, "records are on their way: `write` and wait, or `finish` first");
         let Some(placed) = self.encode(set)? else { return Ok(None) };
+        if self.record.len() > self.max_record() {
+            return self.commit_extended(set, placed, before_apply);
+        }
         let shortcuts = self.options.shortcuts;
         let count = format::slots(self.record.len());
         let first = self.slots_for(count)?;
@@ -300,7 +326,7 @@ impl Log {
             self.place(set)?;
         }
         if self.horizon_is_stale {
-            let at = self.area.start + STATE + 8;
+            let at = self.area.start + HORIZON;
             // SAFETY: a word of the log's area, which nobody else uses.
             unsafe { self.region.store_word(at, 0) };
             self.region.flush(at..at + 8)?; // drained with the record
@@ -348,11 +374,12 @@ impl Log {
         }
         (self.written, self.durable) = (seq, seq);
         self.ring.took(seq, first, count);
-        self.ring.release_below((seq - u64::from(header.from_distance)).max(self.horizon + 1));
+        self.release_below((seq - u64::from(header.from_distance)).max(self.horizon + 1));
         let guard = before_apply();
         self.apply_record();
         drop(guard);
         self.applied = seq;
+        self.window_known = true;
         self.commits += 1;
         self.poisoned = false;
         if let Some(subscriber) = &self.subscriber {
@@ -370,7 +397,7 @@ impl Log {
     }
 
     /// Puts what `set` holds into the record. Whether fresh blocks are to be placed; `None`, and `set` is cleared, if
-    /// nothing was changed.
+    /// nothing was changed. It may be larger than the ring takes.
     fn encode(&mut self, set: &mut WriteSet) -> Result<Option<bool>> {
         assert!(set.is_of(&self.region), "a write set of another region");
         self.region.check_process()?;
@@ -392,9 +419,8 @@ impl Log {
             set.encode(&mut self.record, true);
             placed = true;
         }
-        let needed = self.record.len();
-        if needed > available {
-            return Err(Error::LogFull { needed, available });
+        if !self.extensions.is_unused() {
+            self.check_lent()?;
         }
         Ok(Some(placed))
     }
@@ -458,6 +484,7 @@ impl Log {
         if self.poisoned {
             return Err(Error::Poisoned);
         }
+        assert!(self.undo == 0, "an undo transaction is open");
         if self.horizon == self.durable {
             return Ok(());
         }
@@ -466,25 +493,44 @@ impl Log {
         if !self.options.shortcuts.has(Shortcut::CheckpointOneDrain) {
             self.region.drain()?;
         }
-        let at = self.area.start + STATE + 8;
-        // SAFETY: a word of the log's area, which nobody else uses.
-        let word = format::horizon_word(self.generation, self.durable);
+        self.store_horizon(self.durable)?;
+        self.settled = self.durable;
+        self.since_flush = 0;
+        self.dirty.settle();
+        self.window_known = true;
+        self.checkpoints += 1;
+        self.poisoned = false;
+        Ok(())
+    }
+
+    /// Records up to `seq` are retired: their lines are durable. One drain.
+    fn store_horizon(&mut self, seq: u64) -> Result<()> {
+        let at = self.area.start + HORIZON;
+        let word = format::horizon_word(self.generation, seq);
         if self.is_on_pages() && !self.options.shortcuts.has(Shortcut::CheckpointOneDrain) {
-            // SAFETY: as above.
+            // SAFETY: a word of the log's area, which nobody else uses.
             unsafe { self.region.write_through(at, &word.to_le_bytes()) }?;
         } else {
             // SAFETY: as above.
             unsafe { self.region.store_word(at, word) };
             self.region.persist(at..at + 8)?;
         }
-        self.horizon = self.durable;
+        self.horizon = seq;
         self.horizon_is_stale = false;
-        self.settled = self.durable;
-        self.since_flush = 0;
-        self.ring.release_below(self.durable + 1);
-        self.checkpoints += 1;
-        self.poisoned = false;
+        self.release_below(seq + 1);
         Ok(())
+    }
+
+    /// No recovery needs the records below `seq` any more.
+    #[inline]
+    fn release_below(&mut self, seq: u64) {
+        self.ring.release_below(seq);
+        self.extensions.release_below(seq);
+    }
+
+    /// The newest record is `seq`; it is durable and applied.
+    fn all_done(&mut self, seq: u64) {
+        (self.written, self.durable, self.applied) = (seq, seq, seq);
     }
 
     /// Records of all earlier generations are void from here on. One drain.
@@ -504,10 +550,12 @@ impl Log {
         self.epoch += self.written;
         (self.written, self.durable, self.applied, self.settled, self.horizon) = (0, 0, 0, 0, 0);
         self.horizon_is_stale = true;
-        self.ring.release_below(u64::MAX);
+        self.dirty.settle();
+        self.window_known = true;
+        self.release_below(u64::MAX);
         if self.is_on_pages() {
             // The first commit's write covers its record and nothing else.
-            let horizon = self.area.start + STATE + 8;
+            let horizon = self.area.start + HORIZON;
             // SAFETY: a word of the log's area, which nobody else uses.
             unsafe { self.region.write_through(horizon, &[0; 8]) }?;
             self.horizon_is_stale = false;
@@ -557,6 +605,18 @@ impl std::fmt::Debug for Log {
 /// Stores one change in place, and remembers its lines.
 #[inline]
 pub(super) fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Change<'_>) {
+    put(region, line, change);
+    if matches!(change, Change::Placed(_)) {
+        return;
+    }
+    for i in 0..change.lines() {
+        dirty.add(line + i);
+    }
+}
+
+/// Stores one change in place.
+#[inline]
+fn put(region: &Region, line: u64, change: Change<'_>) {
     // SAFETY: (each block) inside the mapping: checked when the block entered the write set, or by recovery. No
     // reference to these bytes is alive: readers are kept out by `before_apply`, the writer's own references ended
     // with its transaction (the contract of `Log::create`).
@@ -571,9 +631,6 @@ pub(super) fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Chang
                 unsafe { region.store((line + i) * LINE, &[0; LINE as usize]) };
             }
         }
-        Change::Placed(_) => return,
-    }
-    for i in 0..change.lines() {
-        dirty.add(line + i);
+        Change::Placed(_) => {}
     }
 }

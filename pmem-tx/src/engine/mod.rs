@@ -13,14 +13,15 @@ mod format;
 mod log;
 mod overlay;
 mod pipeline;
+mod ranges;
 mod record;
 mod recovery;
 mod ring;
 mod shortcut;
 mod write_set;
 
-pub(crate) use format::is_blank;
-pub use log::{Log, LogOptions, LogStats};
+pub(crate) use format::{check_area, is_blank};
+pub use log::{Log, LogOptions, LogStats, UndoMark, UndoSet};
 pub(crate) use pipeline::this_thread;
 pub use pipeline::{Pipeline, Ticket};
 pub use record::{Change, Entries};

@@ -42,6 +42,25 @@ impl Ring {
         (count <= oldest.first).then_some(0)
     }
 
+    /// Whether records of `counts` slots can be placed one after the other.
+    pub(super) fn has_room(&self, counts: impl Iterator<Item = u64>) -> bool {
+        let mut next = self.next;
+        let mut oldest = self.live.front().map(|live| live.first);
+        for count in counts {
+            let first = match oldest {
+                Some(oldest) if next <= oldest && next + count <= oldest => next,
+                Some(oldest) if next <= oldest => return next + count <= oldest,
+                _ if next + count <= self.slots => next,
+                Some(oldest) if count > oldest => return false,
+                None if count > self.slots => return false,
+                _ => 0,
+            };
+            oldest.get_or_insert(first);
+            next = first + count;
+        }
+        true
+    }
+
     /// As [`place`](Ring::place), whatever is in the way.
     pub(super) fn place_regardless(&self, count: u64) -> u64 {
         if self.next + count <= self.slots { self.next } else { 0 }
@@ -80,5 +99,30 @@ mod tests {
         ring.release_below(3);
         assert_eq!(ring.place(1), Some(5));
         assert_eq!(ring.slots_in_use(), 10);
+    }
+
+    #[test]
+    fn there_is_room_exactly_if_all_can_be_placed() {
+        for seed in 0..300 {
+            println!("seed {seed}");
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut ring = Ring::new(15);
+            let mut seq = 0;
+            for _ in 0..40 {
+                let counts: Vec<u64> = (0..rng.usize(1..5)).map(|_| rng.u64(1..6)).collect();
+                let room = ring.has_room(counts.iter().copied());
+                let mut placed = true;
+                for &count in &counts {
+                    let Some(first) = ring.place(count) else {
+                        placed = false;
+                        break;
+                    };
+                    seq += 1;
+                    ring.took(seq, first, count);
+                }
+                assert_eq!(room, placed, "{counts:?}");
+                ring.release_below(seq.saturating_sub(rng.u64(0..5)));
+            }
+        }
     }
 }

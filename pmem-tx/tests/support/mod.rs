@@ -4,7 +4,11 @@
 use pmem_crash::{Config, Exploration, Image, Report};
 use pmem_map::Mapping;
 use pmem_tx::{Error, Journal, JournalOptions};
-use std::{cell::RefCell, thread};
+use std::{cell::RefCell, sync::Arc, thread};
+
+pub(crate) mod shared;
+pub(crate) mod space;
+pub(crate) mod undo;
 
 pub(crate) const LOG: std::ops::Range<u64> = 0..4096;
 pub(crate) const DATA: u64 = LOG.end;
@@ -31,6 +35,24 @@ pub(crate) enum Op {
     Checkpoint,
     /// Closes the journal and opens it again.
     Reopen,
+    /// An undo transaction that logs these words together, and sets them.
+    Undo(Vec<(u64, u64)>),
+    /// An undo transaction that logs and sets one word after the other.
+    UndoEach(Vec<(u64, u64)>),
+    /// As `UndoEach`, and rolled back.
+    UndoAbort(Vec<(u64, u64)>),
+    /// An undo transaction that sets the first words, then the second ones, takes these back, and sets the third ones.
+    UndoPart([Vec<(u64, u64)>; 3]),
+    /// An undo transaction that fills a buffer (0 or 1) to which nothing refers, and then makes it the one that counts.
+    UndoFresh(u64, u64),
+    /// An undo transaction that only fills a buffer to which nothing refers.
+    UndoFreshOnly(u64, u64),
+    /// Makes a buffer the one that counts.
+    Publish(u64, u64),
+    /// A redo transaction that fills a buffer, and makes it the one that counts.
+    Refill(u64, u64),
+    /// `Journal::atomic_line` of these values, from this word on.
+    Line(u64, Vec<u64>),
 }
 use Op::*;
 
@@ -50,15 +72,34 @@ fn set(journal: &Journal, words: &[(u64, u64)], commit: bool) -> Result<(), Erro
 }
 
 pub(crate) fn apply(op: &Op, state: &mut State) {
-    if let Set(words)
-    | SetOnThread(words)
-    | Eventual(words)
-    | EventualOnThread(words)
-    | SetAroundSync(words)
-    | EventualAroundSync(words) = op
-    {
-        words.iter().for_each(|(word, value)| state[*word as usize] = *value);
+    match op {
+        Set(words)
+        | SetOnThread(words)
+        | Eventual(words)
+        | EventualOnThread(words)
+        | SetAroundSync(words)
+        | EventualAroundSync(words)
+        | Undo(words)
+        | UndoEach(words) => set_words(state, words),
+        UndoPart([first, _, third]) => {
+            set_words(state, first);
+            set_words(state, third);
+        }
+        UndoFresh(buffer, value) | Refill(buffer, value) => {
+            set_words(state, &undo::filled(*buffer, *value));
+            set_words(state, &[undo::published(*buffer, *value)]);
+        }
+        UndoFreshOnly(buffer, value) => set_words(state, &undo::filled(*buffer, *value)),
+        Publish(buffer, value) => set_words(state, &[undo::published(*buffer, *value)]),
+        Line(word, values) => {
+            values.iter().enumerate().for_each(|(i, value)| state[*word as usize + i] = *value);
+        }
+        Abort(_) | UndoAbort(_) | Checkpoint | Reopen | Sync | SyncOnThread => {}
     }
+}
+
+fn set_words(state: &mut State, words: &[(u64, u64)]) {
+    words.iter().for_each(|(word, value)| state[*word as usize] = *value);
 }
 
 /// Whether all operations so far are durable when this one returns.
@@ -108,15 +149,27 @@ fn perform(journal: Journal, op: &Op, options: &JournalOptions) -> Result<Journa
         EventualAroundSync(words) => around_sync(&journal, words, false)?,
         Abort(words) => set(&journal, words, false)?,
         Checkpoint => journal.checkpoint()?,
-        Reopen => return options.open(journal.close()?, LOG),
+        Reopen => return open(journal.close()?, options),
+        Refill(buffer, value) => {
+            let mut words = undo::filled(*buffer, *value);
+            words.push(undo::published(*buffer, *value));
+            set(&journal, &words, true)?;
+        }
+        Publish(buffer, value) => set(&journal, &[undo::published(*buffer, *value)], true)?,
+        op => undo::perform(&journal, op)?,
     }
     Ok(journal)
+}
+
+/// With memory lent for large transactions; nothing is lent yet.
+fn open(mapping: Mapping, options: &JournalOptions) -> Result<Journal, Error> {
+    options.clone().log_space(Arc::new(space::Space::new())).open(mapping, LOG)
 }
 
 fn observe(journal: &Journal) -> Result<State, Error> {
     let tx = journal.begin()?;
     let bytes = tx.bytes(DATA, LEN - DATA)?;
-    Ok(bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
+    Ok(undo::judged(bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect()))
 }
 
 /// An image of a formatted, empty journal.
@@ -141,9 +194,11 @@ pub(crate) fn explore(
         apply(op, &mut next);
         states.push(next);
     }
+    let whole = states.clone();
+    states.iter_mut().for_each(|state| *state = undo::judged(std::mem::take(state)));
     exploration.start(start.clone()).run(
         |mapping, marks| -> Result<(), Error> {
-            let mut journal = Some(options.open(mapping, LOG)?);
+            let mut journal = Some(open(mapping, options)?);
             for op in ops {
                 let number = marks.begin(format!("{op:?}"));
                 journal = Some(perform(journal.take().unwrap(), op, options)?);
@@ -154,7 +209,7 @@ pub(crate) fn explore(
             std::mem::forget(journal); // the power fails: nothing is closed
             Ok(())
         },
-        |mapping| options.open(mapping, LOG),
+        |mapping| open(mapping, options),
         |journal, point| {
             let found = observe(&journal).map_err(|error| error.to_string())?;
             let Some(k) = point.range().rev().find(|k| states[*k] == found) else {
@@ -166,7 +221,7 @@ pub(crate) fn explore(
                 ));
             };
             if point.depth == 0 {
-                each(point.image(), &states[k]);
+                each(point.image(), &whole[k]);
             }
             // And it can be written: two more commits, one over the same words.
             for value in [7, 8] {

@@ -1,7 +1,7 @@
 //! Commits that do not drain by themselves: the writer's side of the [pipeline](super::super::pipeline).
 
 use super::super::{
-    format::{self, MAX_SEQ, RING, RecordHeader, SLOT, STATE},
+    format::{self, HORIZON, MAX_SEQ, RING, RecordHeader, SLOT},
     pipeline::{Pipeline, Ticket, Written},
     shortcut::Shortcut,
     write_set::WriteSet,
@@ -57,13 +57,14 @@ impl Log {
         self.durable = state.durable - self.epoch;
         self.applied = state.applied - self.epoch;
         self.settled = state.settled - self.epoch;
-        self.ring.release_below((state.from - self.epoch).max(self.horizon + 1));
+        self.release_below((state.from - self.epoch).max(self.horizon + 1));
         let early = self.options.shortcuts.has(Shortcut::OverlayDroppedEarly);
         set.overlay.drop_applied(if early { u64::MAX } else { state.applied });
         if self.applied == self.written && !state.draining && !state.applying {
             self.dirty.take_from(&mut state.dirty);
             self.since_flush = state.since_flush;
             self.in_flight = false;
+            self.window_known = false;
         }
     }
 
@@ -84,6 +85,9 @@ impl Log {
     ) -> Result<Option<Ticket>> {
         self.collect(set);
         let Some(placed) = self.encode(set)? else { return Ok(None) };
+        if self.record.len() > self.max_record() {
+            return self.write_large(set, placed, keep_out, announce);
+        }
         let shortcuts = self.options.shortcuts;
         let count = format::slots(self.record.len());
         let first = match self.slots_now(count).filter(|_| self.written < MAX_SEQ) {
@@ -122,7 +126,7 @@ impl Log {
                 unsafe { self.region.store(at, bytes) };
             }
             if self.horizon_is_stale {
-                let horizon = self.area.start + STATE + 8;
+                let horizon = self.area.start + HORIZON;
                 // SAFETY: a word of the log's area, which nobody else uses.
                 unsafe { self.region.store_word(horizon, 0) };
                 word = Some(horizon);
