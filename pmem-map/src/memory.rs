@@ -174,7 +174,7 @@ impl Memory {
     }
 
     /// Writes `bytes` to `offset`, whose address is `to`, and waits until they are on the medium. Returns how many calls
-    /// that took.
+    /// that took. `by_descriptor`: what is written to the file is seen in the mapping, and kept by it.
     ///
     /// # Safety
     ///
@@ -185,23 +185,17 @@ impl Memory {
         to: *mut u8,
         bytes: &[u8],
         len: u64,
+        by_descriptor: bool,
     ) -> Result<u64> {
-        if let Memory::File { file, sharing: Sharing::Shared | Sharing::Synchronous, .. } = self {
+        if let Memory::File { file, sharing: Sharing::Shared | Sharing::Synchronous, .. } = self
+            && by_descriptor
+        {
             return file.write_through(offset, bytes);
         }
         // SAFETY: the caller's.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
-        if bytes.is_empty() {
-            return Ok(0);
-        }
-        match self {
-            Memory::File { .. } => Ok(0), // a private view, which ends with the process
-            Memory::Heap(_) | Memory::Anonymous(_) => Ok(1),
-            Memory::Memmap { .. } | Memory::Lent(_) => {
-                let pages = whole_pages(offset..offset + bytes.len() as u64);
-                self.write_back(Pending::Ranges(vec![pages]), len)
-            }
-        }
+        let pages = whole_pages(offset..offset + bytes.len() as u64);
+        self.write_back(Pending::Ranges(if bytes.is_empty() { Vec::new() } else { vec![pages] }), len)
     }
 
     /// Lets whole pages inside the mapping be stored to, or not.

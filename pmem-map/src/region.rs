@@ -274,7 +274,7 @@ impl Region {
     }
 
     /// Stores `bytes` at `offset`, durable on return. One drain. With [`Granularity::Page`], of these bytes alone: one
-    /// device flush, by `pwritev2` with `RWF_DSYNC` for a file, and what this thread flushed otherwise still waits for its
+    /// device flush, by `pwritev2` with `RWF_DSYNC` for a file on a disk, and what this thread flushed otherwise still waits for its
     /// next [`drain`](Region::drain). Otherwise it is a store past the caches, and a drain.
     ///
     /// # Errors
@@ -298,8 +298,11 @@ impl Region {
         self.check_process()?;
         self.write_back.check()?;
         let (caller, to) = (Location::caller(), self.at(offset, bytes.len() as u64));
+        // A network or FUSE filesystem need not show in a mapping what was written to the file, and may write an old page
+        // over it: there it is a store and `msync`.
+        let known = self.durability == Durability::Power;
         // SAFETY: `to` is good for that many bytes, just checked; the caller excludes other accesses.
-        let written = unsafe { self.memory.write_through(offset, to, bytes, self.len()) };
+        let written = unsafe { self.memory.write_through(offset, to, bytes, self.len(), known) };
         let calls = self.or_poison(written)?;
         let len = bytes.len() as u64;
         self.counters.nontemporal((offset + len).div_ceil(LINE) - offset / LINE, len);

@@ -23,7 +23,7 @@ pub struct Tx<'j> {
     writer: Option<Box<Writer>>,
     /// Copies of ranges that are partly changed: lent out by `read`, dropped at the next change.
     /// (Vectors, not boxes: moving a box asserts that nobody else points into it.)
-    scratch: Mutex<Vec<Vec<u128>>>,
+    scratch: Mutex<Vec<Vec<u8>>>,
     hooks: Hooks,
     committed: bool,
 }
@@ -112,20 +112,20 @@ impl<'j> Tx<'j> {
             Found::Shadow(address) => address,
             Found::Mixed => return self.gathered(at, len, align),
         };
-        // SAFETY: readable for `len` bytes. In the mapping: nobody stores there while a transaction is open. In a
-        // shadow: it stands still until `&mut self` (a write, a rollback), which the result's borrow excludes.
+        // SAFETY: readable for `len` bytes. In the mapping: while a transaction is open, nobody stores but to lines of
+        // records that were written before it began, and those are not found in the mapping. In the overlay: it changes
+        // between transactions only. In a shadow: it stands still until `&mut self` (a write, a rollback), which the
+        // result's borrow excludes.
         Ok(unsafe { slice::from_raw_parts(address.as_ptr(), len as usize) })
     }
 
     /// A copy of a range that is partly changed, kept until the next change.
     #[cold]
     fn gathered(&self, at: u64, len: u64, align: u64) -> Result<&[u8]> {
-        if align > 16 {
-            let why = "more than 16 bytes of alignment, and partly changed";
-            return Err(Error::Invalid { offset: at, expected: "bytes", why });
-        }
-        let mut copy = vec![0u128; (len as usize).div_ceil(16)];
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut copy);
+        // Somewhere in a longer buffer is a place that is aligned as `at` is.
+        let mut copy = vec![0u8; (len + align - 1) as usize];
+        let skipped = (at.wrapping_sub(copy.as_ptr().addr() as u64) % align) as usize;
+        let bytes = &mut copy[skipped..];
         for (page, piece) in pieces(at, len) {
             // Line by line: a line is changed as a whole, or not at all.
             let mut from = piece.start;
@@ -144,7 +144,7 @@ impl<'j> Tx<'j> {
         }
         let mut scratch = self.scratch.lock();
         scratch.push(copy);
-        let address = scratch.last().expect("just pushed").as_ptr().cast::<u8>();
+        let address = scratch.last().expect("just pushed")[skipped..].as_ptr();
         // SAFETY: `len` bytes, which stay where they are when the vector of vectors grows; they are dropped by `&mut
         // self` only, which the result's borrow excludes.
         Ok(unsafe { slice::from_raw_parts(address, len as usize) })

@@ -95,6 +95,27 @@ fn a_commit_is_seen_when_it_returns_by_the_thread_that_made_it_and_by_others() {
     });
 }
 
+/// Three lines, that begin at one.
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Lines([u64; 24]);
+
+#[test]
+fn a_value_of_several_lines_is_read_while_some_of_them_are_on_their_way() {
+    let journal = Journal::create(mapping(false), LOG).unwrap();
+    let mut tx = journal.begin().unwrap();
+    tx.write(DATA + 64 + 8, &7u64).unwrap();
+    tx.commit_eventual().unwrap();
+    let mut tx = journal.begin().unwrap();
+    let mut expected = Lines([0; 24]);
+    expected.0[9] = 7;
+    assert_eq!(tx.read::<Lines>(DATA).unwrap(), &expected);
+    tx.write(DATA + 128, &8u64).unwrap();
+    expected.0[16] = 8;
+    assert_eq!(tx.read::<Lines>(DATA).unwrap(), &expected);
+    assert!(tx.read::<Lines>(DATA + 8).is_err(), "misaligned, in a copy as in the mapping");
+}
+
 /// Notes the sequence numbers it is told, and the words at an account.
 #[derive(Default)]
 struct Notes(Mutex<Vec<(u64, Vec<u64>)>>);

@@ -406,12 +406,17 @@ impl Log {
         let available = self.max_record();
         // On a disk, placing costs a device flush: a log that has the room is cheaper.
         let loggable = if self.is_on_pages() { available / 2 } else { 4096 };
-        let placed = set.fresh_bytes() > loggable && set.placeable().next().is_some();
+        let mut placed = set.fresh_bytes() > loggable && set.placeable().next().is_some();
         self.record.clear();
         set.encode(&mut self.record, placed);
         if self.record.is_empty() {
             set.clear();
             return Ok(None);
+        }
+        if self.record.len() > available && !placed && set.placeable().next().is_some() {
+            self.record.clear();
+            set.encode(&mut self.record, true);
+            placed = true;
         }
         if !self.extensions.is_unused() {
             self.check_lent()?;
