@@ -59,7 +59,7 @@ fn borrow(log: &mut Log, space: &dyn LogSpace, home: &Range<u64>, needed: u64) -
         let apart = |other: &Range<u64>| range.end <= other.start || other.end <= range.start;
         let whole = range.start < range.end && range.start % LINE == 0 && range.end % LINE == 0;
         let inside = range.start >= home.start && range.end <= home.end;
-        if !whole || !inside || !apart(&area) || !lent.iter().all(apart) {
+        if !whole || !inside || !apart(&area) || !lent.iter().all(apart) || log.has_lent(&range) {
             let why = "not made of lines, outside the journal's home, in its log, or lent already";
             let error = Error::Invalid { offset: range.start, expected: "space for the log", why };
             lent.into_iter().for_each(|range| space.take_back(range));

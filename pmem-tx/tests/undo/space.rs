@@ -130,6 +130,43 @@ fn without_enough_space_the_log_is_full_nothing_changes_and_all_comes_back() {
 }
 
 #[test]
+fn space_of_exactly_the_needed_size_is_enough_and_a_line_less_is_not() {
+    // 157 lines, which are one entry: its head, and the lines.
+    let exact = LARGE.next_multiple_of(64) + 64;
+    for (len, fits) in [(exact, true), (exact - 64, false)] {
+        let space = Space::new(&[LEN / 2..LEN / 2 + len]);
+        let journal = open(Mapping::anonymous(LEN).unwrap(), &space);
+        let result = journal.write(|tx| tx.fill(AT, LARGE.next_multiple_of(64), 1));
+        assert_eq!(result.is_ok(), fits, "{len} bytes: {result:?}");
+    }
+}
+
+/// Lends the same bytes whenever it is asked.
+struct Careless;
+
+impl LogSpace for Careless {
+    fn lend(&self, _: u64) -> Option<Range<u64>> {
+        Some(LEN / 2..LEN)
+    }
+
+    fn take_back(&self, _: Range<u64>) {}
+}
+
+#[test]
+fn space_that_a_record_still_needs_cannot_be_lent_again() {
+    let options = JournalOptions::new().log_space(Arc::new(Careless));
+    let journal = options.create(Mapping::anonymous(LEN).unwrap(), LOG).unwrap();
+    journal.write(|tx| tx.fill(AT, LARGE, 1)).unwrap();
+    let again = journal.write(|tx| tx.fill(AT, LARGE, 2));
+    assert!(matches!(again, Err(Error::Invalid { expected: "space for the log", .. })), "{again:?}");
+    let journal = options.open(killed(journal), LOG).unwrap();
+    assert!(journal.begin().unwrap().bytes(AT, LARGE).unwrap().iter().all(|byte| *byte == 1));
+    journal.write(|tx| tx.fill(AT, LARGE, 2)).unwrap();
+    journal.checkpoint().unwrap();
+    journal.write(|tx| tx.fill(AT, LARGE, 3)).unwrap();
+}
+
+#[test]
 fn a_loan_that_cannot_be_one_is_an_error_and_nothing_changes() {
     let bad: [&[Range<u64>]; 6] = [
         &[LEN / 2..LEN / 2],

@@ -69,12 +69,19 @@ impl Log {
     ///
     /// # Panics
     ///
-    /// The range is empty, not made of lines, outside the mapping or in the log.
+    /// The range is empty, not made of lines, outside the mapping, in the log, or lent already.
     pub fn lend(&mut self, range: Range<u64>) {
         let whole = range.start < range.end && range.start % LINE == 0 && range.end % LINE == 0;
-        let in_log = range.start < self.area.end && range.end > self.area.start;
-        assert!(whole && !in_log && range.end <= self.region.len(), "{range:?} cannot be lent to a log");
+        let taken = range.start < self.area.end && range.end > self.area.start || self.has_lent(&range);
+        assert!(whole && !taken && range.end <= self.region.len(), "{range:?} cannot be lent to a log");
         self.extensions.free.push(range);
+    }
+
+    /// Whether any of `range` is lent already.
+    pub fn has_lent(&self, range: &Range<u64>) -> bool {
+        let Extensions { free, held, returned } = &self.extensions;
+        let lent = free.iter().chain(returned).chain(held.iter().map(|(_, held)| held));
+        lent.into_iter().any(|lent| range.start < lent.end && range.end > lent.start)
     }
 
     /// Ranges that were lent and are not needed any more.

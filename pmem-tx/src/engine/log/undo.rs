@@ -286,7 +286,7 @@ impl Log {
     pub(super) fn announce_unlogged(&self, lines: Range<u64>) {
         for (at, line) in [(UNLOGGED_START, lines.start), (UNLOGGED_END, lines.end)] {
             // SAFETY: a word of the log's area, which nobody else uses.
-            unsafe { self.region.store_word(self.area.start + at, line) };
+            unsafe { self.region.store_word(self.area.start + at, format::unlogged_word(line)) };
         }
     }
 
