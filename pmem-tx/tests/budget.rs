@@ -142,7 +142,7 @@ mod budget {
             (0..10).for_each(|i| journal.write(|tx| tx.fill(LOG.end, 64 << 10, i + 1)).unwrap());
         });
         println!("budget | {:<44} | {} drains for 10", "a record of 64 KiB in lent space", cost.drains);
-        assert_eq!(cost.drains, 20);
+        assert_eq!(cost.drains, 19, "the first one has nothing before it to drain");
     }
 
     /// A journal in memory that plays a disk.

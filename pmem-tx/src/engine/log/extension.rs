@@ -183,6 +183,9 @@ impl Log {
         if self.options.shortcuts.has(Shortcut::ExtensionInCoveredMemory) {
             return self.flush_dirty();
         }
+        if self.settled == self.durable {
+            return Ok(()); // they are
+        }
         self.flush_dirty()?;
         self.region.drain()?;
         self.settled = self.durable;
