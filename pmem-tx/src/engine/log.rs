@@ -61,6 +61,8 @@ pub struct LogStats {
 pub struct Log {
     region: Arc<Region>,
     area: Range<u64>,
+    /// Bytes of the largest record that the ring takes.
+    max_record: u64,
     identity: u64,
     generation: u32,
     /// Seq of the newest durable record; the next one's less one.
@@ -220,6 +222,7 @@ impl Log {
         let dirty = Dirty::new(region.granularity());
         Log {
             region,
+            max_record: recovery::max_record(&area),
             area,
             identity,
             generation,
@@ -297,8 +300,9 @@ impl Log {
         }
     }
 
+    #[inline]
     fn max_record(&self) -> u64 {
-        recovery::max_record(&self.area)
+        self.max_record
     }
 
     /// Commits what `set` holds, and clears it. The seq, or `None` if nothing was changed.
@@ -398,46 +402,59 @@ impl Log {
 
     /// Puts what `set` holds into the record. Whether fresh blocks are to be placed; `None`, and `set` is cleared, if
     /// nothing was changed. It may be larger than the ring takes.
+    #[inline]
     fn encode(&mut self, set: &mut WriteSet) -> Result<Option<bool>> {
         assert!(set.is_of(&self.region), "a write set of another region");
         self.region.check_process()?;
         if self.poisoned {
             return Err(Error::Poisoned);
         }
-        let available = self.max_record();
         // On a disk, placing costs a device flush: a log that has the room is cheaper.
-        let loggable = if self.is_on_pages() { available / 2 } else { 4096 };
-        let mut placed = set.fresh_bytes() > loggable && set.placeable().next().is_some();
+        let placed = set.fresh_bytes() > 4096
+            && (!self.is_on_pages() || set.fresh_bytes() > self.max_record() / 2)
+            && set.placeable().next().is_some();
         self.record.clear();
         set.encode(&mut self.record, placed);
         if self.record.is_empty() {
             set.clear();
             return Ok(None);
         }
-        if self.record.len() > available && !placed && set.placeable().next().is_some() {
-            self.record.clear();
-            set.encode(&mut self.record, true);
-            placed = true;
-        }
-        if !self.extensions.is_unused() {
-            self.check_lent()?;
+        if self.record.len() > self.max_record || !self.extensions.is_unused() {
+            return self.encode_shorter(set, placed).map(Some);
         }
         Ok(Some(placed))
     }
 
+    /// The record is longer than the ring takes, or must keep out of lent memory.
+    #[cold]
+    fn encode_shorter(&mut self, set: &WriteSet, mut placed: bool) -> Result<bool> {
+        if self.record.len() > self.max_record && !placed && set.placeable().next().is_some() {
+            self.record.clear();
+            set.encode(&mut self.record, true);
+            placed = true;
+        }
+        self.check_lent()?;
+        Ok(placed)
+    }
+
     /// Slots for a record, when nothing is in flight: after a checkpoint if the ring is full.
+    #[inline]
     fn slots_for(&mut self, count: u64) -> Result<u64> {
+        match self.slots_now(count) {
+            Some(first) if self.written < MAX_SEQ => Ok(first),
+            _ => self.make_room(count),
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self, count: u64) -> Result<u64> {
+        self.checkpoint()?;
         if self.written == MAX_SEQ {
-            self.checkpoint()?;
             self.poisoned = true;
             let next = self.generation.checked_add(1).ok_or(Error::Poisoned)?;
             self.begin_generation(next)?;
             self.poisoned = false;
         }
-        if let Some(first) = self.slots_now(count) {
-            return Ok(first);
-        }
-        self.checkpoint()?;
         Ok(self.ring.place(count).expect("the ring is empty, and takes three records"))
     }
 
