@@ -210,13 +210,13 @@ impl Journal {
 
     /// Begins a transaction; waits while another one is open. It sees every commit so far, durable or not.
     /// [`Error::WouldDeadlock`] if it was this thread that began the one that is open, and in a subscriber.
-    #[inline]
+    #[inline(always)]
     pub fn begin(&self) -> Result<Tx<'_>> {
         Ok(Tx::new(self, self.take_to_begin()?))
     }
 
     /// The writer, unless what an undo transaction left is in the mapping: that is for nobody to see.
-    #[inline]
+    #[inline(always)]
     fn take_to_begin(&self) -> Result<Box<Writer>> {
         let writer = self.take()?;
         if writer.log.has_open_undo() {
@@ -361,7 +361,7 @@ impl Journal {
     }
 
     /// Waits for the writer. Short where it is there, and nothing is on its way.
-    #[inline]
+    #[inline(always)]
     fn take(&self) -> Result<Box<Writer>> {
         self.region.check_process()?;
         let mut slot = self.slot.lock();
@@ -399,7 +399,7 @@ impl Journal {
         Ok(writer)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_back(&self, writer: Box<Writer>) {
         let mut slot = self.slot.lock();
         slot.writer = Some(writer);

@@ -247,7 +247,7 @@ impl<'j> Tx<'j> {
     ///
     /// [`Error::LogFull`]: the changes are too many for the log, and nothing was changed. A failing write-back
     /// poisons the journal.
-    #[inline]
+    #[inline(always)]
     pub fn commit(mut self) -> Result<()> {
         let journal = self.journal;
         let writer = self.writer.as_deref_mut().expect("there until commit");
@@ -261,6 +261,7 @@ impl<'j> Tx<'j> {
     }
 
     /// As [`commit`](Tx::commit), with others on their way, or with log space to be borrowed.
+    #[cold]
     #[inline(never)]
     fn commit_beside(mut self) -> Result<()> {
         let journal = self.journal;
@@ -307,7 +308,7 @@ impl<'j> Tx<'j> {
     /// Rolls back, as dropping does.
     pub fn abort(self) {}
 
-    #[inline]
+    #[inline(always)]
     fn put_back(&mut self) {
         if let Some(mut writer) = self.writer.take() {
             writer.set.clear();

@@ -367,6 +367,8 @@ impl Log {
         if shortcuts.has(Shortcut::ApplyBeforeDrain) {
             self.apply_record();
         }
+        // What can be done before the drain is: after it, the next transaction's first miss would like to be near.
+        self.ring.took(seq, first, count);
         if !drained && !shortcuts.has(Shortcut::AcknowledgeBeforeDrain) {
             self.region.drain()?;
         }
@@ -377,8 +379,11 @@ impl Log {
             self.since_flush += 1;
         }
         (self.written, self.durable) = (seq, seq);
-        self.ring.took(seq, first, count);
-        self.release_below((seq - u64::from(header.from_distance)).max(self.horizon + 1));
+        let needed = (seq - u64::from(header.from_distance)).max(self.horizon + 1);
+        self.ring.release_later(needed);
+        if !self.extensions.is_unused() {
+            self.extensions.release_below(needed);
+        }
         let guard = before_apply();
         self.apply_record();
         drop(guard);
@@ -402,7 +407,7 @@ impl Log {
 
     /// Puts what `set` holds into the record. Whether fresh blocks are to be placed; `None`, and `set` is cleared, if
     /// nothing was changed. It may be larger than the ring takes.
-    #[inline]
+    #[inline(always)]
     fn encode(&mut self, set: &mut WriteSet) -> Result<Option<bool>> {
         assert!(set.is_of(&self.region), "a write set of another region");
         self.region.check_process()?;
@@ -460,7 +465,7 @@ impl Log {
 
     /// Slots that are free now.
     #[inline]
-    fn slots_now(&self, count: u64) -> Option<u64> {
+    fn slots_now(&mut self, count: u64) -> Option<u64> {
         let shortcuts = self.options.shortcuts;
         match self.ring.place(count) {
             _ if shortcuts.has(Shortcut::OneSlot) => Some(0),
@@ -569,7 +574,8 @@ impl Log {
         self.horizon_is_stale = true;
         self.dirty.settle();
         self.window_known = true;
-        self.release_below(u64::MAX);
+        self.ring.release_all();
+        self.extensions.release_below(u64::MAX);
         if self.is_on_pages() {
             // The first commit's write covers its record and nothing else.
             let horizon = self.area.start + HORIZON;
@@ -620,7 +626,7 @@ impl std::fmt::Debug for Log {
 }
 
 /// Stores one change in place, and remembers its lines.
-#[inline]
+#[inline(always)]
 pub(super) fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Change<'_>) {
     put(region, line, change);
     if matches!(change, Change::Placed(_)) {
@@ -632,7 +638,7 @@ pub(super) fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Chang
 }
 
 /// Stores one change in place.
-#[inline]
+#[inline(always)]
 fn put(region: &Region, line: u64, change: Change<'_>) {
     // SAFETY: (each block) inside the mapping: checked when the block entered the write set, or by recovery. No
     // reference to these bytes is alive: readers are kept out by `before_apply`, the writer's own references ended
