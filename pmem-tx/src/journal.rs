@@ -9,7 +9,7 @@ use crate::{
     shared::Claim,
     space::give_back,
 };
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use pmem_map::{Mapping, Region};
 use std::{
     hash::{BuildHasher, RandomState},
@@ -211,13 +211,13 @@ impl Journal {
 
     /// Begins a transaction; waits while another one is open. It sees every commit so far, durable or not.
     /// [`Error::WouldDeadlock`] if it was this thread that began the one that is open, and in a subscriber.
-    #[inline]
+    #[inline(always)]
     pub fn begin(&self) -> Result<Tx<'_>> {
         Ok(Tx::new(self, self.take_to_begin()?))
     }
 
     /// The writer, unless what an undo transaction left is in the mapping: that is for nobody to see.
-    #[inline]
+    #[inline(always)]
     fn take_to_begin(&self) -> Result<Box<Writer>> {
         let writer = self.take()?;
         if writer.log.has_open_undo() {
@@ -361,29 +361,46 @@ impl Journal {
         Ok(work(returned.1.as_mut().expect("until the drop")))
     }
 
-    #[inline]
+    /// Waits for the writer. Short where it is there, and nothing is on its way.
+    #[inline(always)]
     fn take(&self) -> Result<Box<Writer>> {
         self.region.check_process()?;
-        if self.pipeline.is_applying_here() {
-            return Err(Error::WouldDeadlock);
-        }
         let mut slot = self.slot.lock();
-        loop {
-            if let Some(mut writer) = slot.writer.take() {
-                slot.holder = this_thread();
-                drop(slot);
-                let Writer { log, set, .. } = &mut *writer;
-                log.collect(set);
-                return Ok(writer);
-            }
-            if slot.holder == this_thread() {
+        let Some(writer) = slot.writer.take() else { return self.wait_for_writer(slot) };
+        slot.holder = this_thread();
+        drop(slot);
+        if writer.log.is_in_flight() { self.take_in(writer) } else { Ok(writer) }
+    }
+
+    #[cold]
+    fn wait_for_writer(&self, mut slot: MutexGuard<'_, Slot>) -> Result<Box<Writer>> {
+        let writer = loop {
+            if slot.holder == this_thread() || self.pipeline.is_applying_here() {
                 return Err(Error::WouldDeadlock);
             }
             self.free.wait(&mut slot);
-        }
+            if let Some(writer) = slot.writer.take() {
+                break writer;
+            }
+        };
+        slot.holder = this_thread();
+        drop(slot);
+        self.take_in(writer)
     }
 
-    #[inline]
+    /// The writer was taken: what has become of commits on their way?
+    #[cold]
+    fn take_in(&self, mut writer: Box<Writer>) -> Result<Box<Writer>> {
+        if self.pipeline.is_applying_here() {
+            self.put_back(writer);
+            return Err(Error::WouldDeadlock);
+        }
+        let Writer { log, set, .. } = &mut *writer;
+        log.collect(set);
+        Ok(writer)
+    }
+
+    #[inline(always)]
     pub(crate) fn put_back(&self, writer: Box<Writer>) {
         let mut slot = self.slot.lock();
         slot.writer = Some(writer);

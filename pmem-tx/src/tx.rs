@@ -247,20 +247,33 @@ impl<'j> Tx<'j> {
     ///
     /// [`Error::LogFull`]: the changes are too many for the log, and nothing was changed. A failing write-back
     /// poisons the journal.
-    #[inline]
+    #[inline(always)]
     pub fn commit(mut self) -> Result<()> {
+        let journal = self.journal;
+        let writer = self.writer.as_deref_mut().expect("there until commit");
+        if journal.group || writer.log.is_in_flight() || journal.space().is_some() {
+            return self.commit_beside();
+        }
+        let committed = &mut self.committed;
+        writer.log.commit(&mut writer.set, || *committed = true)?;
+        self.committed = true;
+        Ok(()) // `drop` does the rest
+    }
+
+    /// As [`commit`](Tx::commit), with others on their way, or with log space to be borrowed.
+    #[cold]
+    #[inline(never)]
+    fn commit_beside(mut self) -> Result<()> {
         let journal = self.journal;
         if !journal.group && !self.log_mut().is_in_flight() {
             self.with_log(|log, set, committed| log.commit(set, || *committed = true))?;
             self.committed = true;
-            self.end();
             return Ok(());
         }
         let ticket = self.write_record()?;
         self.put_back(); // the next transaction begins
         let waited = journal.wait(ticket);
         self.committed = waited.is_ok();
-        self.end();
         waited
     }
 
@@ -272,9 +285,7 @@ impl<'j> Tx<'j> {
     ///
     /// As of [`commit`](Tx::commit).
     pub fn commit_eventual(mut self) -> Result<Ticket> {
-        let ticket = self.write_record()?;
-        self.end();
-        Ok(ticket)
+        self.write_record()
     }
 
     fn write_record(&mut self) -> Result<Ticket> {
@@ -297,26 +308,20 @@ impl<'j> Tx<'j> {
     /// Rolls back, as dropping does.
     pub fn abort(self) {}
 
-    #[inline]
+    #[inline(always)]
     fn put_back(&mut self) {
         if let Some(mut writer) = self.writer.take() {
             writer.set.clear();
             self.journal.put_back(writer);
         }
     }
-
-    /// Gives the journal back, and runs the hooks.
-    #[inline]
-    fn end(&mut self) {
-        self.put_back();
-        self.hooks.run(self.committed);
-    }
 }
 
 impl Drop for Tx<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.end();
+        self.put_back();
+        self.hooks.run(self.committed);
     }
 }
 

@@ -61,6 +61,8 @@ pub struct LogStats {
 pub struct Log {
     region: Arc<Region>,
     area: Range<u64>,
+    /// Bytes of the largest record that the ring takes.
+    max_record: u64,
     identity: u64,
     generation: u32,
     /// Seq of the newest durable record; the next one's less one.
@@ -217,6 +219,7 @@ impl Log {
         let dirty = Dirty::new(region.granularity());
         Log {
             region,
+            max_record: recovery::max_record(&area),
             area,
             identity,
             generation,
@@ -294,8 +297,9 @@ impl Log {
         }
     }
 
+    #[inline]
     fn max_record(&self) -> u64 {
-        recovery::max_record(&self.area)
+        self.max_record
     }
 
     /// Commits what `set` holds, and clears it. The seq, or `None` if nothing was changed.
@@ -360,6 +364,8 @@ impl Log {
         if shortcuts.has(Shortcut::ApplyBeforeDrain) {
             self.apply_record();
         }
+        // What can be done before the drain is: after it, the next transaction's first miss would like to be near.
+        self.ring.took(seq, first, count);
         if !drained && !shortcuts.has(Shortcut::AcknowledgeBeforeDrain) {
             self.region.drain()?;
         }
@@ -370,8 +376,11 @@ impl Log {
             self.since_flush += 1;
         }
         (self.written, self.durable) = (seq, seq);
-        self.ring.took(seq, first, count);
-        self.release_below((seq - u64::from(header.from_distance)).max(self.horizon + 1));
+        let needed = (seq - u64::from(header.from_distance)).max(self.horizon + 1);
+        self.ring.release_later(needed);
+        if !self.extensions.is_unused() {
+            self.extensions.release_below(needed);
+        }
         let guard = before_apply();
         self.apply_record();
         drop(guard);
@@ -395,52 +404,65 @@ impl Log {
 
     /// Puts what `set` holds into the record. Whether fresh blocks are to be placed; `None`, and `set` is cleared, if
     /// nothing was changed. It may be larger than the ring takes.
+    #[inline(always)]
     fn encode(&mut self, set: &mut WriteSet) -> Result<Option<bool>> {
         assert!(set.is_of(&self.region), "a write set of another region");
         self.region.check_process()?;
         if self.poisoned {
             return Err(Error::Poisoned);
         }
-        let available = self.max_record();
         // On a disk, placing costs a device flush: a log that has the room is cheaper.
-        let loggable = if self.is_on_pages() { available / 2 } else { 4096 };
-        let mut placed = set.fresh_bytes() > loggable && set.placeable().next().is_some();
+        let placed = set.fresh_bytes() > 4096
+            && (!self.is_on_pages() || set.fresh_bytes() > self.max_record() / 2)
+            && set.placeable().next().is_some();
         self.record.clear();
         set.encode(&mut self.record, placed);
         if self.record.is_empty() {
             set.clear();
             return Ok(None);
         }
-        if self.record.len() > available && !placed && set.placeable().next().is_some() {
-            self.record.clear();
-            set.encode(&mut self.record, true);
-            placed = true;
-        }
-        if !self.extensions.is_unused() {
-            self.check_lent()?;
+        if self.record.len() > self.max_record || !self.extensions.is_unused() {
+            return self.encode_shorter(set, placed).map(Some);
         }
         Ok(Some(placed))
     }
 
+    /// The record is longer than the ring takes, or must keep out of lent memory.
+    #[cold]
+    fn encode_shorter(&mut self, set: &WriteSet, mut placed: bool) -> Result<bool> {
+        if self.record.len() > self.max_record && !placed && set.placeable().next().is_some() {
+            self.record.clear();
+            set.encode(&mut self.record, true);
+            placed = true;
+        }
+        self.check_lent()?;
+        Ok(placed)
+    }
+
     /// Slots for a record, when nothing is in flight: after a checkpoint if the ring is full.
+    #[inline]
     fn slots_for(&mut self, count: u64) -> Result<u64> {
+        match self.slots_now(count) {
+            Some(first) if self.written < MAX_SEQ => Ok(first),
+            _ => self.make_room(count),
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self, count: u64) -> Result<u64> {
+        self.checkpoint()?;
         if self.written == MAX_SEQ {
-            self.checkpoint()?;
             self.poisoned = true;
             let next = self.generation.checked_add(1).ok_or(Error::Poisoned)?;
             self.begin_generation(next)?;
             self.poisoned = false;
         }
-        if let Some(first) = self.slots_now(count) {
-            return Ok(first);
-        }
-        self.checkpoint()?;
         Ok(self.ring.place(count).expect("the ring is empty, and takes three records"))
     }
 
     /// Slots that are free now.
     #[inline]
-    fn slots_now(&self, count: u64) -> Option<u64> {
+    fn slots_now(&mut self, count: u64) -> Option<u64> {
         let shortcuts = self.options.shortcuts;
         match self.ring.place(count) {
             _ if shortcuts.has(Shortcut::OneSlot) => Some(0),
@@ -549,7 +571,8 @@ impl Log {
         self.horizon_is_stale = true;
         self.dirty.settle();
         self.window_known = true;
-        self.release_below(u64::MAX);
+        self.ring.release_all();
+        self.extensions.release_below(u64::MAX);
         if self.is_on_pages() {
             // The first commit's write covers its record and nothing else.
             let horizon = self.area.start + HORIZON;
@@ -600,7 +623,7 @@ impl std::fmt::Debug for Log {
 }
 
 /// Stores one change in place, and remembers its lines.
-#[inline]
+#[inline(always)]
 pub(super) fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Change<'_>) {
     put(region, line, change);
     if matches!(change, Change::Placed(_)) {
@@ -612,7 +635,7 @@ pub(super) fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Chang
 }
 
 /// Stores one change in place.
-#[inline]
+#[inline(always)]
 fn put(region: &Region, line: u64, change: Change<'_>) {
     // SAFETY: (each block) inside the mapping: checked when the block entered the write set, or by recovery. No
     // reference to these bytes is alive: readers are kept out by `before_apply`, the writer's own references ended

@@ -54,6 +54,8 @@ impl Overlay {
     }
 
     /// Where `len` bytes at `at` are.
+    #[cold]
+    #[inline(never)]
     pub(super) fn find(&self, at: u64, len: u64) -> Found {
         let (first, last) = (at / LINE, (at + len.max(1) - 1) / LINE);
         if first == last {

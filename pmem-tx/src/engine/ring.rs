@@ -14,14 +14,29 @@ pub(super) struct Ring {
     next: u64,
     /// Records that a recovery may need, oldest first.
     live: VecDeque<Live>,
+    /// Records below this seq are needed no more, and may be in `live` until a place is looked for.
+    releasable: u64,
 }
 
 impl Ring {
     pub(super) fn new(slots: u64) -> Ring {
-        Ring { slots, next: 0, live: VecDeque::with_capacity(64) }
+        Ring { slots, next: 0, live: VecDeque::with_capacity(64), releasable: 0 }
+    }
+
+    /// No record is needed any more: a new generation begins.
+    pub(super) fn release_all(&mut self) {
+        self.live.clear();
+        self.releasable = 0;
+    }
+
+    /// As [`release_below`](Ring::release_below), when there is time.
+    #[inline]
+    pub(super) fn release_later(&mut self, seq: u64) {
+        self.releasable = seq;
     }
 
     /// Records below `seq` are needed no more.
+    #[inline]
     pub(super) fn release_below(&mut self, seq: u64) {
         while self.live.front().is_some_and(|oldest| oldest.seq < seq) {
             self.live.pop_front();
@@ -31,7 +46,8 @@ impl Ring {
     /// First slot for a record of `count` slots, or `None` if live records are in the way. They are one arc of the ring,
     /// from the oldest's first slot to `next`.
     #[inline]
-    pub(super) fn place(&self, count: u64) -> Option<u64> {
+    pub(super) fn place(&mut self, count: u64) -> Option<u64> {
+        self.release_below(self.releasable);
         let Some(oldest) = self.live.front() else { return Some(self.place_regardless(count)) };
         if self.next <= oldest.first {
             return (self.next + count <= oldest.first).then_some(self.next);
@@ -43,7 +59,8 @@ impl Ring {
     }
 
     /// Whether records of `counts` slots can be placed one after the other.
-    pub(super) fn has_room(&self, counts: impl Iterator<Item = u64>) -> bool {
+    pub(super) fn has_room(&mut self, counts: impl Iterator<Item = u64>) -> bool {
+        self.release_below(self.releasable);
         let mut next = self.next;
         let mut oldest = self.live.front().map(|live| live.first);
         for count in counts {
@@ -72,8 +89,9 @@ impl Ring {
         self.live.push_back(Live { seq, first, count });
     }
 
+    /// Slots of records that are needed.
     pub(super) fn slots_in_use(&self) -> u64 {
-        self.live.iter().map(|live| live.count).sum()
+        self.live.iter().filter(|live| live.seq >= self.releasable).map(|live| live.count).sum()
     }
 }
 

@@ -150,16 +150,22 @@ impl Shadow {
 }
 
 /// Address of what is committed at `at`, as far as its line goes. `at` is inside the mapping.
-#[inline]
+#[inline(always)]
 fn committed(region: &Region, overlay: &Overlay, at: u64) -> NonNull<u8> {
     if !overlay.is_empty()
-        && let Some(line) = overlay.line(at / LINE)
+        && let Some(pending) = pending(overlay, at)
     {
-        // SAFETY: inside the line's buffer.
-        return unsafe { line.add((at % LINE) as usize) };
+        return pending;
     }
     // SAFETY: inside the mapping (callers).
     unsafe { region.base().add(at as usize) }
+}
+
+#[cold]
+#[inline(never)]
+fn pending(overlay: &Overlay, at: u64) -> Option<NonNull<u8>> {
+    // SAFETY: inside the line's buffer.
+    overlay.line(at / LINE).map(|line| unsafe { line.add((at % LINE) as usize) })
 }
 
 fn has(bits: &[u64], line: usize) -> bool {
@@ -248,7 +254,7 @@ impl WriteSet {
     }
 
     /// Forgets everything; marks are void. References into shadows must be gone: `&mut self` is how users prove it.
-    #[inline]
+    #[inline(always)]
     pub fn clear(&mut self) {
         if !self.savepoints.is_empty() {
             self.savepoints.clear();
