@@ -136,7 +136,7 @@ impl Pool {
         for _ in 0..=ROUNDS {
             for piece in pages.chunks(PIECE) {
                 let content = inner.with_writer("back up", |writer| {
-                    writer.log.checkpoint()?;
+                    inner.readers.checkpoint(writer)?;
                     still(writer, size)?;
                     Ok::<_, crate::Error>(read(inner, piece))
                 })??;
@@ -148,7 +148,7 @@ impl Pool {
             }
         }
         let last = inner.with_writer("back up", |writer| {
-            writer.log.checkpoint()?;
+            inner.readers.checkpoint(writer)?;
             still(writer, size)?;
             pages.extend(std::mem::take(&mut *watching.watch.pages.lock()));
             watching.end(writer);
@@ -214,7 +214,7 @@ pub(crate) fn seal(
     let (objects, names) = Objects::read(&heap, &media)?;
     let content = media.copy(COPIES[0], header.len() as u64);
     let writer = Writer::new(log, heap, objects, Growth::new(content, max_size, options.growth));
-    let about = (original.layout.clone(), Opening::default());
+    let about = (original.layout.clone(), Opening::default(), options.group);
     let pool = Pool::new(media, geometry, writer, names, about);
     pool.inner.kinds.register_all(&original.kinds);
     Ok(pool)

@@ -6,9 +6,11 @@
 //! `RefCell`, which is borrowed only inside functions of this crate and never while code of a caller runs. What
 //! outlives those borrows is *addresses*, turned into references by [`Body`], under these invariants:
 //!
-//! - **I1 (committed bytes stand still).** While a transaction can be used nobody stores to committed bytes. Only the
-//!   application of a commit does: it has consumed its transaction, so no guard of that one can be used; it holds the
-//!   gate exclusively, so no reader is there; and it has the pool's one writer, so no other write transaction is.
+//! - **I1 (committed bytes stand still).** While a transaction can be used nobody stores to committed bytes that it refers
+//!   to. Only the application of commits stores to any: those have consumed their transactions, so no guard of theirs can be
+//!   used; it holds the gate exclusively, so no reader is there. The write transaction that is open meanwhile, if it does
+//!   not hold the pool's one writer itself, began after those commits were written: so all lines to be stored are in its
+//!   write set's overlay, where it has been given them, in DRAM; and the overlay changes between transactions only.
 //!   Large new blocks are written in place before that: but to bytes of blocks that are not allocated as committed, and
 //!   a reader gets no address in those (I7).
 //! - **I2 (shadows stand still).** A shadow's buffer is neither moved nor freed before its transaction has ended, or has
@@ -181,10 +183,7 @@ fn locate(tx: &WriteCore, owner: u32, at: u64, len: u64) -> Result<NonNull<u8>> 
 /// Brings lines that are changed and lines that are not together.
 #[inline(never)]
 fn fill(set: &mut WriteSet, block: Block, at: u64, len: u64, owner: u32) -> Result<NonNull<u8>> {
-    match set.fill(block.start, at, len, owner) {
-        Ok(address) => Ok(address.expect("a shadow was found")),
-        Err(Conflict) => Err(conflict(at)),
-    }
+    set.fill(block.range(), at, len, owner).map_err(|Conflict| conflict(at))
 }
 
 /// Address of a range that `owner` may change.

@@ -195,7 +195,7 @@ impl Pool {
     ) -> Result<(Mapping, Vec<u8>, Compaction)> {
         let inner: &Arc<Inner> = &self.inner;
         inner.with_writer("compact", |writer: &mut Writer| {
-            writer.log.checkpoint()?;
+            inner.readers.checkpoint(writer)?;
             let census = Census::take(inner, writer, true)?;
             refuse_immovable(&census)?;
             if writer.heap.has_slabs() {

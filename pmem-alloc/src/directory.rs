@@ -234,11 +234,26 @@ struct Published {
     checked: OnceLock<TypeId>,
 }
 
+/// What readers are told of a name: which object it stands for now, if any.
+pub(crate) struct Publication {
+    name: Box<str>,
+    object: Option<Published>,
+}
+
 /// The committed directory, for readers. Changed while the gate keeps them out.
 #[derive(Default)]
 pub(crate) struct Names(RwLock<FxHashMap<Box<str>, Published>>);
 
 impl Names {
+    /// Tells readers what became of an object, if it is still there; the gate keeps them out.
+    pub(crate) fn publish(&self, Publication { name, object }: Publication) {
+        let mut names = self.0.write();
+        match object {
+            Some(object) => _ = names.insert(name, object),
+            None => _ = names.remove(&name),
+        }
+    }
+
     /// Where the header of the object `name` is, if it is one of this schema and of Rust type `rust_type`. `None`: that
     /// needs to be checked against what the type is, so give `kind`.
     pub(crate) fn find(
@@ -364,7 +379,7 @@ impl Objects {
         })?;
         (objects.head, objects.committed_head) = (head, head);
         let names = Names::default();
-        names.0.write().extend(objects.objects.iter().map(Object::published));
+        objects.objects.iter().for_each(|object| names.publish(object.published()));
         Ok((objects, names))
     }
 
@@ -535,25 +550,18 @@ impl Objects {
         Edit::New(entry, content)
     }
 
-    /// Tells readers what the transaction created and removed; the gate keeps them out.
-    pub(crate) fn publish(&self, names: &Names) {
-        if self.changes.is_empty() {
-            return;
-        }
-        let mut names = names.0.write();
-        for change in &self.changes {
+    /// What the transaction created and removed, for readers to be told of.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = Publication> {
+        self.changes.iter().map(|change| {
             let (Change::Object { name, .. } | Change::ByName { name, .. }) = change;
             match self.live(name) {
-                Some((_, object)) => {
-                    let (name, published) = object.published();
-                    names.insert(name, published);
-                }
-                None => _ = names.remove(name),
+                Some((_, object)) => object.published(),
+                None => Publication { name: name.clone(), object: None },
             }
-        }
+        })
     }
 
-    /// The transaction is durable.
+    /// The transaction is durable, or on its way.
     pub(crate) fn commit(&mut self) {
         self.changes.clear();
         self.committed_head = self.head;
@@ -600,9 +608,10 @@ impl Objects {
 }
 
 impl Object {
-    fn published(&self) -> (Box<str>, Published) {
+    fn published(&self) -> Publication {
         let about = self.about.clone().expect("an object that is there");
-        (self.name.clone(), Published { about, header: self.header, checked: OnceLock::new() })
+        let object = Published { about, header: self.header, checked: OnceLock::new() };
+        Publication { name: self.name.clone(), object: Some(object) }
     }
 }
 

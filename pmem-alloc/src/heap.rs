@@ -6,7 +6,7 @@
 //!
 //! Nothing is copied when a transaction begins. What it does to the volatile state is listed in `steps`; abort undoes
 //! the list from its end, a rollback to a savepoint undoes a part of it, commit carries out what had to wait: a freed
-//! block can be handed out only when the commit that freed it is durable, and never to the transaction that freed it,
+//! block can be handed out only when the commit that freed it is durable and applied, and never to the transaction that freed it,
 //! because other guards may still refer to it.
 
 use crate::{
@@ -19,7 +19,8 @@ use crate::{
     spans::FreeSpans,
 };
 use pmem_map::PAGE;
-use std::ops::Range;
+use pmem_tx::Ticket;
+use std::{collections::VecDeque, ops::Range};
 
 /// The largest alignment of a block, counted from the start of the mapping.
 pub(crate) const MAX_ALIGN: u64 = 2 << 20;
@@ -90,6 +91,8 @@ pub(crate) struct Heap {
     spans: FreeSpans,
     runs: Runs,
     steps: Vec<Step>,
+    /// What commits freed which are on their way: taken until they are applied.
+    waiting: VecDeque<(Ticket, Step)>,
 }
 
 impl Heap {
@@ -142,6 +145,7 @@ impl Heap {
             spans: FreeSpans::default(),
             runs: Runs::new(geometry.page_numbers_end()),
             steps: Vec::with_capacity(64),
+            waiting: VecDeque::new(),
         };
         scan(geometry, word, |stretch| match stretch {
             Stretch::Fault(fault) => on_fault(fault),
@@ -373,27 +377,55 @@ impl Heap {
         self.make_live(block, words);
     }
 
-    /// The transaction is durable: what it freed can be handed out.
+    /// The transaction is durable and applied: what it freed can be handed out.
     pub(crate) fn commit(&mut self) {
         let mut steps = std::mem::take(&mut self.steps);
-        for step in steps.drain(..) {
-            match step {
-                Step::FreedSlot { page, slot } => {
-                    let (class, pages) = self.run_at(page);
-                    self.runs.give(page, class, pages, slot);
-                }
-                Step::FreedLarge { page } => {
-                    let pages = self.span_at(page).expect("freed, not gone").pages();
-                    self.leave(page, pages);
-                }
-                Step::Slot { .. }
-                | Step::Large { .. }
-                | Step::Run { .. }
-                | Step::Reserved { .. }
-                | Step::Released { .. } => {}
-            }
-        }
+        steps.drain(..).for_each(|step| self.release(step));
         self.steps = steps;
+    }
+
+    /// The transaction was written: what it freed can be handed out when it is applied. Until then readers see the blocks
+    /// in their spans, and a record on its way may write to them.
+    pub(crate) fn commit_later(&mut self, ticket: Ticket) {
+        let freed = |step: &Step| matches!(step, Step::FreedSlot { .. } | Step::FreedLarge { .. });
+        self.waiting.extend(self.steps.drain(..).filter(freed).map(|step| (ticket, step)));
+    }
+
+    /// Commits up to `applied` are applied.
+    #[inline]
+    pub(crate) fn reclaim(&mut self, applied: Ticket) {
+        while self.waiting.front().is_some_and(|(ticket, _)| *ticket <= applied) {
+            let (_, step) = self.waiting.pop_front().expect("there is one");
+            self.release(step);
+        }
+    }
+
+    /// Whether there are blocks that can be handed out when commits are applied.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// How many.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn release(&mut self, step: Step) {
+        match step {
+            Step::FreedSlot { page, slot } => {
+                let (class, pages) = self.run_at(page);
+                self.runs.give(page, class, pages, slot);
+            }
+            Step::FreedLarge { page } => {
+                let pages = self.span_at(page).expect("freed, not gone").pages();
+                self.leave(page, pages);
+            }
+            Step::Slot { .. }
+            | Step::Large { .. }
+            | Step::Run { .. }
+            | Step::Reserved { .. }
+            | Step::Released { .. } => {}
+        }
     }
 
     /// The transaction never was.
@@ -439,6 +471,22 @@ impl Heap {
             }
         }
         self.steps = steps;
+    }
+
+    /// Free pages for the log: from one span, the best one for `len` bytes, or the longest. They are no block: no pointer leads
+    /// there.
+    pub(crate) fn lend(&mut self, len: u64) -> Option<Range<u64>> {
+        let wanted = u32::try_from(len.div_ceil(PAGE)).unwrap_or(u32::MAX);
+        let pages = wanted.min(self.spans.longest());
+        let page = (pages > 0).then(|| self.spans.take(pages, 1, 0)).flatten()?;
+        let start = self.geometry.page_at(page);
+        Some(start..start + u64::from(pages) * PAGE)
+    }
+
+    /// Pages that were lent are free again.
+    pub(crate) fn take_back(&mut self, range: Range<u64>) {
+        let page = (range.start - self.geometry.data_start) / PAGE;
+        self.spans.give(page as u32, ((range.end - range.start) / PAGE) as u32);
     }
 
     /// Free pages, those of empty runs not counted.

@@ -20,7 +20,8 @@
 //! Reading order: [`Pool`], [`ReadPool`] and [`PoolOptions`], [`WriteTx`] and [`ReadTx`], [`Object`] (what a name can
 //! stand for) with its guards [`Mut`] and [`Ref`], [`Value`] and [`Key`] (what containers hold), [`Body`]
 //! and [`Ptr`] (for authors of containers). Inside: `format` and FORMAT.md, `segments` and `growth`, `heap` with
-//! `classes`, `spans`, `runs` and `scan`, `directory`, `gate`, `transaction`, `savepoint`, and `body`, which has the soundness argument.
+//! `classes`, `spans`, `runs` and `scan`, `directory`, `gate`, `transaction`, `eventual`, `savepoint`, and `body`, which has
+//! the soundness argument.
 //!
 //! All `unsafe` of this crate is in `body.rs`, `media.rs` and `slab.rs`, and in `path.rs` and `read_pool.rs`, where mapping a file by its path is
 //! `unsafe` for the caller.
@@ -38,6 +39,7 @@ mod companion;
 mod describe;
 mod directory;
 mod error;
+mod eventual;
 mod format;
 mod gate;
 mod graph;
@@ -61,6 +63,7 @@ mod savepoint;
 mod scan;
 mod segments;
 mod slab;
+mod space;
 mod spans;
 mod stats;
 mod trace;
@@ -80,6 +83,7 @@ pub use object::{Guard, Mut, Named, Object, Ref};
 pub use occupancy::{Holds, Occupancy, Stretch};
 pub use pheap::{HeapGuard, PHeap};
 pub use pmem_map::{Mapping, Ptr};
+pub use pmem_tx::Ticket;
 pub use pool::{Opening, Pool, PoolOptions};
 pub use read_pool::ReadPool;
 pub use repair::{Registry, Repair};

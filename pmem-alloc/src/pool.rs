@@ -7,8 +7,9 @@ use crate::{
     check,
     companion::Companions,
     directory::{self, Names, Objects},
+    eventual::Readers,
     format::{self, COPIES, Geometry, Header},
-    gate::{Gate, Turn},
+    gate::Turn,
     growth::{Growth, GrowthOptions, GrowthShortcut, checked_max_size},
     heap::{Block, Heap},
     kind::{Kind, Kinds},
@@ -45,6 +46,7 @@ pub struct PoolOptions {
     pub(crate) mapping: MapOptions,
     pub(crate) log: LogOptions,
     pub(crate) identity: Option<u64>,
+    pub(crate) group: bool,
 }
 
 impl Default for PoolOptions {
@@ -58,6 +60,7 @@ impl Default for PoolOptions {
             mapping: MapOptions::new(),
             log: LogOptions::default(),
             identity: None,
+            group: false,
         }
     }
 }
@@ -107,6 +110,14 @@ impl PoolOptions {
         self
     }
 
+    /// Whether commits of several threads share drains: worth it where a drain is dear, as on a disk. A commit then gives
+    /// the right to write to the next transaction before its drain; that one sees its changes, readers do not, and a crash
+    /// leaves both, the first, or none. `false` unless set. Nothing of it is on media.
+    pub fn group_commit(mut self, group: bool) -> Self {
+        self.group = group;
+        self
+    }
+
     /// Makes a pool that is the same each time, byte for byte: for explorations that have to repeat.
     #[doc(hidden)]
     pub fn identity(mut self, identity: u64) -> Self {
@@ -153,7 +164,7 @@ impl PoolOptions {
         let growth =
             Growth::new(media.copy(COPIES[0], header.header_len.into()), header.max_size, self.growth);
         let writer = Writer::new(log, heap, objects, growth);
-        let about = (self.layout.clone(), Opening::default());
+        let about = (self.layout.clone(), Opening::default(), self.group);
         Ok(Pool::new(media, geometry, writer, names, about))
     }
 
@@ -236,7 +247,7 @@ impl PoolOptions {
         let mut growth = Growth::new(content, header.max_size, self.growth);
         growth.raise(&media, geometry.size(), checked_max_size(self.max_size)?)?;
         let writer = Writer::new(log, heap, objects, growth);
-        Ok(Pool::new(media, geometry, writer, names, (header.layout(), opening)))
+        Ok(Pool::new(media, geometry, writer, names, (header.layout(), opening, self.group)))
     }
 }
 
@@ -265,10 +276,9 @@ pub(crate) struct Inner {
     pub(crate) media: Media,
     pub(crate) geometry: Geometry,
     pub(crate) pages: PageMap,
-    pub(crate) names: Names,
+    pub(crate) readers: Readers,
     /// Types of objects that this program has.
     pub(crate) kinds: Kinds,
-    pub(crate) gate: Gate,
     pub(crate) turn: Turn<Writer>,
     /// Reservations that were dropped; the next writer gives them back.
     pub(crate) cancelled: Mutex<Vec<Block>>,
@@ -276,6 +286,8 @@ pub(crate) struct Inner {
     /// Reserved blocks in store.
     pub(crate) caches: Caches,
     pub(crate) companions: Companions,
+    /// Commits of several threads share drains.
+    pub(crate) group: bool,
     opening: Opening,
     /// The layout's name.
     pub(crate) layout: String,
@@ -290,7 +302,14 @@ impl Inner {
     #[inline]
     pub(crate) fn take_writer(&self, wanted: &'static str) -> Result<Box<Writer>> {
         self.media.region().check_process()?;
-        let mut writer = self.turn.take(&self.gate, wanted)?;
+        if self.readers.pipeline.is_applying_here() {
+            return Err(ErrorKind::WouldDeadlock { held: "Subscriber's call", wanted }.into());
+        }
+        let mut writer = self.turn.take(&self.readers.gate, wanted)?;
+        let Writer { log, set, heap, .. } = &mut *writer;
+        log.collect(set);
+        heap.reclaim(log.applied());
+        writer.take_back_log_space();
         if self.any_cancelled.load(Relaxed) {
             let mut cancelled = self.cancelled.lock();
             cancelled.drain(..).for_each(|block| writer.heap.cancel(block));
@@ -338,11 +357,12 @@ impl Drop for LentWriter<'_> {
 impl Drop for Inner {
     fn drop(&mut self) {
         // A forked child has a copy of this value, but no mapping.
-        if self.media.region().check_process().is_ok()
-            && let Some(writer) = self.turn.get_mut()
+        let Inner { media, readers, turn, .. } = self;
+        if media.region().check_process().is_ok()
+            && let Some(writer) = turn.get_mut()
         {
             // Nobody is left to tell; what a checkpoint spares is the next opening's replay.
-            _ = self.media.region().guarded(|| writer.log.checkpoint());
+            _ = media.region().guarded(|| readers.checkpoint(writer));
         }
     }
 }
@@ -353,25 +373,26 @@ impl Pool {
         geometry: Geometry,
         writer: Writer,
         names: Names,
-        (layout, opening): (String, Opening),
+        (layout, opening, group): (String, Opening, bool),
     ) -> Pool {
         let pages = writer.heap.page_map();
+        let readers = Readers::new(&writer.log, names);
         let turn = Turn::new(Box::new(writer));
-        let (gate, cancelled, any_cancelled) = (Gate::new(), Mutex::default(), AtomicBool::new(false));
+        let (cancelled, any_cancelled) = (Mutex::default(), AtomicBool::new(false));
         let (kinds, backing_up, watch) = (Kinds::default(), Mutex::default(), Mutex::default());
         let companions = Companions::default();
         let inner = Inner {
             media,
             geometry,
             pages,
-            names,
+            readers,
             kinds,
-            gate,
             turn,
             cancelled,
             any_cancelled,
             caches: Caches::default(),
             companions,
+            group,
             opening,
             layout,
             backing_up,
@@ -398,7 +419,8 @@ impl Pool {
     /// Runs `body` in a transaction: commits on `Ok`, rolls back on `Err` and on panic.
     ///
     /// One writer at a time; readers go on beside it. A thread that is inside its own [`read`](Pool::read)
-    /// or `write` gets [`ErrorKind::WouldDeadlock`]. Cost: one drain; none if nothing was changed.
+    /// or `write` gets [`ErrorKind::WouldDeadlock`]. Cost: one drain, or a share of one under
+    /// [group commit](PoolOptions::group_commit); none if nothing was changed.
     ///
     /// ```
     /// # use pmem_alloc::*; fn main() -> Result<()> {
@@ -435,7 +457,7 @@ impl Pool {
         WriteTx::new(&self.inner)
     }
 
-    /// Begins to read. Sees the last commit, and no later one, until dropped. Commits are durable beside it, but wait
+    /// Begins to read. Sees the last commit that is durable, and no later one, until dropped. Commits are durable beside it, but wait
     /// for it before they return.
     pub fn read(&self) -> Result<ReadTx<'_>> {
         ReadTx::new(&self.inner)
@@ -486,9 +508,9 @@ impl Pool {
     }
 
     /// Writes what every commit has changed to its place, so that the next opening has nothing to replay. Two drains;
-    /// none if there is nothing to do. Waits for the transaction that is open, if any.
+    /// none if there is nothing to do; one more if commits are not durable yet. Waits for the transaction that is open, if any.
     pub fn checkpoint(&self) -> Result<()> {
-        Ok(self.inner.with_writer("checkpoint", |writer| writer.log.checkpoint())??)
+        self.inner.with_writer("checkpoint", |writer| self.inner.readers.checkpoint(writer))?
     }
 
     /// Closes this handle with a [`checkpoint`](Pool::checkpoint), of which the errors are seen. Dropping the last
@@ -516,13 +538,17 @@ impl Pool {
 
     /// Compares bitmaps, page table and directory with each other, and follows every named object through its blocks: what
     /// is allocated and belongs to no object is a leak; what belongs to two, or is referred to and not allocated, is
-    /// damage. Reads all metadata and what the objects read to be followed. Waits for the transaction that is open, if any.
+    /// damage. Reads all metadata and what the objects read to be followed. Waits for the transaction that is open, if any. No
+    /// drain, unless commits are not durable yet.
     ///
     /// An object is followed if the program has its type ([`register`](Pool::register), or an object that it opened) and the type tells its
     /// blocks ([`Object::trace`]); a [`PHeap`](crate::PHeap) in any case, by what is recorded of it. As long as one object is not
     /// followed, the blocks that nothing refers to may be its own: they are counted as not traced, and are no leaks.
     pub fn check(&self) -> Result<CheckReport> {
-        self.inner.with_writer("check", |writer| check::check(&self.inner, writer))
+        self.inner.with_writer("check", |writer| {
+            self.inner.readers.finish(writer)?;
+            Ok(check::check(&self.inner, writer))
+        })?
     }
 
     /// What the pool holds, and what the log has done. Waits for the transaction that is open, if any.

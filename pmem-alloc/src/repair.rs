@@ -112,6 +112,7 @@ impl Pool {
 
 /// Frees what no object has, if all were followed, and tells what remains wrong.
 fn free_leaks(inner: &Arc<Inner>, writer: &mut Writer, repair: &mut Repair) -> Result<()> {
+    inner.readers.finish(writer)?;
     let report: CheckReport = check::check(inner, writer);
     repair.untraced_blocks = report.untraced_blocks;
     repair.left =
@@ -135,7 +136,7 @@ fn free_leaks(inner: &Arc<Inner>, writer: &mut Writer, repair: &mut Repair) -> R
 /// Commits what was done to words, outside any transaction of a user.
 fn commit(inner: &Inner, writer: &mut Writer) -> Result<()> {
     let Writer { log, set, heap, .. } = writer;
-    match log.commit(set, || inner.gate.write()) {
+    match log.commit(set, || inner.readers.gate.write()) {
         Ok(_) => {
             heap.commit();
             Ok(())

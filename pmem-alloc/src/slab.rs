@@ -127,7 +127,7 @@ impl Pool {
         let page = u32::try_from(inside / PAGE).map_err(|_| none())?;
         let left = geometry.pages_from(page).ok_or_else(none)?;
         // While readers are let in, the page table is as committed. A slab stays one from then on.
-        let _gate = inner.gate.read();
+        let _gate = inner.readers.gate.read();
         match Span::decode(inner.media.word(geometry.descriptor_at(page))) {
             Some(Span::Slab { pages }) if pages <= left => {
                 Ok(Slab { inner: inner.clone(), start: at, len: u64::from(pages) * PAGE })

@@ -104,6 +104,7 @@ pub(crate) fn stats(writer: &Writer) -> PoolStats {
             }
         }
     }
+    stats.reserved_blocks -= writer.heap.waiting() as u64;
     stats.classes = by_class.into_iter().filter(|class| class.runs > 0).collect();
     stats
 }

@@ -9,7 +9,10 @@ use crate::{
     kind::Kind,
     pool::Inner,
 };
-use pmem_tx::engine::{Log, WriteSet};
+use pmem_tx::{
+    Ticket,
+    engine::{Log, WriteSet},
+};
 use std::{
     any::TypeId,
     cell::{Cell, RefCell},
@@ -39,8 +42,8 @@ pub struct ReadCore {
 impl<'p> ReadTx<'p> {
     pub(crate) fn new(inner: &'p Arc<Inner>) -> Result<ReadTx<'p>> {
         inner.media.region().check_process()?;
-        let gate = inner.gate.read();
-        if inner.gate.is_poisoned() {
+        let gate = inner.readers.gate.read();
+        if inner.readers.gate.is_poisoned() {
             return Err(pmem_tx::Error::Poisoned.into());
         }
         Ok(ReadTx { core: ReadCore { inner: inner.clone() }, _gate: gate })
@@ -53,7 +56,8 @@ impl<'p> ReadTx<'p> {
     /// [`ErrorKind::NotFound`], [`ErrorKind::WrongType`]; what the object's own checks find.
     pub fn open<'t, 'n, O: Object>(&'t self, name: impl Into<Named<'n, O>>) -> Result<O::Guard<'t, Read>> {
         let (inner, named, rust_type) = (&self.core.inner, name.into(), TypeId::of::<O>());
-        let find = |kind: Option<&Kind>| inner.names.find(named.name(), named.version(), rust_type, kind);
+        let names = &inner.readers.names;
+        let find = |kind: Option<&Kind>| names.find(named.name(), named.version(), rust_type, kind);
         let header = match find(None)? {
             Some(header) => header,
             None => {
@@ -89,12 +93,22 @@ impl Writer {
 /// `Send` but not `Sync`: it may move to another thread, its guards may not.
 #[must_use = "dropping a transaction rolls it back"]
 pub struct WriteTx<'p> {
-    core: WriteCore,
+    pub(crate) core: WriteCore,
     /// Number of the thread that used it last: that thread is told when it would wait for itself.
     thread: Cell<u64>,
-    /// The changes are durable, whatever happens from here on.
-    durable: bool,
+    pub(crate) outcome: Outcome,
     _pool: PhantomData<&'p Inner>,
+}
+
+/// What has become of a transaction.
+#[derive(Clone, Copy)]
+pub(crate) enum Outcome {
+    /// It is open, or has failed: no trace will be left.
+    None,
+    /// It is durable, whatever happens from here on.
+    Durable,
+    /// It is on its way.
+    Written(Ticket),
 }
 
 /// As [`ReadCore`].
@@ -113,30 +127,51 @@ impl WriteCore {
         work(writer.as_mut().expect("the transaction has not ended"))
     }
 
-    /// Runs `work`, which allocates `len` bytes at a multiple of `align`. If there is no room, and the pool can and
-    /// may grow, it grows, and `work` is run again.
+    /// Runs `work`, which allocates `len` bytes at a multiple of `align`. If there is no room, it is run again with what was
+    /// kept in store, then with the blocks of commits that are on their way, and then, if the pool can and may grow, in the
+    /// larger pool.
     #[inline]
     pub(crate) fn allocating<R>(
         &self,
         (len, align): (u64, u64),
-        mut work: impl FnMut(&mut Writer) -> Result<R>,
+        work: impl FnMut(&mut Writer) -> Result<R>,
     ) -> Result<R> {
-        self.with(|writer| match work(writer) {
-            Err(e) if matches!(e.kind(), ErrorKind::NoSpace { .. }) => {
-                if self.inner.caches.empty_into(&mut writer.heap) {
-                    // What was kept in store may do.
-                    match work(writer) {
-                        Err(e) if matches!(e.kind(), ErrorKind::NoSpace { .. }) => {}
-                        result => return result,
-                    }
-                }
-                let Writer { heap, growth, .. } = writer;
-                match growth.make_room(&self.inner.media, heap, len, align)? {
-                    true => work(writer),
-                    false => Err(e),
-                }
+        let mut work = work;
+        match self.with(&mut work) {
+            Err(full) if matches!(full.kind(), ErrorKind::NoSpace { .. }) => {
+                self.making_room((len, align), full, &mut work)
             }
             result => result,
+        }
+    }
+
+    #[cold]
+    fn making_room<R>(
+        &self,
+        (len, align): (u64, u64),
+        full: crate::Error,
+        work: &mut dyn FnMut(&mut Writer) -> Result<R>,
+    ) -> Result<R> {
+        let is_full =
+            |result: &Result<R>| matches!(result, Err(e) if matches!(e.kind(), ErrorKind::NoSpace { .. }));
+        if self.with(|writer| self.inner.caches.empty_into(&mut writer.heap)) {
+            let result = self.with(&mut *work);
+            if !is_full(&result) {
+                return result;
+            }
+        }
+        if self.reclaim() {
+            let result = self.with(&mut *work);
+            if !is_full(&result) {
+                return result;
+            }
+        }
+        self.with(|writer| {
+            let Writer { heap, growth, .. } = writer;
+            match growth.make_room(&self.inner.media, heap, len, align)? {
+                true => work(writer),
+                false => Err(full),
+            }
         })
     }
 }
@@ -149,7 +184,7 @@ impl<'p> WriteTx<'p> {
             return Err(pmem_tx::Error::Poisoned.into());
         }
         let core = WriteCore { inner: inner.clone(), writer: RefCell::new(Some(writer)) };
-        Ok(WriteTx { core, thread: Cell::new(thread_number()), durable: false, _pool: PhantomData })
+        Ok(WriteTx { core, thread: Cell::new(thread_number()), outcome: Outcome::None, _pool: PhantomData })
     }
 
     /// A guard on the object `name`, which is created if there is none. No drain: creation is part of the transaction.
@@ -228,37 +263,42 @@ impl<'p> WriteTx<'p> {
     }
 
     /// Commits: durable on return. Guards may still be in scope, but no longer be used. One drain; none if nothing
-    /// was changed; two if more than 4 KiB are newly allocated.
+    /// was changed; two if more than 4 KiB are newly allocated, or if the record is larger than a third of the log: then it
+    /// borrows free pages of the heap for a while. With it become durable all commits before, by
+    /// [`commit_eventual`](WriteTx::commit_eventual).
     ///
     /// Waits for read transactions that are open, before the changes are put in place.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::WouldDeadlock`] if this thread reads the pool: drop the [`ReadTx`] first. Errors of the log:
-    /// a record too large for it leaves everything as it was; a failed write-back poisons the pool, and what is durable
+    /// a record too large for it, and for the free pages of the pool, leaves everything as it was (split the transaction, or
+    /// make the pool larger); a failed write-back poisons the pool, and what is durable
     /// is found when it is opened again.
     pub fn commit(mut self) -> Result<()> {
         let WriteCore { inner, writer } = &mut self.core;
-        if inner.gate.is_read_by_this_thread() {
+        if inner.readers.gate.is_read_by_this_thread() {
             return Err(ErrorKind::WouldDeadlock { held: "ReadTx", wanted: "commit" }.into());
         }
-        let Writer { log, set, objects, .. } = &mut **writer.get_mut().as_mut().expect("not ended");
-        let durable = &mut self.durable;
-        let mut committed = Ok(None);
-        let guarded = inner.media.region().guarded(|| {
-            committed = log.commit(set, || {
-                *durable = true;
-                let applying: Applying<'_> = inner.gate.write();
-                objects.publish(&inner.names);
-                applying
-            });
-        });
-        if let Err(lost) = guarded {
-            inner.gate.poison(); // half of it may be in place
-            return Err(lost.into());
+        let writer = &mut **writer.get_mut().as_mut().expect("not ended");
+        if inner.group || writer.log.is_in_flight() {
+            let inner = inner.clone();
+            let ticket = self.commit_eventual()?;
+            return inner.wait(ticket);
         }
+        let outcome = &mut self.outcome;
+        let committed = inner.guarded_commit(|| {
+            writer.with_log_space(|log, set, objects| {
+                log.commit(set, || {
+                    *outcome = Outcome::Durable;
+                    let applying: Applying<'_> = inner.readers.gate.write();
+                    objects.changed().for_each(|object| inner.readers.names.publish(object));
+                    applying
+                })
+            })
+        })?;
         committed?;
-        self.durable = true;
+        self.outcome = Outcome::Durable;
         Ok(()) // `drop` does the rest
     }
 
@@ -277,15 +317,22 @@ impl<'p> WriteTx<'p> {
 impl Drop for WriteTx<'_> {
     fn drop(&mut self) {
         let Some(mut writer) = self.core.writer.get_mut().take() else { return };
-        if self.durable {
-            if writer.log.is_poisoned() {
-                self.core.inner.gate.poison(); // a panic while it was applied
+        match self.outcome {
+            Outcome::Durable => {
+                if writer.log.is_poisoned() {
+                    self.core.inner.readers.gate.poison(); // a panic while it was applied
+                }
+                writer.heap.commit();
+                writer.objects.commit();
             }
-            writer.heap.commit();
-            writer.objects.commit();
-        } else {
-            writer.heap.abort();
-            writer.objects.abort();
+            Outcome::Written(ticket) => {
+                writer.heap.commit_later(ticket);
+                writer.objects.commit();
+            }
+            Outcome::None => {
+                writer.heap.abort();
+                writer.objects.abort();
+            }
         }
         writer.set.clear();
         writer.objects.close_all();

@@ -4,6 +4,7 @@
 
 mod budget {
     use pmem_alloc::*;
+    use pmem_map::MapOptions;
 
     const OPERATIONS: u64 = 1000;
 
@@ -242,5 +243,76 @@ mod budget {
         let payload = (objects * 64) as f64 / (64 << 20) as f64;
         println!("| {:<66} | {:>5.2} % payload  |", "64 B objects in 64 MiB", payload * 100.0);
         assert!(payload >= 0.95, "{payload}");
+    }
+
+    fn set(tx: &WriteTx<'_>, n: u64) -> Result<()> {
+        tx.open::<Objects>("objects")?.root_mut()?.0[0] = n;
+        Ok(())
+    }
+
+    fn eventually(pool: &Pool, n: u64) -> Result<Ticket> {
+        let tx = pool.begin()?;
+        set(&tx, n)?;
+        tx.commit_eventual()
+    }
+
+    #[test]
+    fn eventual_commits_take_no_drain_and_their_sync_takes_1_on_lines_and_on_a_disk() {
+        for disk in [false, true] {
+            let mapping = MapOptions::new()
+                .len(8 << 20)
+                .granularity(if disk {
+                    pmem_map::Granularity::Page
+                } else {
+                    pmem_map::Granularity::CacheLine
+                })
+                .anonymous()
+                .unwrap();
+            let pool = PoolOptions::new().create_on(mapping).unwrap();
+            pool.write(|tx| tx.open::<Objects>("objects").map(drop)).unwrap();
+            let spent = |work: &mut dyn FnMut()| {
+                let before = pool.region().counters();
+                work();
+                let spent = pool.region().counters() - before;
+                (spent.drains, spent.syncs)
+            };
+            let flushes = u64::from(disk);
+            for n in [1, 2, 50] {
+                let mut write = || (0..n).for_each(|i| _ = eventually(&pool, n * 100 + i).unwrap());
+                assert_eq!(spent(&mut write), (0, 0));
+                assert_eq!(spent(&mut || drop(pool.read().unwrap())), (0, 0));
+                assert_eq!(spent(&mut || pool.sync().unwrap()), (1, flushes), "{n} commits");
+                assert_eq!(spent(&mut || pool.sync().unwrap()), (0, 0));
+            }
+            for n in 0..100 {
+                let mut strict = || pool.write(|tx| set(tx, n + 7)).unwrap();
+                assert_eq!(spent(&mut strict), (1, flushes), "a strict commit takes exactly one");
+            }
+            eventually(&pool, 1).unwrap();
+            let mut free = || {
+                pool.write(|tx| tx.open::<Objects>("objects")?.alloc([1u64; 8]).map(drop)).unwrap();
+            };
+            assert_eq!(spent(&mut free), (1, flushes), "with the one before");
+            assert_eq!(spent(&mut || pool.checkpoint().unwrap()), (2, 2 * flushes));
+        }
+    }
+
+    #[test]
+    fn a_group_of_writers_takes_at_most_as_many_drains_as_it_commits() {
+        let pool =
+            PoolOptions::new().group_commit(true).create_on(Mapping::anonymous(8 << 20).unwrap()).unwrap();
+        pool.write(|tx| tx.open::<Objects>("objects").map(drop)).unwrap();
+        let before = pool.region().counters().drains;
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    (0..250).for_each(|n| pool.write(|tx| set(tx, thread * 1000 + n)).unwrap());
+                });
+            }
+        });
+        let drains = pool.region().counters().drains - before;
+        println!("| {:<66} | {:>6} | of 1,000 commits |", "drains of four threads as a group", drains);
+        assert!(drains <= 1000);
     }
 }

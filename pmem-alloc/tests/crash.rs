@@ -6,7 +6,7 @@
 
 use pmem_alloc::*;
 use pmem_crash::{Config, Exploration, Image, LintKind, Point, Report, Tear};
-use pmem_map::{Event, LINE, MapOptions, Observer, PAGE, Region};
+use pmem_map::{Event, Granularity, LINE, MapOptions, Observer, PAGE, Region};
 use std::sync::{Arc, Mutex};
 
 /// The smallest pool: images are copied by the thousand.
@@ -257,8 +257,31 @@ enum Op {
     /// A named object more.
     Name(&'static str),
     Checkpoint,
+    /// Commits, and leaves it to others to make that durable.
+    Later(Box<Op>),
+    OnThread(Box<Op>),
+    Sync,
+    /// What readers see now: it has to survive.
+    Look,
 }
 use Op::*;
+
+fn later(op: Op) -> Op {
+    Later(Box::new(op))
+}
+
+fn on_thread(op: Op) -> Op {
+    OnThread(Box::new(op))
+}
+
+/// Whether all operations so far are durable when this one returns.
+fn acknowledges(op: &Op) -> bool {
+    match op {
+        OnThread(op) => acknowledges(op),
+        Later(_) | Abort(_) | Look => false,
+        _ => true,
+    }
+}
 
 /// Length and fill of each slot, and named objects besides the slots.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -275,8 +298,15 @@ fn model(op: &Op, state: &mut State) {
         &Publish(slot, len, fill) => state.slots[slot] = (len, fill),
         &Fill(slot, fill) => state.slots[slot].1 = fill,
         Name(name) => state.names.push(name),
-        Abort(_) | Cancel(_) | Checkpoint => {}
+        Later(op) | OnThread(op) => model(op, state),
+        Abort(_) | Cancel(_) | Checkpoint | Sync | Look => {}
     }
+}
+
+fn commit(pool: &Pool, eventual: bool, body: impl FnOnce(&mut WriteTx<'_>) -> Result<()>) -> Result<()> {
+    let mut tx = pool.begin()?;
+    body(&mut tx)?;
+    if eventual { tx.commit_eventual().map(drop) } else { tx.commit() }
 }
 
 fn put(heap: &mut Mut<'_, Slots>, slot: usize, len: u64, fill: u64) -> Result<()> {
@@ -295,8 +325,18 @@ fn put(heap: &mut Mut<'_, Slots>, slot: usize, len: u64, fill: u64) -> Result<()
 }
 
 fn perform(pool: &Pool, op: &Op) -> Result<()> {
+    perform_as(pool, op, false)
+}
+
+fn perform_as(pool: &Pool, op: &Op, eventual: bool) -> Result<()> {
     match op {
-        Put(all) => pool.write(|tx| {
+        Later(op) => perform_as(pool, op, true),
+        OnThread(op) => {
+            std::thread::scope(|scope| scope.spawn(|| perform_as(pool, op, eventual)).join().unwrap())
+        }
+        Sync => pool.sync(),
+        Look => Ok(()),
+        Put(all) => commit(pool, eventual, |tx| {
             let mut heap = tx.open::<Slots>("slots")?;
             all.iter().try_for_each(|&(slot, len, fill)| put(&mut heap, slot, len, fill))
         }),
@@ -305,7 +345,7 @@ fn perform(pool: &Pool, op: &Op) -> Result<()> {
             let mut heap = tx.open::<Slots>("slots")?;
             all.iter().try_for_each(|&(slot, len, fill)| put(&mut heap, slot, len, fill))
         }
-        Nested(all, undone) => pool.write(|tx| {
+        Nested(all, undone) => commit(pool, eventual, |tx| {
             let (before, after) = all.split_at(all.len() / 2);
             before
                 .iter()
@@ -323,7 +363,7 @@ fn perform(pool: &Pool, op: &Op) -> Result<()> {
         &Publish(slot, len, fill) => {
             let mut reservation = pool.reserve(len, 8)?;
             reservation.fill(fill as u8);
-            pool.write(|tx| {
+            commit(pool, eventual, |tx| {
                 let mut heap = tx.open::<Slots>("slots")?;
                 put(&mut heap, slot, 0, 0)?;
                 let at = heap.publish(reservation)?.offset();
@@ -331,7 +371,7 @@ fn perform(pool: &Pool, op: &Op) -> Result<()> {
                 Ok(())
             })
         }
-        &Fill(slot, fill) => pool.write(|tx| {
+        &Fill(slot, fill) => commit(pool, eventual, |tx| {
             let mut heap = tx.open::<Slots>("slots")?;
             heap.root_mut()?[slot].fill = fill;
             let Slot { at, len, .. } = heap.root()?[slot];
@@ -339,16 +379,13 @@ fn perform(pool: &Pool, op: &Op) -> Result<()> {
             Ok(())
         }),
         &Cancel(len) => pool.reserve(len, 8).map(drop),
-        Name(name) => pool.write(|tx| tx.open::<PHeap<u64>>(*name).map(drop)),
+        Name(name) => commit(pool, eventual, |tx| tx.open::<PHeap<u64>>(*name).map(drop)),
         Checkpoint => pool.checkpoint(),
     }
 }
 
-fn observe(pool: &Pool, names: &[&'static str]) -> Result<State> {
-    let report = pool.check()?;
-    if !report.is_ok() {
-        return Err(Error::abort(report.to_string()));
-    }
+/// What readers see.
+fn view(pool: &Pool, names: &[&'static str]) -> Result<State> {
     let tx = pool.read()?;
     let heap = tx.open::<Slots>("slots")?;
     let mut state = State::default();
@@ -359,7 +396,15 @@ fn observe(pool: &Pool, names: &[&'static str]) -> Result<State> {
         state.slots[slot] = (len, fill);
     }
     state.names = names.iter().copied().filter(|name| tx.open::<PHeap<u64>>(*name).is_ok()).collect();
-    drop(tx);
+    Ok(state)
+}
+
+fn observe(pool: &Pool, names: &[&'static str]) -> Result<State> {
+    let report = pool.check()?;
+    if !report.is_ok() {
+        return Err(Error::abort(report.to_string()));
+    }
+    let state = view(pool, names)?;
     let expected = state.slots.iter().filter(|slot| slot.0 > 0).count() + 2 * (1 + state.names.len());
     let found = pool.stats()?.blocks;
     if found != expected as u64 {
@@ -377,6 +422,10 @@ fn image_of(pool: &Pool) -> Image {
 }
 
 fn explore(name: &str, ops: &[Op]) {
+    explore_on(name, &PoolOptions::new(), Granularity::CacheLine, &[Tear::Line, Tear::EightBytes], ops);
+}
+
+fn explore_on(name: &str, options: &PoolOptions, granularity: Granularity, tears: &[Tear], ops: &[Op]) {
     let start = {
         let pool = PoolOptions::new().identity(7).create_on(Mapping::anonymous(ROOMY).unwrap()).unwrap();
         pool.write(|tx| tx.open::<Slots>("slots").map(drop)).unwrap();
@@ -389,15 +438,29 @@ fn explore(name: &str, ops: &[Op]) {
         states.push(next);
     }
     let names = &states.last().unwrap().names;
-    for tear in [Tear::Line, Tear::EightBytes] {
-        let report = Exploration::new(name).config(config().tear(tear)).start(start.clone()).run(
+    for &tear in tears {
+        let config = config().tear(tear).granularity(granularity);
+        let report = Exploration::new(name).config(config).start(start.clone()).run(
             |mapping, marks| -> Result<()> {
-                let pool = Pool::on(mapping)?;
-                ops.iter().try_for_each(|op| marks.run(format!("{op:?}"), || perform(&pool, op)))?;
+                let pool = options.open_on(mapping)?;
+                let mut acknowledged = 0;
+                for op in ops {
+                    let number = marks.begin(format!("{op:?}"));
+                    perform(&pool, op)?;
+                    if acknowledges(op) {
+                        acknowledged = number;
+                    } else if let Look = op {
+                        let seen = view(&pool, names)?;
+                        let seen = (acknowledged..number).find(|done| states[*done] == seen);
+                        acknowledged =
+                            seen.expect("readers see a commit that is not older than the last one");
+                    }
+                    marks.acknowledged_to(acknowledged);
+                }
                 std::mem::forget(pool); // the power fails: nothing is closed
                 Ok(())
             },
-            Pool::on,
+            |mapping| options.open_on(mapping),
             |pool, point| {
                 let judge = || -> Result<()> {
                     let mut state = observe(&pool, names)?;
@@ -456,6 +519,26 @@ fn allocation_and_free_of_large_blocks_survive_at_any_store() {
             Put(vec![(2, 33_000, 3)]), // the pages that were just freed
             Put(vec![(1, 0, 0), (3, 64, 4)]),
             Put(vec![(4, 6000, 5)]),
+        ],
+    );
+}
+
+/// A third of this pool's log is 2.6 KB: the fills are larger.
+#[test]
+fn transactions_larger_than_a_third_of_the_log_survive_at_any_store() {
+    explore(
+        "log extension",
+        &[
+            Put(vec![(0, 8000, 1), (1, 5000, 1)]),
+            Fill(0, 2),
+            Put(vec![(1, 0, 0), (2, 24, 3)]), // its pages may be lent now
+            Fill(0, 4),
+            later(Fill(0, 5)),
+            later(Fill(2, 6)),
+            Fill(0, 7),
+            Put(vec![(3, 60_000, 8)]),
+            Fill(0, 9),
+            Put(vec![(0, 0, 0)]),
         ],
     );
 }
@@ -543,4 +626,50 @@ fn a_run_released_for_another_class_survives_at_any_store() {
 #[test]
 fn named_objects_appear_whole_at_any_store() {
     explore("named objects", &[Name("one"), Put(vec![(0, 64, 1)]), Name("two"), Put(vec![(0, 0, 0)])]);
+}
+
+/// Blocks of all kinds, allocated, freed and changed by commits on their way; readers look now and then.
+fn on_the_way() -> Vec<Op> {
+    vec![
+        later(Put(vec![(0, 64, 1)])),
+        Look,
+        later(Put(vec![(0, 64, 2), (1, 24, 3)])),
+        on_thread(later(Fill(0, 4))),
+        Look,
+        Sync,
+        Look,
+        later(Put(vec![(0, 0, 0)])),
+        later(Put(vec![(2, 64, 5)])),
+        on_thread(Put(vec![(3, 64, 6)])),
+        later(Name("a")),
+        Look,
+        later(Put(vec![(1, 40_000, 7)])),
+        on_thread(later(Put(vec![(1, 0, 0), (0, 24, 8)]))),
+        Abort(vec![(1, 64, 9), (0, 0, 0)]),
+        on_thread(Sync),
+        Look,
+        later(Put(vec![(2, 40_000, 10)])),
+        Put(vec![(0, 64, 11)]),
+        later(Fill(0, 12)),
+        Checkpoint,
+        later(Put(vec![(3, 0, 0)])),
+        Put(vec![(1, 64, 13)]),
+    ]
+}
+
+#[test]
+fn a_prefix_of_commits_on_their_way_survives_at_any_store_with_all_that_readers_saw() {
+    for granularity in [Granularity::CacheLine, Granularity::Page] {
+        let name = format!("eventual, {granularity:?}");
+        explore_on(&name, &PoolOptions::new(), granularity, &[Tear::EightBytes], &on_the_way());
+    }
+}
+
+#[test]
+fn commits_of_pools_that_share_a_drain_survive_at_any_store() {
+    for granularity in [Granularity::CacheLine, Granularity::Page] {
+        let options = PoolOptions::new().group_commit(true).flush_interval(3);
+        let name = format!("group commit, {granularity:?}");
+        explore_on(&name, &options, granularity, &[Tear::Line], &on_the_way());
+    }
 }

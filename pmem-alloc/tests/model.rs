@@ -1,7 +1,8 @@
 //! Random programs against a model in DRAM: no two blocks overlap, all are aligned as asked for, contents stay, aborts
-//! and nested parts that fail leave nothing, reopening loses nothing, and when all is freed all is free.
+//! and nested parts that fail leave nothing, commits may be on their way, reopening loses nothing, and when all is freed all is free.
 #![allow(missing_docs)]
 use pmem_alloc::*;
+use pmem_map::MapOptions;
 use std::collections::BTreeMap;
 
 /// Length and alignment asked for, and the byte it is filled with.
@@ -163,7 +164,15 @@ impl Program<'_> {
 fn run(seed: u64, pool_size: u64, transactions: u32) {
     println!("seed {seed}, pool of {pool_size} bytes");
     let mut rng = fastrand::Rng::with_seed(seed);
-    let mut pool = Pool::anonymous(pool_size).unwrap();
+    // A third of the programs commit as they come, a third let commits wait, a third do so on a disk, as a group.
+    let (eventual, disk) = (seed % 3 > 0, seed % 3 > 1);
+    let options = PoolOptions::new().group_commit(disk);
+    let mapping = MapOptions::new()
+        .len(pool_size)
+        .granularity(if disk { pmem_map::Granularity::Page } else { pmem_map::Granularity::CacheLine })
+        .anonymous()
+        .unwrap();
+    let mut pool = options.create_on(mapping).unwrap();
     pool.write(|tx| tx.open::<Objects>("objects").map(drop)).unwrap();
     let empty = pool.stats().unwrap();
     let mut model: BTreeMap<u64, Object> = BTreeMap::new();
@@ -174,7 +183,8 @@ fn run(seed: u64, pool_size: u64, transactions: u32) {
         program.part(&mut tx, 0).unwrap();
         let next = program.next;
         if commits {
-            match tx.commit() {
+            let later = eventual && rng.u32(0..4) > 0;
+            match if later { tx.commit_eventual().map(drop) } else { tx.commit() } {
                 Ok(()) => model = next,
                 Err(e) => {
                     assert!(matches!(e.kind(), ErrorKind::Tx(pmem_tx::Error::LogFull { .. })), "{e}");
@@ -189,9 +199,11 @@ fn run(seed: u64, pool_size: u64, transactions: u32) {
             1 => drop(pool.reserve(rng.u64(1..100_000), 8)),
             2 => pool.checkpoint().unwrap(),
             3 => {
-                pool = Pool::on(copy_of(&pool)).unwrap();
+                pool.sync().unwrap();
+                pool = options.open_on(copy_of(&pool)).unwrap();
                 verify(&pool, &model);
             }
+            4 => pool.sync().unwrap(),
             _ if !fits => verify(&pool, &model),
             _ => {}
         }

@@ -221,6 +221,9 @@ impl Shadow {
                 self.linter.drained(caller);
                 self.drain();
             }
+            Event::WriteThrough { offset, len, .. } => {
+                self.retire(lines(offset, len).collect(), |_, _| true);
+            }
             Event::Resize { from, to } => {
                 if self.lengths == [0] && from != 0 {
                     self.lengths = vec![from];

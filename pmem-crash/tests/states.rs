@@ -1,7 +1,7 @@
 //! The states themselves: counted by hand, and compared.
 
 use pmem_crash::{Config, Exploration, Report, Tear};
-use pmem_map::{Error, Mapping};
+use pmem_map::{Error, Granularity, Mapping};
 use std::{cell::RefCell, collections::BTreeSet};
 
 fn store(mapping: &Mapping, at: u64, value: u64) {
@@ -256,4 +256,28 @@ fn the_same_seed_gives_the_same_report() {
     }
     let first = |seed| many(Config::default().seed(seed).samples(2000)).images_to_first_failure;
     assert_ne!(first(1), first(2), "seeds that differ sample differently");
+}
+
+#[test]
+fn what_was_written_through_is_durable_and_what_was_flushed_before_is_not() {
+    let config = Config::default().depth(0).granularity(Granularity::Page);
+    let report = Exploration::new("write through").config(config).len(4096).run(
+        |mapping, ops| {
+            let region = mapping.into_region();
+            ops.run("both", || {
+                // SAFETY: nobody else knows the region.
+                unsafe { region.store_word(0, 1) };
+                region.flush(0..8)?;
+                // SAFETY: as above.
+                unsafe { region.write_through(64, &[2; 8]) }
+            })
+        },
+        Ok::<Mapping, Error>,
+        |mapping, point| match (mapping.as_slice()[0], mapping.as_slice()[64], point.acknowledged) {
+            (0, 2, 1) => Err("the flushed line was lost".to_owned()),
+            (_, 0, 1) => Err("the line that was written through was lost".to_owned()),
+            _ => Ok(()),
+        },
+    );
+    assert!(report.first_failure.unwrap().message.contains("the flushed line"));
 }

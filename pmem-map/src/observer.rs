@@ -51,6 +51,16 @@ pub enum Event<'a> {
         /// Who called.
         caller: &'static Location<'static>,
     },
+    /// These bytes are in the persistence domain, as they are now: they were written through, and nothing else was. Comes
+    /// after a [`StoreNontemporal`](Event::StoreNontemporal) of the bytes and a [`BeforeDrain`](Event::BeforeDrain).
+    WriteThrough {
+        /// First byte.
+        offset: u64,
+        /// Length.
+        len: u64,
+        /// Who called.
+        caller: &'static Location<'static>,
+    },
     /// The file behind the mapping got another length. Not durable before [`Event::FileSync`].
     Resize {
         /// Length before.

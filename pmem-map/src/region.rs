@@ -324,6 +324,50 @@ impl Region {
         result
     }
 
+    /// Stores `bytes` at `offset`, durable on return. One drain. With [`Granularity::Page`], of these bytes alone: one
+    /// device flush, by `pwritev2` with `RWF_DSYNC` for a file on a disk, and what this thread flushed otherwise still waits for its
+    /// next [`drain`](Region::drain). Otherwise it is a store past the caches, and a drain.
+    ///
+    /// # Errors
+    ///
+    /// As of [`drain`](Region::drain): a failure poisons the region.
+    ///
+    /// # Safety
+    ///
+    /// As for [`store`](Region::store).
+    ///
+    /// # Panics
+    ///
+    /// Out of bounds.
+    #[track_caller]
+    pub unsafe fn write_through(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        if self.granularity != Granularity::Page {
+            // SAFETY: the caller's.
+            unsafe { self.store_nontemporal(offset, bytes) };
+            return self.drain();
+        }
+        self.check_process()?;
+        self.write_back.check()?;
+        let (caller, to) = (Location::caller(), self.at(offset, bytes.len() as u64));
+        // A network or FUSE filesystem need not show in a mapping what was written to the file, and may write an old page
+        // over it: there it is a store and `msync`.
+        let known = self.durability == Durability::Power;
+        // SAFETY: `to` is good for that many bytes, just checked; the caller excludes other accesses.
+        let written = unsafe { self.memory.write_through(offset, to, bytes, self.len(), known) };
+        let calls = self.or_poison(written)?;
+        let len = bytes.len() as u64;
+        self.counters.nontemporal((offset + len).div_ceil(LINE) - offset / LINE, len);
+        self.counters.synced(calls);
+        self.counters.drained();
+        // One call did all three; a crash between the first two may leave any of the bytes.
+        if let Some(observer) = self.observer.get() {
+            observer.event(self, Event::StoreNontemporal { offset, bytes, caller });
+            observer.event(self, Event::BeforeDrain { caller });
+            observer.event(self, Event::WriteThrough { offset, len, caller });
+        }
+        Ok(())
+    }
+
     /// Flush and drain: durable on return. One drain.
     #[track_caller]
     pub fn persist(&self, range: Range<u64>) -> Result<()> {

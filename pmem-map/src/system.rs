@@ -9,7 +9,7 @@ use std::{
     mem::MaybeUninit,
     os::{
         fd::{AsRawFd, FromRawFd},
-        unix::ffi::OsStrExt,
+        unix::{ffi::OsStrExt, fs::FileExt},
     },
     path::Path,
 };
@@ -74,6 +74,39 @@ pub(crate) fn longest_file() -> io::Result<u64> {
 /// Major and minor number of a device.
 pub(crate) fn device_numbers(device: u64) -> (u32, u32) {
     (libc::major(device), libc::minor(device))
+}
+
+/// Writes `bytes` at `offset`, on the medium on return. Returns how many calls waited for the medium. Where the kernel or
+/// the filesystem has no `RWF_DSYNC`, it is `pwrite` and `fdatasync`.
+pub(crate) fn write_through(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<u64> {
+    let mut calls = 0;
+    while !bytes.is_empty() {
+        let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        // SAFETY: one vector that lives through the call, of bytes that it only reads.
+        let written =
+            unsafe { libc::pwritev2(file.as_raw_fd(), &raw const part, 1, signed(offset)?, libc::RWF_DSYNC) };
+        if written > 0 {
+            calls += 1;
+            offset += written as u64;
+            bytes = &bytes[written as usize..];
+            continue;
+        }
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        match io::Error::last_os_error() {
+            interrupted if interrupted.kind() == io::ErrorKind::Interrupted => {}
+            missing
+                if matches!(missing.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::EINVAL)) =>
+            {
+                file.write_all_at(bytes, offset)?;
+                file.sync_data()?;
+                return Ok(calls + 1);
+            }
+            error => return Err(error),
+        }
+    }
+    Ok(calls)
 }
 
 /// A file in memory, without a name.

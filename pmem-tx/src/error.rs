@@ -14,7 +14,7 @@ pub enum Error {
     /// The transaction's record is larger than the log takes.
     #[error(
         "the transaction needs {needed} bytes of log, a record may have {available}; \
-         split it, or create the log larger"
+         split it, or give the log more room: a larger area, or lent space"
     )]
     LogFull {
         /// Bytes needed.
@@ -71,6 +71,24 @@ pub enum Error {
         end: u64,
         /// What is wrong.
         why: &'static str,
+    },
+    /// Bytes that cannot be a journal's home in a shared mapping.
+    #[error("bytes {start}..{end} cannot be a journal's home: {why}")]
+    BadHome {
+        /// First byte.
+        start: u64,
+        /// One past the last byte.
+        end: u64,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The mapping is shared by several journals, or by clones of its handle.
+    #[error(
+        "the mapping is shared with {journals} journals; drop them, and take it from `SharedMapping::into_mapping`"
+    )]
+    Shared {
+        /// How many journals.
+        journals: usize,
     },
     /// A drain failed, or a panic came between a record and its application: what is durable is unknown.
     /// Drop the journal and open it again: recovery decides.

@@ -1,11 +1,13 @@
 //! The seam where others read what was committed: change capture, replication.
 
-use crate::engine::{Change, Entries, WriteSet};
-use pmem_map::LINE;
+use crate::engine::{Change, Entries};
+use pmem_map::{LINE, Region};
+use std::ops::Range;
 
-/// Sees every committed record, in order, after it is durable and in place, on the committing thread.
+/// Sees every committed record, in order, after it is durable and in place, on the thread that applies it: the committing
+/// one, or, under group commit and after eventual ones, one that waits. That thread cannot begin a transaction meanwhile.
 ///
-/// A panic in it reaches the caller of `commit`; the transaction is committed all the same.
+/// A panic in it reaches the caller of `commit` (or of what else that thread does); the transaction is committed all the same.
 pub trait Subscriber: Send + Sync + 'static {
     /// `record` was committed.
     fn committed(&self, record: &Committed<'_>);
@@ -16,8 +18,16 @@ pub struct Committed<'a> {
     identity: u64,
     generation: u32,
     seq: u64,
-    entries: Entries<'a>,
-    set: &'a WriteSet,
+    changes: Changes<'a>,
+    /// Holds the blocks that were written in place, and nobody stores to them now.
+    region: &'a Region,
+}
+
+enum Changes<'a> {
+    /// Of a redo record.
+    Record(Entries<'a>),
+    /// Lines that an undo transaction changed in place; their numbers.
+    InPlace(&'a [Range<u64>]),
 }
 
 impl<'a> Committed<'a> {
@@ -26,9 +36,19 @@ impl<'a> Committed<'a> {
         generation: u32,
         seq: u64,
         entries: Entries<'a>,
-        set: &'a WriteSet,
+        region: &'a Region,
     ) -> Committed<'a> {
-        Committed { identity, generation, seq, entries, set }
+        Committed { identity, generation, seq, changes: Changes::Record(entries), region }
+    }
+
+    pub(crate) fn in_place(
+        identity: u64,
+        generation: u32,
+        seq: u64,
+        region: &'a Region,
+        lines: &'a [Range<u64>],
+    ) -> Committed<'a> {
+        Committed { identity, generation, seq, changes: Changes::InPlace(lines), region }
     }
 
     /// Which log: random, chosen at creation.
@@ -41,14 +61,28 @@ impl<'a> Committed<'a> {
         self.generation
     }
 
-    /// Which commit of this life: from 1, no gaps.
+    /// Which record of this life: ascending from 1. Snapshots of undo transactions take numbers of their own, which
+    /// nobody is told.
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
     /// Calls `each` with the offset of every changed run of bytes and its new content.
     pub fn for_each(&self, mut each: impl FnMut(u64, &[u8])) {
-        for (line, change) in self.entries.clone() {
+        let entries = match &self.changes {
+            Changes::Record(entries) => entries,
+            Changes::InPlace(lines) => {
+                let mut copy = [0; LINE as usize];
+                for line in lines.iter().cloned().flatten() {
+                    // SAFETY: in the mapping: an undo transaction stored there. It has ended, and nobody stores while the
+                    // committing thread is here.
+                    unsafe { self.region.load(line * LINE, &mut copy) };
+                    each(line * LINE, &copy);
+                }
+                return;
+            }
+        };
+        for (line, change) in entries.clone() {
             let at = line * LINE;
             match change {
                 Change::Words { mask, values } => {
@@ -61,11 +95,12 @@ impl<'a> Committed<'a> {
                 Change::Lines(words) => each(at, bytemuck::cast_slice(words)),
                 Change::Zeros(n) => (0..n).for_each(|i| each(at + i * LINE, &[0; LINE as usize])),
                 Change::Placed(n) => {
-                    for (start, bytes) in self.set.placed() {
-                        let (from, to) = (at.max(start), (at + n * LINE).min(start + bytes.len() as u64));
-                        if from < to {
-                            each(from, &bytes[(from - start) as usize..(to - start) as usize]);
-                        }
+                    let mut line = [0; LINE as usize];
+                    for i in 0..n {
+                        // SAFETY: this record is in place, no later one is being applied while it is told, and nobody
+                        // stores into the block before it was freed by one.
+                        unsafe { self.region.load(at + i * LINE, &mut line) };
+                        each(at + i * LINE, &line);
                     }
                 }
             }

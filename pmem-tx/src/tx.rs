@@ -1,9 +1,12 @@
 //! A transaction over the bytes of a journal's mapping.
 
 use crate::{
-    Error, Journal, Result,
-    engine::{Found, Mark, WriteSet},
+    Error, Journal, Result, Transaction,
+    engine::{Found, Log, Mark, Ticket, UndoMark, WriteSet},
+    hooks::Hooks,
     journal::Writer,
+    space::with_space,
+    transaction::invalid,
 };
 use parking_lot::Mutex;
 use pmem_map::{Bytes, PAGE};
@@ -20,14 +23,24 @@ pub struct Tx<'j> {
     writer: Option<Box<Writer>>,
     /// Copies of ranges that are partly changed: lent out by `read`, dropped at the next change.
     /// (Vectors, not boxes: moving a box asserts that nobody else points into it.)
-    scratch: Mutex<Vec<Vec<u128>>>,
-    /// Bytes of the mapping when the transaction began, in whole words.
-    len: u64,
+    scratch: Mutex<Vec<Vec<u8>>>,
+    hooks: Hooks,
+    committed: bool,
 }
 
-/// A state of a transaction to come back to: [`Tx::savepoint`].
+/// A state of a transaction to come back to: [`Transaction::savepoint`].
 #[derive(Debug)]
-pub struct Savepoint(Mark);
+pub struct Savepoint {
+    pub(crate) saved: Saved,
+    /// How many hooks there were.
+    pub(crate) hooks: usize,
+}
+
+#[derive(Debug)]
+pub(crate) enum Saved {
+    Redo(Mark),
+    Undo(UndoMark),
+}
 
 /// The one owner there is.
 const OWNER: u32 = 1;
@@ -35,8 +48,13 @@ const OWNER: u32 = 1;
 impl<'j> Tx<'j> {
     #[inline]
     pub(crate) fn new(journal: &'j Journal, writer: Box<Writer>) -> Tx<'j> {
-        let len = journal.region().len() & !7;
-        Tx { journal, writer: Some(writer), scratch: Mutex::new(Vec::new()), len }
+        let (scratch, hooks) = (Mutex::new(Vec::new()), Hooks::default());
+        Tx { journal, writer: Some(writer), scratch, hooks, committed: false }
+    }
+
+    #[inline]
+    pub(crate) fn log_mut(&mut self) -> &mut Log {
+        &mut self.writer.as_deref_mut().expect("there until commit").log
     }
 
     #[inline]
@@ -51,14 +69,7 @@ impl<'j> Tx<'j> {
 
     #[inline]
     fn check(&self, at: u64, len: u64, expected: &'static str) -> Result<()> {
-        let log = self.writer().log.area();
-        if len > self.len || at > self.len - len {
-            return invalid(at, expected, "past the end of the mapping");
-        }
-        if at < log.end && at + len > log.start {
-            return invalid(at, expected, "inside the log");
-        }
-        Ok(())
+        self.journal.check(at, len, expected)
     }
 
     /// `len` bytes at `at`, with this transaction's changes.
@@ -84,7 +95,7 @@ impl<'j> Tx<'j> {
     fn located(&self, at: u64, len: u64, align: u64) -> Result<&[u8]> {
         let set = &self.writer().set;
         let one = |page: u64, at, len| set.read(page, at, len, OWNER).expect("one owner");
-        let found = if set.is_empty() || len == 0 {
+        let found = if set.is_transparent() || len == 0 {
             Found::Mapping
         } else if at / PAGE == (at + len - 1) / PAGE {
             one(at & !(PAGE - 1), at, len)
@@ -101,20 +112,20 @@ impl<'j> Tx<'j> {
             Found::Shadow(address) => address,
             Found::Mixed => return self.gathered(at, len, align),
         };
-        // SAFETY: readable for `len` bytes. In the mapping: nobody stores there while a transaction is open. In a
-        // shadow: it stands still until `&mut self` (a write, a rollback), which the result's borrow excludes.
+        // SAFETY: readable for `len` bytes. In the mapping: while a transaction is open, nobody stores but to lines of
+        // records that were written before it began, and those are not found in the mapping. In the overlay: it changes
+        // between transactions only. In a shadow: it stands still until `&mut self` (a write, a rollback), which the
+        // result's borrow excludes.
         Ok(unsafe { slice::from_raw_parts(address.as_ptr(), len as usize) })
     }
 
     /// A copy of a range that is partly changed, kept until the next change.
     #[cold]
     fn gathered(&self, at: u64, len: u64, align: u64) -> Result<&[u8]> {
-        if align > 16 {
-            let why = "more than 16 bytes of alignment, and partly changed";
-            return Err(Error::Invalid { offset: at, expected: "bytes", why });
-        }
-        let mut copy = vec![0u128; (len as usize).div_ceil(16)];
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut copy);
+        // Somewhere in a longer buffer is a place that is aligned as `at` is.
+        let mut copy = vec![0u8; (len + align - 1) as usize];
+        let skipped = (at.wrapping_sub(copy.as_ptr().addr() as u64) % align) as usize;
+        let bytes = &mut copy[skipped..];
         for (page, piece) in pieces(at, len) {
             // Line by line: a line is changed as a whole, or not at all.
             let mut from = piece.start;
@@ -133,7 +144,7 @@ impl<'j> Tx<'j> {
         }
         let mut scratch = self.scratch.lock();
         scratch.push(copy);
-        let address = scratch.last().expect("just pushed").as_ptr().cast::<u8>();
+        let address = scratch.last().expect("just pushed")[skipped..].as_ptr();
         // SAFETY: `len` bytes, which stay where they are when the vector of vectors grows; they are dropped by `&mut
         // self` only, which the result's borrow excludes.
         Ok(unsafe { slice::from_raw_parts(address, len as usize) })
@@ -151,7 +162,7 @@ impl<'j> Tx<'j> {
     #[inline]
     fn put(&mut self, at: u64, bytes: &[u8]) {
         self.scratch.get_mut().clear();
-        let end = self.len;
+        let end = self.journal.home().end;
         let set = self.set_mut();
         let mut rest = bytes;
         for (page, piece) in pieces(at, bytes.len() as u64) {
@@ -198,7 +209,7 @@ impl<'j> Tx<'j> {
     /// Remembers this state. No drain, ever: a rollback happens in DRAM. From now on the first change in a page that
     /// was changed before copies what was changed there.
     pub fn savepoint(&mut self) -> Savepoint {
-        Savepoint(self.set_mut().savepoint())
+        Savepoint { saved: Saved::Redo(self.set_mut().savepoint()), hooks: self.hooks.len() }
     }
 
     /// Goes back to a state of this transaction: what was written since is undone. The savepoint can be used again;
@@ -222,29 +233,83 @@ impl<'j> Tx<'j> {
     ///
     /// [`Error::ForeignSavepoint`]: nothing was undone.
     pub fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
+        let Saved::Redo(mark) = &savepoint.saved else { return Err(Error::ForeignSavepoint) };
         self.scratch.get_mut().clear();
-        self.set_mut().rollback_to(&savepoint.0).map_err(|_| Error::ForeignSavepoint)
+        self.set_mut().rollback_to(mark).map_err(|_| Error::ForeignSavepoint)?;
+        self.hooks.rollback_to(savepoint.hooks);
+        Ok(())
     }
 
-    /// Commits. Durable on return: one drain; none if nothing was changed.
+    /// Commits. Durable on return: one drain; none if nothing was changed. With it become durable all commits before, by
+    /// [`commit_eventual`](Tx::commit_eventual), and so does what this transaction has read of them.
     ///
     /// # Errors
     ///
     /// [`Error::LogFull`]: the changes are too many for the log, and nothing was changed. A failing write-back
     /// poisons the journal.
-    #[inline]
+    #[inline(always)]
     pub fn commit(mut self) -> Result<()> {
+        let journal = self.journal;
         let writer = self.writer.as_deref_mut().expect("there until commit");
-        writer.log.commit(&mut writer.set, || ()).map(drop)
+        if journal.group || writer.log.is_in_flight() || journal.space().is_some() {
+            return self.commit_beside();
+        }
+        let committed = &mut self.committed;
+        writer.log.commit(&mut writer.set, || *committed = true)?;
+        self.committed = true;
+        Ok(()) // `drop` does the rest
+    }
+
+    /// As [`commit`](Tx::commit), with others on their way, or with log space to be borrowed.
+    #[cold]
+    #[inline(never)]
+    fn commit_beside(mut self) -> Result<()> {
+        let journal = self.journal;
+        if !journal.group && !self.log_mut().is_in_flight() {
+            self.with_log(|log, set, committed| log.commit(set, || *committed = true))?;
+            self.committed = true;
+            return Ok(());
+        }
+        let ticket = self.write_record()?;
+        self.put_back(); // the next transaction begins
+        let waited = journal.wait(ticket);
+        self.committed = waited.is_ok();
+        waited
+    }
+
+    /// Commits, and leaves it to [`Journal::sync`], [`Journal::wait`] or a later [`commit`](Tx::commit) to make that durable.
+    /// Transactions after this one see its changes, and hooks run. A crash before leaves a prefix of the commits: this one
+    /// never without those before it. No drain; when the log is full, three.
+    ///
+    /// # Errors
+    ///
+    /// As of [`commit`](Tx::commit).
+    pub fn commit_eventual(mut self) -> Result<Ticket> {
+        self.write_record()
+    }
+
+    fn write_record(&mut self) -> Result<Ticket> {
+        let written = self.with_log(|log, set, committed| log.write(set, |_| (), |_| *committed = true))?;
+        self.committed = true;
+        Ok(written.unwrap_or(self.log_mut().newest())) // nothing changed: what it has read
+    }
+
+    /// Runs `work` with the log; borrows log space for it if need be.
+    #[inline]
+    fn with_log<R>(
+        &mut self,
+        mut work: impl FnMut(&mut Log, &mut WriteSet, &mut bool) -> Result<R>,
+    ) -> Result<R> {
+        let Writer { log, set, .. } = self.writer.as_deref_mut().expect("there until commit");
+        let committed = &mut self.committed;
+        with_space(log, self.journal.space(), &self.journal.home(), |log| work(log, set, committed))
     }
 
     /// Rolls back, as dropping does.
     pub fn abort(self) {}
-}
 
-impl Drop for Tx<'_> {
-    #[inline]
-    fn drop(&mut self) {
+    #[inline(always)]
+    fn put_back(&mut self) {
         if let Some(mut writer) = self.writer.take() {
             writer.set.clear();
             self.journal.put_back(writer);
@@ -252,10 +317,75 @@ impl Drop for Tx<'_> {
     }
 }
 
-#[cold]
-#[inline(never)]
-fn invalid<T>(offset: u64, expected: &'static str, why: &'static str) -> Result<T> {
-    Err(Error::Invalid { offset, expected, why })
+impl Drop for Tx<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.put_back();
+        self.hooks.run(self.committed);
+    }
+}
+
+impl Transaction for Tx<'_> {
+    #[inline]
+    fn get_bytes(&self, at: u64, into: &mut [u8]) -> Result<()> {
+        into.copy_from_slice(self.bytes(at, into.len() as u64)?);
+        Ok(())
+    }
+
+    #[inline]
+    fn get<T: Bytes>(&self, at: u64) -> Result<T> {
+        self.read(at).copied()
+    }
+
+    #[inline]
+    fn write_bytes(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        Tx::write_bytes(self, at, bytes)
+    }
+
+    fn fill(&mut self, at: u64, len: u64, byte: u8) -> Result<()> {
+        self.check(at, len, "bytes")?;
+        let part = [byte; PAGE as usize];
+        for (_, piece) in pieces(at, len) {
+            self.put(piece.start, &part[..(piece.end - piece.start) as usize]);
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, ranges: &[Range<u64>]) -> Result<()> {
+        ranges.iter().try_for_each(|range| self.journal.check_range(range))?;
+        ranges.iter().for_each(|range| self.journal.region().prefetch(range.clone()));
+        Ok(())
+    }
+
+    fn declare_fresh(&mut self, range: Range<u64>) -> Result<()> {
+        self.journal.check_range(&range)
+    }
+
+    #[inline]
+    fn prefetch(&self, at: u64, len: u64) {
+        Tx::prefetch(self, at, len);
+    }
+
+    fn savepoint(&mut self) -> Savepoint {
+        Tx::savepoint(self)
+    }
+
+    fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
+        Tx::rollback_to(self, savepoint)
+    }
+
+    fn on_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.hooks.on_commit(hook);
+    }
+
+    fn on_abort(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.hooks.on_abort(hook);
+    }
+
+    #[inline]
+    fn commit(self) -> Result<()> {
+        Tx::commit(self)
+    }
 }
 
 /// The parts of a range, page by page: page's offset, part.

@@ -5,8 +5,9 @@
 mod support;
 
 use pmem_crash::{Config, Exploration, Level, Tear};
+use pmem_map::Granularity;
 use pmem_tx::{Error, Journal, JournalOptions};
-use support::{Op, Totals, lives};
+use support::{Op, Totals, lives, shared, undo};
 
 fn long() -> bool {
     std::env::var_os("PMEM_CRASH_LONG").is_some()
@@ -82,6 +83,131 @@ fn commits_and_recoveries_survive_at_every_single_store() {
         }
     }
     totals.assert_ok(&format!("every store ({stores} of the workloads)"));
+}
+
+/// As `all`, of what has more operations than that: torn by word only.
+fn some(name: &str, options: &JournalOptions, granularity: Granularity, ops: &[Op], later: &[Op]) {
+    let config = config().tear(Tear::EightBytes).granularity(granularity);
+    let config = if long() { config } else { config.samples(32).nested(32) };
+    let totals = lives(name, &config, options, ops, later, if long() { 40 } else { 4 });
+    totals.assert_ok(&format!("{name}, {granularity:?}"));
+}
+
+#[test]
+fn a_prefix_of_eventual_commits_survives_at_any_store() {
+    for granularity in [Granularity::CacheLine, Granularity::Page] {
+        let some = |name: &str, interval, ops: Vec<Op>, later: Vec<Op>| {
+            some(name, &JournalOptions::new().flush_interval(interval), granularity, &ops, &later);
+        };
+        some("eventual", 1, support::eventual_commits(), support::groups());
+        some("eventual, flush interval 3", 3, support::eventual_commits(), support::small());
+        some("eventual, log wrap", 1, support::eventual_tight(), support::eventual_commits());
+    }
+}
+
+#[test]
+fn commits_that_share_a_drain_survive_at_any_store() {
+    for granularity in [Granularity::CacheLine, Granularity::Page] {
+        let options = JournalOptions::new().group_commit(true);
+        some("group commit", &options, granularity, &support::groups(), &support::groups());
+        some(
+            "group commit, strict",
+            &options,
+            granularity,
+            &support::threads(),
+            &support::eventual_commits(),
+        );
+    }
+}
+
+#[test]
+fn commits_to_a_disk_and_their_checkpoints_survive_at_any_store() {
+    let options = JournalOptions::new();
+    let some = |name, ops: Vec<Op>, later: Vec<Op>| some(name, &options, Granularity::Page, &ops, &later);
+    some("pages, small", support::small(), support::overlapping());
+    some("pages, log wrap", support::tight(), support::tight());
+    some("pages, checkpoint, close, open", support::checkpoints(), support::checkpoints());
+}
+
+/// What may tear by line and by word, with these flush intervals.
+fn torn(name: &str, intervals: &[u32], ops: &[Op], later: &[Op]) {
+    for (tear, torn) in [(Tear::Line, "by line"), (Tear::EightBytes, "by word")] {
+        for interval in intervals {
+            let options = JournalOptions::new().flush_interval(*interval);
+            let count = if long() { 40 } else { 4 };
+            let totals = lives(name, &config().tear(tear), &options, ops, later, count);
+            totals.assert_ok(&format!("{name}, torn {torn}, flush interval {interval}"));
+        }
+    }
+}
+
+#[test]
+fn undo_commits_survive_at_any_store() {
+    torn("undo commit", &[1], &undo::commits(), &undo::aborts());
+}
+
+#[test]
+fn undo_aborts_leave_nothing_at_any_store() {
+    torn("undo abort", &[1], &undo::aborts(), &undo::commits());
+}
+
+#[test]
+fn redo_and_undo_take_turns_at_any_store() {
+    torn("redo and undo in turn", &[1, 3], &undo::mixed(), &undo::redo_then_undo());
+    torn("undo over what redo changed", &[1, 3], &undo::redo_then_undo(), &undo::mixed());
+}
+
+#[test]
+fn savepoints_in_undo_survive_at_any_store() {
+    torn("savepoints in undo", &[1], &undo::savepoints(), &undo::mixed());
+}
+
+#[test]
+fn snapshots_may_fill_the_ring_at_any_store() {
+    torn("undo, log wrap", &[1], &undo::wrapping(), &undo::wrapping()[..4]);
+}
+
+#[test]
+fn fresh_memory_in_undo_survives_at_any_store() {
+    torn("undo, fresh memory", &[1, 3], &undo::fresh(), &undo::fresh());
+}
+
+#[test]
+fn stores_without_a_record_survive_at_any_store() {
+    torn("atomic line", &[1, 3], &undo::lines(), &undo::lines()[..6]);
+}
+
+#[test]
+fn records_beyond_the_ring_survive_at_any_store() {
+    torn("log extension", &[1, 3], &undo::extended(), &undo::extended()[1..5]);
+    torn("log extension, undo", &[1], &undo::extended_undo(), &undo::extended_undo()[1..4]);
+}
+
+#[test]
+fn undo_lines_and_large_records_among_commits_on_their_way_survive_at_any_store() {
+    torn("undo, lines, large, among eventual", &[1, 3], &undo::on_the_way(), &undo::mixed());
+}
+
+#[test]
+fn undo_lines_and_large_records_on_a_disk_survive_at_any_store() {
+    let options = JournalOptions::new();
+    let some = |name, ops: Vec<Op>| some(name, &options, Granularity::Page, &ops, &undo::mixed());
+    some("pages, redo and undo", undo::mixed());
+    some("pages, lines", undo::lines());
+    some("pages, log extension", undo::extended());
+    some("pages, all among eventual", undo::on_the_way());
+}
+
+#[test]
+fn two_journals_in_one_mapping_survive_at_any_store() {
+    let mut totals = Totals::default();
+    for tear in [Tear::Line, Tear::EightBytes] {
+        for interval in [1, 3] {
+            let options = JournalOptions::new().flush_interval(interval);
+            totals.add(shared::explore(config().tear(tear), &options, false));
+        }
+    }
+    totals.assert_ok("two journals in one mapping");
 }
 
 #[test]

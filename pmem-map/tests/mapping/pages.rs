@@ -150,3 +150,53 @@ fn a_file_on_a_disk_is_written_back_once_per_drain_however_many_pages() {
         assert_eq!((done.syncs, done.drains, done.lines_flushed), (syncs, 1, pages.len() as u64));
     }
 }
+
+#[test]
+fn what_is_written_through_is_written_back_at_once_and_what_was_flushed_waits() {
+    let disk = Disk::new(10, Granularity::Page);
+    let recorder = Recorder::new();
+    let region = Mapping::from_backing(disk.clone()).unwrap().into_region();
+    region.observe(recorder.clone()).ok().unwrap();
+    region.flush(0..8).unwrap();
+    // SAFETY: no reference to the region's bytes is alive, and no other thread knows them.
+    unsafe { region.write_through(5 * P - 4, b"eight by") }.unwrap();
+    assert_eq!(disk.synced(), std::slice::from_ref(&(4 * P..6 * P)));
+    assert_eq!((region.counters().syncs, region.counters().drains), (1, 1));
+    assert_eq!(recorder.words(), ["flush 0+8", "past 20476+8", "before drain", "write through 20476+8"]);
+    region.drain().unwrap();
+    assert_eq!(disk.synced(), std::slice::from_ref(&(0..P)));
+    disk.fails.store(true, Relaxed);
+    // SAFETY: as above.
+    assert!(unsafe { region.write_through(0, b"lost") }.is_err() && region.is_poisoned());
+    disk.fails.store(false, Relaxed);
+    // SAFETY: as above.
+    assert!(matches!(unsafe { region.write_through(0, b"lost") }, Err(Error::Poisoned)));
+}
+
+#[test]
+fn what_is_written_through_a_files_descriptor_is_seen_in_its_mapping() {
+    let folder = crate::folder::folder();
+    let path = folder.path().join("file");
+    // SAFETY: a file of this test's own folder.
+    let mapping = unsafe { Mapping::open(&path, 4 * P) }.unwrap();
+    let page = mapping.granularity() == Granularity::Page;
+    let region = mapping.into_region();
+    let bytes: Vec<u8> = (0..2 * P).map(|i| (i % 251) as u8).collect();
+    // SAFETY: no reference to the region's bytes is alive, and no other thread knows them.
+    unsafe { region.write_through(100, &bytes) }.unwrap();
+    let mut seen = vec![0; bytes.len()];
+    // SAFETY: nobody stores.
+    unsafe { region.load(100, &mut seen) };
+    assert_eq!(seen, bytes);
+    assert_eq!(std::fs::read(&path).unwrap()[100..][..bytes.len()], bytes);
+    assert_eq!(region.counters().syncs, u64::from(page), "one device flush");
+}
+
+#[test]
+fn memory_can_play_a_disk() {
+    let mapping = MapOptions::new().len(2 * P).granularity(pmem_map::Granularity::Page).anonymous().unwrap();
+    assert_eq!((mapping.granularity(), mapping.durability()), (Granularity::Page, Durability::Process));
+    mapping.persist(0..1).unwrap();
+    mapping.drain().unwrap();
+    assert_eq!(mapping.counters().syncs, 1, "counted where there is something to write back");
+}

@@ -46,6 +46,7 @@ impl Observer for Recorder {
             }
             Event::BeforeDrain { .. } => "before drain".into(),
             Event::Drain { .. } => "drain".into(),
+            Event::WriteThrough { offset, len, .. } => format!("write through {offset}+{len}"),
             Event::Resize { from, to } => format!("resize {from} {to} of {}", region.len()),
             Event::FileSync => "file sync".into(),
             Event::NameCreated => "name".into(),

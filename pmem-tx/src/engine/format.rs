@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 use pmem_map::LINE;
 use std::ops::Range;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 pub(super) const MAGIC: [u8; 8] = *b"PMEMTXLG";
 pub(super) const VERSION: u32 = 1;
@@ -12,9 +12,15 @@ pub(super) const SLOT: u64 = 256;
 /// Lines before the ring: two headers, the state, a reserved one.
 pub(super) const RING: u64 = 4 * LINE;
 pub(super) const STATE: u64 = 2 * LINE;
+/// The words of the state line: generation, horizon, and the lines in which unlogged stores may be under way.
+pub(super) const HORIZON: u64 = STATE + 8;
+pub(super) const UNLOGGED_START: u64 = STATE + 16;
+pub(super) const UNLOGGED_END: u64 = STATE + 24;
 pub(super) const MIN_AREA: u64 = 4096;
 /// 1 TiB: slot numbers fit 32 bits.
 pub(super) const MAX_AREA: u64 = 1 << 40;
+/// Feature bits: records of [`UNDO`] and [`SEAL`]; records whose entries are in an extension.
+pub(super) const FEATURES: u32 = 0b11;
 /// The largest seq that a horizon can hold. A log that gets there starts a new generation.
 pub(super) const MAX_SEQ: u64 = (1 << 40) - 1;
 
@@ -38,7 +44,7 @@ impl Header {
         let mut header = Header {
             magic: MAGIC,
             version: VERSION,
-            features: 0,
+            features: FEATURES,
             identity,
             length,
             slot_size: SLOT as u32,
@@ -60,7 +66,7 @@ impl Header {
 
     /// Of an intact header: can this crate use it, and does it fit the area it was found in?
     pub(super) fn check(&self, area: &Range<u64>) -> Result<()> {
-        if self.version != VERSION || self.features != 0 || self.slot_size != SLOT as u32 {
+        if self.version != VERSION || self.features & !FEATURES != 0 || self.slot_size != SLOT as u32 {
             return Err(Error::Unsupported {
                 offset: area.start,
                 version: self.version,
@@ -89,7 +95,7 @@ pub(crate) fn is_blank(area: &[u8]) -> bool {
 }
 
 /// Whether a log can be made in `area` of a mapping of `len` bytes.
-pub(super) fn check_area(area: &Range<u64>, len: u64) -> Result<()> {
+pub(crate) fn check_area(area: &Range<u64>, len: u64) -> Result<()> {
     let bad = |why| Err(Error::BadArea { start: area.start, end: area.end, why });
     if area.end < area.start || area.end > len {
         return bad("outside the mapping");
@@ -132,6 +138,18 @@ pub(super) fn horizon_of(word: u64, generation: u32) -> Option<u64> {
     Some(if low >> 40 == u64::from(generation & 0xff) { low & MAX_SEQ } else { 0 })
 }
 
+/// A word of the unlogged range: a line's number, and a check. 0 is none.
+pub(super) fn unlogged_word(line: u64) -> u64 {
+    let low = line & ((1 << 48) - 1);
+    if low == 0 { 0 } else { low | (xxh3_64(&low.to_le_bytes()) & 0xffff) << 48 }
+}
+
+/// The line's number; 0 if there is none, or the word is damaged: it is a hint.
+pub(super) fn unlogged_of(word: u64) -> u64 {
+    let line = word & ((1 << 48) - 1);
+    if word == unlogged_word(line) { line } else { 0 }
+}
+
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct RecordHeader {
@@ -142,14 +160,22 @@ pub(super) struct RecordHeader {
     pub(super) generation: u32,
     pub(super) lane: u16,
     pub(super) kind: u8,
-    pub(super) reserved: u8,
+    pub(super) flags: u8,
     pub(super) length: u32,
     pub(super) entries: u32,
 }
 pub(super) const RECORD_HEADER: usize = size_of::<RecordHeader>();
 const _: () = assert!(RECORD_HEADER == 40);
 
+/// Kinds of records. New values, to be stored in place.
 pub(super) const REDO: u8 = 1;
+/// Old values, to be put back unless a seal follows.
+pub(super) const UNDO: u8 = 2;
+/// Ends an undo transaction: everything up to here is in place and drained.
+pub(super) const SEAL: u8 = 3;
+
+/// Flag of a record: its entries are in an extension, and it says where.
+pub(super) const EXTENDED: u8 = 1;
 
 impl RecordHeader {
     pub(super) fn from(&self) -> u64 {
@@ -165,8 +191,8 @@ impl RecordHeader {
     pub(super) fn is_plausible(&self, generation: u32, max_record: u64) -> bool {
         self.generation == generation
             && self.lane == 0
-            && self.kind == REDO
-            && self.reserved == 0
+            && (REDO..=SEAL).contains(&self.kind)
+            && self.flags & !EXTENDED == 0
             && self.seq >= 1
             && self.seq <= MAX_SEQ
             && u64::from(self.from_distance) < self.seq
@@ -234,6 +260,12 @@ pub(super) fn checksum(record: &[u64]) -> u64 {
     xxh3_64(bytemuck::cast_slice(record))
 }
 
+/// Checksum of the entries in an extension: bound to the log, the generation and the record.
+pub(super) fn body_checksum(identity: u64, generation: u32, seq: u64, body: &[u64]) -> u64 {
+    let seed = identity ^ u64::from(generation).rotate_left(32) ^ seq.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    xxh3_64_with_seed(bytemuck::cast_slice(body), seed)
+}
+
 /// Kinds of entries.
 pub(super) const WORDS: u8 = 0;
 pub(super) const LINES: u8 = 1;
@@ -284,6 +316,10 @@ mod tests {
         assert_eq!(horizon_of(word, 5), Some(1234));
         assert_eq!(horizon_of(word, 6), Some(0));
         assert_eq!(horizon_of(0, 6), Some(0));
+        for line in [0, 1, 77, (1 << 48) - 1] {
+            assert_eq!(unlogged_of(unlogged_word(line)), line);
+            assert!((0..64).all(|bit| unlogged_of(unlogged_word(line) ^ 1 << bit) != line || line == 0));
+        }
         for bit in 0..64 {
             assert_ne!(horizon_of(word ^ 1 << bit, 5), Some(1234), "bit {bit}");
         }

@@ -1,7 +1,16 @@
 //! The log: commit and checkpoint. The protocol, step by step, is in FORMAT.md.
 
+mod eventual;
+mod extension;
+mod undo;
+mod unlogged;
+
+pub use undo::{UndoMark, UndoSet};
+
 use super::{
-    format::{self, Header, MAX_SEQ, RING, RecordHeader, SLOT, STATE},
+    dirty::Dirty,
+    format::{self, HORIZON, Header, MAX_SEQ, RING, RecordHeader, SLOT, STATE},
+    pipeline::Pipeline,
     record::{Builder, Change},
     recovery::{self, Recovery},
     ring::Ring,
@@ -9,7 +18,8 @@ use super::{
     write_set::WriteSet,
 };
 use crate::{Committed, Error, Result, Subscriber};
-use pmem_map::{LINE, Region};
+use extension::Extensions;
+use pmem_map::{Granularity, LINE, Region};
 use std::{ops::Range, sync::Arc};
 
 /// How a log behaves. Nothing of it is on media.
@@ -51,6 +61,8 @@ pub struct LogStats {
 pub struct Log {
     region: Arc<Region>,
     area: Range<u64>,
+    /// Bytes of the largest record that the ring takes.
+    max_record: u64,
     identity: u64,
     generation: u32,
     /// Seq of the newest durable record; the next one's less one.
@@ -66,10 +78,26 @@ pub struct Log {
     dirty: Dirty,
     since_flush: u32,
     poisoned: bool,
+    /// First record of the open undo transaction; 0 if there is none.
+    undo: u64,
+    extensions: Extensions,
+    /// `dirty` knows the lines of all records in the newest durable one's window.
+    window_known: bool,
     options: LogOptions,
     subscriber: Option<Arc<dyn Subscriber>>,
     checkpoints: u64,
     commits: u64,
+    /// Records on their way. What it knows comes back here between transactions.
+    pipeline: Arc<Pipeline>,
+    /// There may be records on their way. Otherwise all that was written is durable and applied, and what this value
+    /// says is all there is to say.
+    in_flight: bool,
+    /// Seq of the newest record that was written; `durable`, unless one is in flight.
+    written: u64,
+    /// Seq of the newest record that is applied, as far as is known here.
+    applied: u64,
+    /// What is added to a seq to make a ticket: commits of earlier generations of this life.
+    epoch: u64,
 }
 
 impl Log {
@@ -86,7 +114,12 @@ impl Log {
     /// From now until the log and its write sets are dropped, the caller governs all access to the region's bytes:
     /// whenever a function of the log or of its write set runs, no reference to bytes that it stores to is alive,
     /// nobody else stores to bytes that it reads, and nobody else uses `area`. Only [`commit`](Log::commit) and
-    /// [`checkpoint`](Log::checkpoint) store, to `area` and to what the write set names.
+    /// [`checkpoint`](Log::checkpoint) store, to `area` and to what the write set names; and [`write`](Log::write),
+    /// [`finish`](Log::finish) and [`Pipeline::wait`], to `area`, to fresh blocks that are not allocated, and, with
+    /// readers kept out, to what records name that were written before.
+    ///
+    /// All transactions of one log use one write set: it knows what pending records say, and whoever reads the mapping
+    /// beside it must be kept out while they are applied.
     pub unsafe fn create(
         region: Arc<Region>,
         area: Range<u64>,
@@ -133,26 +166,31 @@ impl Log {
             .generation
             .checked_add(1)
             .ok_or(Error::Damaged { offset: log.area.start + STATE, what: "the generation is at its end" })?;
-        let mut replayed = Recovery { replayed: found.records.len() as u64, ..Recovery::default() };
+        let mut replayed = Recovery { repaired_header: found.damaged_copy.is_some(), ..Recovery::default() };
         // What is read here is visible, and may not be durable: a process can die between its stores and its drain. So
         // the headers, and the records that are to be applied, are stored again and drained first.
-        replayed.repaired_header = found.damaged_copy.is_some();
         log.write_header(0);
         log.write_header(1);
         log.region.flush(log.area.start..log.area.start + STATE)?;
         if !found.records.is_empty() && !shortcuts.has(Shortcut::ReplayUndrained) {
-            for record in &found.records {
-                // SAFETY: slots of the log's area, which nobody else uses.
-                unsafe { log.region.store_nontemporal(record.at, bytemuck::cast_slice(&record.media)) };
+            for (at, media) in found.records.iter().flat_map(|record| &record.media) {
+                // SAFETY: slots of the log's area, which nobody else uses, and extensions, which are nobody's while
+                // their record counts.
+                unsafe { log.region.store_nontemporal(*at, bytemuck::cast_slice(media)) };
             }
             log.region.drain()?;
         }
-        for record in &found.records {
+        let (closed, open) = found.records.split_at(found.records.len() - found.open);
+        for record in closed.iter().filter(|record| record.header.kind == format::REDO) {
+            replayed.replayed += 1;
             for (line, change) in record.entries() {
                 replayed.lines += change.lines();
                 apply(&log.region, &mut log.dirty, line, change);
             }
         }
+        log.roll_back(open);
+        replayed.rolled_back = open.len() as u64;
+        log.region.flush(found.unlogged.start * LINE..found.unlogged.end * LINE)?;
         log.dirty.flush(&log.region)?;
         if !shortcuts.has(Shortcut::ReplayNotDrained) && !shortcuts.has(Shortcut::GenerationUnderReplayDrain)
         {
@@ -163,6 +201,7 @@ impl Log {
             return Ok((log, replayed));
         }
         log.begin_generation(next)?;
+        log.announce_unlogged(0..0);
         log.poisoned = false;
         Ok((log, replayed))
     }
@@ -175,8 +214,12 @@ impl Log {
         options: LogOptions,
     ) -> Log {
         let slots = (area.end - area.start - RING) / SLOT;
+        let pipeline =
+            Arc::new(Pipeline::new(region.clone(), identity, options.flush_interval, options.shortcuts));
+        let dirty = Dirty::new(region.granularity());
         Log {
             region,
+            max_record: recovery::max_record(&area),
             area,
             identity,
             generation,
@@ -186,14 +229,28 @@ impl Log {
             horizon_is_stale: false,
             ring: Ring::new(slots),
             record: Builder::new(),
-            dirty: Dirty::new(),
+            dirty,
             since_flush: 0,
             poisoned: true,
+            undo: 0,
+            extensions: Extensions::default(),
+            window_known: true,
             options,
             subscriber: None,
             checkpoints: 0,
             commits: 0,
+            pipeline,
+            in_flight: false,
+            written: 0,
+            applied: 0,
+            epoch: 0,
         }
+    }
+
+    /// Whether this is a disk: see FORMAT.md, "`Page` granularity".
+    #[inline]
+    fn is_on_pages(&self) -> bool {
+        self.region.granularity() == Granularity::Page
     }
 
     /// An empty write set over the log's region.
@@ -219,17 +276,19 @@ impl Log {
 
     /// Tells `subscriber` every record that is committed from now on, in order. Returns the one before.
     pub fn subscribe(&mut self, subscriber: Arc<dyn Subscriber>) -> Option<Arc<dyn Subscriber>> {
+        self.pipeline.lock().subscriber = Some(subscriber.clone());
         self.subscriber.replace(subscriber)
     }
 
     /// Tells nobody any more. Returns who was told before.
     pub fn unsubscribe(&mut self) -> Option<Arc<dyn Subscriber>> {
+        self.pipeline.lock().subscriber = None;
         self.subscriber.take()
     }
 
     /// Whether an earlier failure left unknown what is durable.
     pub fn is_poisoned(&self) -> bool {
-        self.poisoned
+        self.poisoned || self.in_flight && self.pipeline.lock().failed
     }
 
     /// What the log has done and holds.
@@ -244,8 +303,9 @@ impl Log {
         }
     }
 
+    #[inline]
     fn max_record(&self) -> u64 {
-        recovery::max_record(&self.area)
+        self.max_record
     }
 
     /// Commits what `set` holds, and clears it. The seq, or `None` if nothing was changed.
@@ -259,53 +319,27 @@ impl Log {
     /// [`Error::LogFull`]: nothing was changed, and `set` still holds the changes. An error of a drain poisons the
     /// log: what is durable is for the next recovery to say.
     pub fn commit<G>(&mut self, set: &mut WriteSet, before_apply: impl FnOnce() -> G) -> Result<Option<u64>> {
-        assert!(set.is_of(&self.region), "a write set of another region");
-        self.region.check_process()?;
-        if self.poisoned {
-            return Err(Error::Poisoned);
+        assert!(!self.in_flight, "records are on their way: `write` and wait, or `finish` first");
+        let Some(placed) = self.encode(set)? else { return Ok(None) };
+        if self.record.len() > self.max_record() {
+            return self.commit_extended(set, placed, before_apply);
         }
         let shortcuts = self.options.shortcuts;
-        let placed = set.fresh_bytes() > 4096 && set.placeable().next().is_some();
-        self.record.clear();
-        set.encode(&mut self.record, placed);
-        if self.record.is_empty() {
-            set.clear();
-            return Ok(None);
-        }
-        let (needed, available) = (self.record.len(), self.max_record());
-        if needed > available {
-            return Err(Error::LogFull { needed, available });
-        }
-        if self.durable == MAX_SEQ {
-            self.checkpoint()?;
-            self.poisoned = true;
-            let next = self.generation.checked_add(1).ok_or(Error::Poisoned)?;
-            self.begin_generation(next)?;
-            self.poisoned = false;
-        }
-        let count = format::slots(needed);
-        let first = match self.ring.place(count) {
-            _ if shortcuts.has(Shortcut::OneSlot) => 0,
-            _ if shortcuts.has(Shortcut::NoSpaceCheck) => self.ring.place_regardless(count),
-            Some(first) => first,
-            None => {
-                self.checkpoint()?;
-                self.ring.place(count).expect("the ring is empty, and takes three records")
-            }
-        };
+        let count = format::slots(self.record.len());
+        let first = self.slots_for(count)?;
         // From here on nothing may fail and leave a record behind that nobody acknowledged.
         self.poisoned = true;
         if placed {
             self.place(set)?;
         }
         if self.horizon_is_stale {
-            let at = self.area.start + STATE + 8;
+            let at = self.area.start + HORIZON;
             // SAFETY: a word of the log's area, which nobody else uses.
             unsafe { self.region.store_word(at, 0) };
             self.region.flush(at..at + 8)?; // drained with the record
             self.horizon_is_stale = false;
         }
-        let flushed = self.since_flush + 1 >= self.options.flush_interval;
+        let flushed = !self.is_on_pages() && self.since_flush + 1 >= self.options.flush_interval;
         if flushed {
             self.flush_dirty()?;
         }
@@ -319,9 +353,15 @@ impl Log {
             ..RecordHeader::default()
         };
         let at = self.area.start + RING + first * SLOT;
+        let drained = self.is_on_pages();
         let bytes: &[u8] = bytemuck::cast_slice(self.record.finish(header, self.identity, first));
-        // SAFETY: a slot of the log's area, which nobody else uses (the contract of `create`).
-        unsafe { self.region.store_nontemporal(at, bytes) };
+        if drained {
+            // SAFETY: a slot of the log's area, which nobody else uses (the contract of `create`).
+            unsafe { self.region.write_through(at, bytes) }?;
+        } else {
+            // SAFETY: as above.
+            unsafe { self.region.store_nontemporal(at, bytes) };
+        }
         if shortcuts.has(Shortcut::AbortAfterRecord) && seq % 3 == 0 {
             self.poisoned = false;
             set.clear();
@@ -330,30 +370,112 @@ impl Log {
         if shortcuts.has(Shortcut::ApplyBeforeDrain) {
             self.apply_record();
         }
-        if !shortcuts.has(Shortcut::AcknowledgeBeforeDrain) {
+        // What can be done before the drain is: after it, the next transaction's first miss would like to be near.
+        self.ring.took(seq, first, count);
+        if !drained && !shortcuts.has(Shortcut::AcknowledgeBeforeDrain) {
             self.region.drain()?;
         }
-        if flushed {
+        if flushed || drained && shortcuts.has(Shortcut::RecordSettlesPages) {
             self.settled = self.durable;
             self.since_flush = 0;
         } else {
             self.since_flush += 1;
         }
-        self.durable = seq;
-        self.ring.took(seq, first, count);
-        self.ring.release_below((seq - u64::from(header.from_distance)).max(self.horizon + 1));
+        (self.written, self.durable) = (seq, seq);
+        let needed = (seq - u64::from(header.from_distance)).max(self.horizon + 1);
+        self.ring.release_later(needed);
+        if !self.extensions.is_unused() {
+            self.extensions.release_below(needed);
+        }
         let guard = before_apply();
         self.apply_record();
-        self.region.covered_lines(&self.dirty.lines);
+        self.dirty.announce(&self.region);
         drop(guard);
+        self.applied = seq;
+        self.window_known = true;
         self.commits += 1;
         self.poisoned = false;
         if let Some(subscriber) = &self.subscriber {
             let (identity, generation) = (self.identity, self.generation);
-            subscriber.committed(&Committed::new(identity, generation, seq, self.record.entries(), set));
+            subscriber.committed(&Committed::new(
+                identity,
+                generation,
+                seq,
+                self.record.entries(),
+                &self.region,
+            ));
         }
         set.clear();
         Ok(Some(seq))
+    }
+
+    /// Puts what `set` holds into the record. Whether fresh blocks are to be placed; `None`, and `set` is cleared, if
+    /// nothing was changed. It may be larger than the ring takes.
+    #[inline(always)]
+    fn encode(&mut self, set: &mut WriteSet) -> Result<Option<bool>> {
+        assert!(set.is_of(&self.region), "a write set of another region");
+        self.region.check_process()?;
+        if self.poisoned {
+            return Err(Error::Poisoned);
+        }
+        // On a disk, placing costs a device flush: a log that has the room is cheaper.
+        let placed = set.fresh_bytes() > 4096
+            && (!self.is_on_pages() || set.fresh_bytes() > self.max_record() / 2)
+            && set.placeable().next().is_some();
+        self.record.clear();
+        set.encode(&mut self.record, placed);
+        if self.record.is_empty() {
+            set.clear();
+            return Ok(None);
+        }
+        if self.record.len() > self.max_record || !self.extensions.is_unused() {
+            return self.encode_shorter(set, placed).map(Some);
+        }
+        Ok(Some(placed))
+    }
+
+    /// The record is longer than the ring takes, or must keep out of lent memory.
+    #[cold]
+    fn encode_shorter(&mut self, set: &WriteSet, mut placed: bool) -> Result<bool> {
+        if self.record.len() > self.max_record && !placed && set.placeable().next().is_some() {
+            self.record.clear();
+            set.encode(&mut self.record, true);
+            placed = true;
+        }
+        self.check_lent()?;
+        Ok(placed)
+    }
+
+    /// Slots for a record, when nothing is in flight: after a checkpoint if the ring is full.
+    #[inline]
+    fn slots_for(&mut self, count: u64) -> Result<u64> {
+        match self.slots_now(count) {
+            Some(first) if self.written < MAX_SEQ => Ok(first),
+            _ => self.make_room(count),
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self, count: u64) -> Result<u64> {
+        self.checkpoint()?;
+        if self.written == MAX_SEQ {
+            self.poisoned = true;
+            let next = self.generation.checked_add(1).ok_or(Error::Poisoned)?;
+            self.begin_generation(next)?;
+            self.poisoned = false;
+        }
+        Ok(self.ring.place(count).expect("the ring is empty, and takes three records"))
+    }
+
+    /// Slots that are free now.
+    #[inline]
+    fn slots_now(&mut self, count: u64) -> Option<u64> {
+        let shortcuts = self.options.shortcuts;
+        match self.ring.place(count) {
+            _ if shortcuts.has(Shortcut::OneSlot) => Some(0),
+            _ if shortcuts.has(Shortcut::NoSpaceCheck) => Some(self.ring.place_regardless(count)),
+            found => found,
+        }
     }
 
     /// Writes large fresh blocks in place, past the caches, and drains them together with the applied lines, so that
@@ -378,11 +500,17 @@ impl Log {
 
     /// Retires all records: flush the applied lines, drain; the horizon by one 8-byte store, flush, drain. A later
     /// recovery has nothing to replay. Two drains; none if there is nothing to retire.
+    ///
+    /// # Panics
+    ///
+    /// Records are on their way: [`finish`](Log::finish) first.
     pub fn checkpoint(&mut self) -> Result<()> {
+        assert!(!self.in_flight, "records are on their way: `finish` first");
         self.region.check_process()?;
         if self.poisoned {
             return Err(Error::Poisoned);
         }
+        assert!(self.undo == 0, "an undo transaction is open");
         if self.horizon == self.durable {
             return Ok(());
         }
@@ -391,18 +519,44 @@ impl Log {
         if !self.options.shortcuts.has(Shortcut::CheckpointOneDrain) {
             self.region.drain()?;
         }
-        let at = self.area.start + STATE + 8;
-        // SAFETY: a word of the log's area, which nobody else uses.
-        unsafe { self.region.store_word(at, format::horizon_word(self.generation, self.durable)) };
-        self.region.persist(at..at + 8)?;
-        self.horizon = self.durable;
-        self.horizon_is_stale = false;
+        self.store_horizon(self.durable)?;
         self.settled = self.durable;
         self.since_flush = 0;
-        self.ring.release_below(self.durable + 1);
+        self.dirty.settle();
+        self.window_known = true;
         self.checkpoints += 1;
         self.poisoned = false;
         Ok(())
+    }
+
+    /// Records up to `seq` are retired: their lines are durable. One drain.
+    fn store_horizon(&mut self, seq: u64) -> Result<()> {
+        let at = self.area.start + HORIZON;
+        let word = format::horizon_word(self.generation, seq);
+        if self.is_on_pages() && !self.options.shortcuts.has(Shortcut::CheckpointOneDrain) {
+            // SAFETY: a word of the log's area, which nobody else uses.
+            unsafe { self.region.write_through(at, &word.to_le_bytes()) }?;
+        } else {
+            // SAFETY: as above.
+            unsafe { self.region.store_word(at, word) };
+            self.region.persist(at..at + 8)?;
+        }
+        self.horizon = seq;
+        self.horizon_is_stale = false;
+        self.release_below(seq + 1);
+        Ok(())
+    }
+
+    /// No recovery needs the records below `seq` any more.
+    #[inline]
+    fn release_below(&mut self, seq: u64) {
+        self.ring.release_below(seq);
+        self.extensions.release_below(seq);
+    }
+
+    /// The newest record is `seq`; it is durable and applied.
+    fn all_done(&mut self, seq: u64) {
+        (self.written, self.durable, self.applied) = (seq, seq, seq);
     }
 
     /// Records of all earlier generations are void from here on. One drain.
@@ -419,9 +573,20 @@ impl Log {
             self.region.drain()?;
         }
         self.generation = generation;
-        (self.durable, self.settled, self.horizon) = (0, 0, 0);
+        self.epoch += self.written;
+        (self.written, self.durable, self.applied, self.settled, self.horizon) = (0, 0, 0, 0, 0);
         self.horizon_is_stale = true;
-        self.ring.release_below(u64::MAX);
+        self.dirty.settle();
+        self.window_known = true;
+        self.ring.release_all();
+        self.extensions.release_below(u64::MAX);
+        if self.is_on_pages() {
+            // The first commit's write covers its record and nothing else.
+            let horizon = self.area.start + HORIZON;
+            // SAFETY: a word of the log's area, which nobody else uses.
+            unsafe { self.region.write_through(horizon, &[0; 8]) }?;
+            self.horizon_is_stale = false;
+        }
         Ok(())
     }
 
@@ -465,8 +630,20 @@ impl std::fmt::Debug for Log {
 }
 
 /// Stores one change in place, and remembers its lines.
-#[inline]
-fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Change<'_>) {
+#[inline(always)]
+pub(super) fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Change<'_>) {
+    put(region, line, change);
+    if matches!(change, Change::Placed(_)) {
+        return;
+    }
+    for i in 0..change.lines() {
+        dirty.add(line + i);
+    }
+}
+
+/// Stores one change in place.
+#[inline(always)]
+fn put(region: &Region, line: u64, change: Change<'_>) {
     // SAFETY: (each block) inside the mapping: checked when the block entered the write set, or by recovery. No
     // reference to these bytes is alive: readers are kept out by `before_apply`, the writer's own references ended
     // with its transaction (the contract of `Log::create`).
@@ -481,55 +658,6 @@ fn apply(region: &Region, dirty: &mut Dirty, line: u64, change: Change<'_>) {
                 unsafe { region.store((line + i) * LINE, &[0; LINE as usize]) };
             }
         }
-        Change::Placed(_) => return,
-    }
-    for i in 0..change.lines() {
-        dirty.add(line + i);
-    }
-}
-
-/// Lines that were applied and not flushed yet, each once.
-struct Dirty {
-    lines: Vec<u64>,
-    /// Direct-mapped: recently added lines, plus one. Misses cost a second flush, never a missing one.
-    recent: Box<[u64; 512]>,
-}
-
-impl Dirty {
-    fn new() -> Dirty {
-        Dirty { lines: Vec::with_capacity(512), recent: Box::new([0; 512]) }
-    }
-
-    #[inline]
-    fn slot(line: u64) -> usize {
-        (line.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 55) as usize
-    }
-
-    #[inline]
-    fn add(&mut self, line: u64) {
-        let recent = &mut self.recent[Dirty::slot(line)];
-        if *recent != line + 1 {
-            *recent = line + 1;
-            self.lines.push(line);
-        }
-    }
-
-    #[inline]
-    fn flush(&mut self, region: &Region) -> Result<()> {
-        region.flush_lines(&self.lines)?;
-        self.clear();
-        Ok(())
-    }
-
-    #[inline]
-    fn clear(&mut self) {
-        if self.lines.len() > 512 {
-            self.recent.fill(0);
-        } else {
-            for &line in &self.lines {
-                self.recent[Dirty::slot(line)] = 0;
-            }
-        }
-        self.lines.clear();
+        Change::Placed(_) => {}
     }
 }

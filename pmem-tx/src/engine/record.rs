@@ -47,6 +47,19 @@ pub(super) struct Builder {
     run: Option<(usize, u8, u64)>,
 }
 
+/// A part of a record's entries.
+pub(super) struct Chunk {
+    words: Range<usize>,
+    entries: u32,
+}
+
+impl Chunk {
+    /// Bytes of a record of these entries.
+    pub(super) fn bytes(&self) -> u64 {
+        (HEADER_WORDS + self.words.len()) as u64 * 8
+    }
+}
+
 impl Builder {
     pub(super) fn new() -> Builder {
         Builder { words: Vec::with_capacity(256), media: Vec::new(), entries: 0, run: None }
@@ -83,6 +96,63 @@ impl Builder {
             self.words.push(from[rest.trailing_zeros() as usize]);
             rest &= rest - 1;
         }
+    }
+
+    /// As [`words`](Builder::words), with at most `run` whole lines in one entry.
+    pub(super) fn words_in_runs(&mut self, line: u64, mask: u8, from: &[u64; 8], run: u8) {
+        if self.run.is_some_and(|(at, ..)| self.words[at] as u8 >= run) {
+            self.run = None;
+        }
+        self.words(line, mask, from);
+    }
+
+    /// Any words, which are not entries of changes, after the header.
+    pub(super) fn raw(&mut self, words: &[u64]) {
+        self.words.extend_from_slice(words);
+    }
+
+    /// How many entries the raw words stand for.
+    pub(super) fn set_entries(&mut self, count: u32) {
+        self.entries = count;
+    }
+
+    /// The words of the entries, and how many entries.
+    pub(super) fn body(&self) -> (&[u64], u32) {
+        (&self.words[HEADER_WORDS..], self.entries)
+    }
+
+    /// Bytes of memory that the buffers hold.
+    pub(super) fn capacity(&self) -> u64 {
+        (self.words.capacity() + self.media.capacity()) as u64 * 8
+    }
+
+    /// The entries in parts of at most `longest` bytes, header included. No entry is longer than that.
+    pub(super) fn chunks(&self, longest: u64) -> Vec<Chunk> {
+        let most = longest as usize / 8 - HEADER_WORDS;
+        let mut chunks = vec![Chunk { words: HEADER_WORDS..HEADER_WORDS, entries: 0 }];
+        let mut entries = self.entries();
+        while entries.next().is_some() {
+            let end = self.words.len() - entries.words.len();
+            let mut chunk = chunks.pop().expect("never empty");
+            if end - chunk.words.start > most {
+                let next = Chunk { words: chunk.words.end..end, entries: 1 };
+                chunks.push(chunk);
+                chunk = next;
+            } else {
+                chunk.words.end = end;
+                chunk.entries += 1;
+            }
+            chunks.push(chunk);
+        }
+        chunks
+    }
+
+    /// Becomes a record of one part of `whole`.
+    pub(super) fn copy_chunk(&mut self, whole: &Builder, chunk: &Chunk) -> &mut Builder {
+        self.clear();
+        self.words.extend_from_slice(&whole.words[chunk.words.clone()]);
+        self.entries = chunk.entries;
+        self
     }
 
     /// Line `line` has these values.
@@ -128,6 +198,16 @@ impl Builder {
         format::spread(&self.words, &mut self.media);
         self.media.resize(self.media.len().next_multiple_of(8), 0);
         &self.media
+    }
+
+    /// The bytes of the finished record, as they go on media.
+    pub(super) fn media(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.media)
+    }
+
+    /// Bytes of the slots that it takes.
+    pub(super) fn bytes_of_slots(&self) -> u64 {
+        format::slots(self.len()) * format::SLOT
     }
 
     /// The entries of the finished record.

@@ -16,22 +16,30 @@ pub struct Recovery {
     pub replayed: u64,
     /// Lines that the replay stored.
     pub lines: u64,
+    /// Undo records that were rolled back: of the transaction that was open when the program ended. Otherwise 0.
+    pub rolled_back: u64,
     /// One copy of the log's header was damaged and was replaced from the other.
     pub repaired_header: bool,
 }
 
 /// A record as read from media: copied first, then checked.
 pub(super) struct Found {
-    header: RecordHeader,
-    words: Vec<u64>,
-    /// Where it is, and its words there.
-    pub(super) at: u64,
-    pub(super) media: Vec<u64>,
+    pub(super) header: RecordHeader,
+    /// The entries' words, and how many entries.
+    body: Vec<u64>,
+    count: u32,
+    /// Where it is, and its words there: in the ring, then in extensions.
+    pub(super) media: Vec<(u64, Vec<u64>)>,
 }
 
 impl Found {
     pub(super) fn entries(&self) -> Entries<'_> {
-        Entries::new(&self.words[RECORD_HEADER / 8..], self.header.entries)
+        Entries::new(&self.body, self.count)
+    }
+
+    /// The extensions that hold its entries.
+    fn extensions(&self) -> impl Iterator<Item = Range<u64>> {
+        self.media[1..].iter().map(|(at, words)| *at..at + words.len() as u64 * 8)
     }
 }
 
@@ -42,6 +50,10 @@ pub(super) struct Plan {
     pub(super) damaged_copy: Option<u64>,
     /// In order.
     pub(super) records: Vec<Found>,
+    /// How many of them, the last ones, are snapshots of an undo transaction that no seal ended.
+    pub(super) open: usize,
+    /// Lines in which unlogged stores may have been under way.
+    pub(super) unlogged: Range<u64>,
 }
 
 /// Bytes of the largest record of a log in `area`: three fit.
@@ -72,19 +84,34 @@ pub(super) fn look(
         candidates: BTreeMap::new(),
         read: BTreeMap::new(),
         budget: 4 * (area.end - area.start),
+        body_budget: 4 * region.len(),
     };
     scan.collect(generation, horizon);
     let records = scan.select(horizon)?;
     for found in &records {
-        let words = &found.words[RECORD_HEADER / 8..];
-        if record::check(words, found.header.entries, home, area).is_err() {
+        let into_itself = || {
+            found.extensions().any(|extension| {
+                found.entries().any(|(line, change)| {
+                    line * LINE < extension.end && (line + change.lines()) * LINE > extension.start
+                })
+            })
+        };
+        if record::check(&found.body, found.count, home, area).is_err()
+            || found.extensions().count() > 0 && into_itself()
+        {
             return Err(Error::Damaged {
                 offset: area.start,
                 what: "a record with a right checksum has an entry that is none, or is out of bounds",
             });
         }
     }
-    Ok(Plan { identity, generation, damaged_copy, records })
+    let open = records.iter().rev().take_while(|record| record.header.kind == format::UNDO).count();
+    let open = if shortcuts.has(Shortcut::UndoNotRolledBack) { 0 } else { open };
+    // A hint for what is merely visible: flushing lines does no harm.
+    let [start, end] = [format::UNLOGGED_START, format::UNLOGGED_END]
+        .map(|at| format::unlogged_of(read_word(region, area.start + at)));
+    let (start, end) = (start.max(home.start / LINE), end.min(home.end / LINE));
+    Ok(Plan { identity, generation, damaged_copy, records, open, unlogged: start..end.max(start) })
 }
 
 fn read_headers(region: &Region, area: &Range<u64>, identity: Option<u64>) -> Result<(Header, Option<u64>)> {
@@ -124,6 +151,8 @@ struct Scan<'a> {
     read: BTreeMap<u64, Option<Found>>,
     /// Bytes of checksums that may still be computed: a crafted ring must not take for ever.
     budget: u64,
+    /// The same for extensions.
+    body_budget: u64,
 }
 
 impl Scan<'_> {
@@ -175,7 +204,55 @@ impl Scan<'_> {
         if format::checksum(&words) != sum && !self.shortcuts.has(Shortcut::NoChecksum) {
             return Ok(None);
         }
-        Ok(Some(Found { header, words, at, media }))
+        if header.flags & format::EXTENDED != 0 {
+            return self.read_extended(header, &words[RECORD_HEADER / 8..], (at, media));
+        }
+        let body = words.split_off(RECORD_HEADER / 8);
+        Ok(Some(Found { header, body, count: header.entries, media: vec![(at, media)] }))
+    }
+
+    /// A record whose entries are in extensions; `chain` says where. No record if they are not there in full: they are
+    /// drained together with it.
+    fn read_extended(
+        &mut self,
+        header: RecordHeader,
+        chain: &[u64],
+        ring: (u64, Vec<u64>),
+    ) -> Result<Option<Found>> {
+        let wild = || Error::Damaged {
+            offset: ring.0,
+            what: "a record with a right checksum has an extension that is out of bounds",
+        };
+        let Some((&[len, count, sum], pieces)) = chain.split_first_chunk::<3>() else { return Err(wild()) };
+        let (pieces, rest) = pieces.as_chunks::<2>();
+        let mut total = 0u64;
+        for &[start, bytes] in pieces {
+            let end = start.checked_add(bytes).ok_or_else(wild)?;
+            let in_log = start < self.area.end && end > self.area.start;
+            if start % LINE != 0 || bytes % LINE != 0 || bytes == 0 || end > self.region.len() || in_log {
+                return Err(wild());
+            }
+            total = total.checked_add(bytes).ok_or_else(wild)?;
+        }
+        let count = u32::try_from(count).map_err(|_| wild())?;
+        if !rest.is_empty() || pieces.len() != header.entries as usize || len % 8 != 0 || len > total {
+            return Err(wild());
+        }
+        self.body_budget = self.body_budget.checked_sub(total).ok_or_else(wild)?;
+        let (mut body, mut media) = (Vec::new(), vec![ring]);
+        for &[start, bytes] in pieces {
+            let mut words = vec![0u64; bytes as usize / 8];
+            read(self.region, start, bytemuck::cast_slice_mut(&mut words));
+            body.extend_from_slice(&words);
+            media.push((start, words));
+        }
+        body.truncate(len as usize / 8);
+        if format::body_checksum(self.identity, header.generation, header.seq, &body) != sum
+            && !self.shortcuts.has(Shortcut::ExtensionUnchecked)
+        {
+            return Ok(None);
+        }
+        Ok(Some(Found { header, body, count, media }))
     }
 
     /// The newest commit is the largest c for which every seq in [max(from(c), horizon + 1), c] is valid. A gap that no

@@ -14,14 +14,29 @@ pub(super) struct Ring {
     next: u64,
     /// Records that a recovery may need, oldest first.
     live: VecDeque<Live>,
+    /// Records below this seq are needed no more, and may be in `live` until a place is looked for.
+    releasable: u64,
 }
 
 impl Ring {
     pub(super) fn new(slots: u64) -> Ring {
-        Ring { slots, next: 0, live: VecDeque::with_capacity(64) }
+        Ring { slots, next: 0, live: VecDeque::with_capacity(64), releasable: 0 }
+    }
+
+    /// No record is needed any more: a new generation begins.
+    pub(super) fn release_all(&mut self) {
+        self.live.clear();
+        self.releasable = 0;
+    }
+
+    /// As [`release_below`](Ring::release_below), when there is time.
+    #[inline]
+    pub(super) fn release_later(&mut self, seq: u64) {
+        self.releasable = seq;
     }
 
     /// Records below `seq` are needed no more.
+    #[inline]
     pub(super) fn release_below(&mut self, seq: u64) {
         while self.live.front().is_some_and(|oldest| oldest.seq < seq) {
             self.live.pop_front();
@@ -31,7 +46,8 @@ impl Ring {
     /// First slot for a record of `count` slots, or `None` if live records are in the way. They are one arc of the ring,
     /// from the oldest's first slot to `next`.
     #[inline]
-    pub(super) fn place(&self, count: u64) -> Option<u64> {
+    pub(super) fn place(&mut self, count: u64) -> Option<u64> {
+        self.release_below(self.releasable);
         let Some(oldest) = self.live.front() else { return Some(self.place_regardless(count)) };
         if self.next <= oldest.first {
             return (self.next + count <= oldest.first).then_some(self.next);
@@ -40,6 +56,26 @@ impl Ring {
             return Some(self.next);
         }
         (count <= oldest.first).then_some(0)
+    }
+
+    /// Whether records of `counts` slots can be placed one after the other.
+    pub(super) fn has_room(&mut self, counts: impl Iterator<Item = u64>) -> bool {
+        self.release_below(self.releasable);
+        let mut next = self.next;
+        let mut oldest = self.live.front().map(|live| live.first);
+        for count in counts {
+            let first = match oldest {
+                Some(oldest) if next <= oldest && next + count <= oldest => next,
+                Some(oldest) if next <= oldest => return next + count <= oldest,
+                _ if next + count <= self.slots => next,
+                Some(oldest) if count > oldest => return false,
+                None if count > self.slots => return false,
+                _ => 0,
+            };
+            oldest.get_or_insert(first);
+            next = first + count;
+        }
+        true
     }
 
     /// As [`place`](Ring::place), whatever is in the way.
@@ -53,8 +89,9 @@ impl Ring {
         self.live.push_back(Live { seq, first, count });
     }
 
+    /// Slots of records that are needed.
     pub(super) fn slots_in_use(&self) -> u64 {
-        self.live.iter().map(|live| live.count).sum()
+        self.live.iter().filter(|live| live.seq >= self.releasable).map(|live| live.count).sum()
     }
 }
 
@@ -80,5 +117,30 @@ mod tests {
         ring.release_below(3);
         assert_eq!(ring.place(1), Some(5));
         assert_eq!(ring.slots_in_use(), 10);
+    }
+
+    #[test]
+    fn there_is_room_exactly_if_all_can_be_placed() {
+        for seed in 0..300 {
+            println!("seed {seed}");
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut ring = Ring::new(15);
+            let mut seq = 0;
+            for _ in 0..40 {
+                let counts: Vec<u64> = (0..rng.usize(1..5)).map(|_| rng.u64(1..6)).collect();
+                let room = ring.has_room(counts.iter().copied());
+                let mut placed = true;
+                for &count in &counts {
+                    let Some(first) = ring.place(count) else {
+                        placed = false;
+                        break;
+                    };
+                    seq += 1;
+                    ring.took(seq, first, count);
+                }
+                assert_eq!(room, placed, "{counts:?}");
+                ring.release_below(seq.saturating_sub(rng.u64(0..5)));
+            }
+        }
     }
 }

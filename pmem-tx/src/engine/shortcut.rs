@@ -4,7 +4,7 @@
 /// One way to get the protocol wrong.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u8)]
 pub enum Shortcut {
     /// Checkpoint: the horizon is stored under the drain of the applied lines.
     CheckpointOneDrain,
@@ -40,20 +40,78 @@ pub enum Shortcut {
     NoChecksum,
     /// Recovery: a record is applied that was only visible, not durable.
     ReplayUndrained,
+    /// Undo: a place is changed before its old bytes are drained.
+    UndoChangeBeforeDrain,
+    /// Undo: the first snapshot does not flush the lines of records applied before.
+    UndoEarlierNotSettled,
+    /// Undo: the seal is written under the drain of the data.
+    UndoSealUnderDataDrain,
+    /// Undo: the seal is not drained before the commit is acknowledged.
+    UndoSealNotDrained,
+    /// Undo: an abort seals without draining what it put back.
+    UndoAbortNotDrained,
+    /// Undo: an abort puts back, and does not seal.
+    UndoAbortNotSealed,
+    /// Undo: the window of a snapshot begins with itself, not with the transaction's first one.
+    UndoWindowOfOne,
+    /// Undo: slots of the open transaction's snapshots are given up.
+    UndoSlotsGivenUp,
+    /// Undo: a commit that wrote fresh memory only writes no seal.
+    UndoFreshWithoutSeal,
+    /// Undo: what is logged already is logged again with what it holds now. Not wrong, but a second reading of a place.
+    UndoLoggedTwice,
+    /// Recovery: an undo transaction that no seal ended is taken for ended.
+    UndoNotRolledBack,
+    /// Recovery: snapshots are put back oldest first, in a log where a place is logged twice.
+    UndoRolledBackForward,
+    /// An unlogged store does not ask what the window covers.
+    LineCovered,
+    /// An unlogged store asks for the newest record's lines only.
+    LineCoveredByNewestOnly,
+    /// An unlogged store is acknowledged before its drain.
+    LineNotDrained,
+    /// Extensions are given back as soon as the commit is durable.
+    ExtensionReusedEarly,
+    /// An extension is placed in memory that a record of the window covers.
+    ExtensionInCoveredMemory,
+    /// The checksum of an extension is not verified.
+    ExtensionUnchecked,
+    /// Two journals in one mapping may have the same home.
+    HomesOverlap,
+    /// Pending records are not in the overlay: the next writer reads and compares with the mapping.
+    NoOverlay,
+    /// The overlay's lines are dropped at the next transaction, whether they were applied or not.
+    OverlayDroppedEarly,
+    /// Pending records are applied when they are written: readers see what may not survive.
+    ApplyBeforeDurable,
+    /// Records are written past the caches by their writers, and the leader flushes none of them.
+    LeaderDoesNotFlush,
+    /// The leader acknowledges its batch and leaves the drain to the next one.
+    GroupAcknowledgesBeforeDrain,
+    /// A record's slots are free when the next record is written, durable or not.
+    ReleaseAtWritten,
+    /// A freed block is handed out again when the record that frees it is written, and not applied.
+    FreedBeforeApplied,
+    /// On a disk, a record's write is taken for a drain of the applied pages.
+    RecordSettlesPages,
 }
 
 /// A set of [`Shortcut`]s, normally empty.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shortcuts(u32);
+pub struct Shortcuts(u64);
 
 impl Shortcuts {
     /// One shortcut.
     pub const fn one(shortcut: Shortcut) -> Shortcuts {
-        Shortcuts(1 << shortcut as u32)
+        Shortcuts(1 << shortcut as u64)
+    }
+    /// This one too.
+    pub const fn and(self, shortcut: Shortcut) -> Shortcuts {
+        Shortcuts(self.0 | 1 << shortcut as u64)
     }
     #[inline]
-    pub(super) fn has(self, shortcut: Shortcut) -> bool {
-        self.0 != 0 && self.0 >> shortcut as u32 & 1 == 1
+    pub(crate) fn has(self, shortcut: Shortcut) -> bool {
+        self.0 != 0 && self.0 >> shortcut as u64 & 1 == 1
     }
 }

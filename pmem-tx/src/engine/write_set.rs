@@ -11,6 +11,9 @@
 //! of the window gives it the value it has now.) Lines of a fresh block are logged whole: what the mapping holds
 //! there may not be durable.
 //!
+//! Below the shadows is what was committed: the mapping, and over it the [overlay](super::overlay), lines that pending
+//! records have changed and that are not in place yet. Everything above that says "the mapping" means the two.
+//!
 //! A shadow has one owner. On a damaged pool two objects may refer to the same block; the second one gets
 //! [`Conflict`], never the other's bytes, so that safe code cannot hold `&T` and `&mut T` to one place.
 
@@ -18,7 +21,7 @@ mod savepoint;
 
 pub use savepoint::{ForeignMark, Mark};
 
-use super::{arena::Arena, record::Builder};
+use super::{arena::Arena, overlay::Overlay, record::Builder};
 use pmem_map::{LINE, Region};
 use savepoint::Savepoints;
 use std::{
@@ -36,7 +39,7 @@ pub struct Conflict;
 pub enum Found {
     /// In the mapping: nothing of them is changed.
     Mapping,
-    /// At this address, all of them.
+    /// At this address, all of them: changed, or of a record that is not in place yet.
     Shadow(NonNull<u8>),
     /// Partly here, partly there: [`WriteSet::fill`] brings them together.
     Mixed,
@@ -128,15 +131,15 @@ impl Shadow {
         start.max(self.start)..(start + LINE).min(self.end)
     }
 
-    /// Copies a line from the mapping. Nobody may have been given an address inside this line of the buffer yet, or
+    /// Copies a line of what is committed. Nobody may have been given an address inside this line of the buffer yet, or
     /// not since a rollback took the line out.
     #[inline]
-    fn copy_line(&self, region: &Region, line: usize) {
+    fn copy_line(&self, region: &Region, overlay: &Overlay, line: usize) {
         let part = self.line_range(line);
         // SAFETY: the part is inside the block, hence inside the mapping and the buffer; committed bytes stand still
         // while a transaction is open (the contract of `Log`); nobody has a reference to this line of the buffer.
         unsafe {
-            let (from, to) = (region.base().add(part.start as usize), self.address(part.start));
+            let (from, to) = (committed(region, overlay, part.start), self.address(part.start));
             if part.end - part.start == LINE {
                 to.cast::<[u64; 8]>().write(from.cast::<[u64; 8]>().read());
             } else {
@@ -144,6 +147,25 @@ impl Shadow {
             }
         }
     }
+}
+
+/// Address of what is committed at `at`, as far as its line goes. `at` is inside the mapping.
+#[inline(always)]
+fn committed(region: &Region, overlay: &Overlay, at: u64) -> NonNull<u8> {
+    if !overlay.is_empty()
+        && let Some(pending) = pending(overlay, at)
+    {
+        return pending;
+    }
+    // SAFETY: inside the mapping (callers).
+    unsafe { region.base().add(at as usize) }
+}
+
+#[cold]
+#[inline(never)]
+fn pending(overlay: &Overlay, at: u64) -> Option<NonNull<u8>> {
+    // SAFETY: inside the line's buffer.
+    overlay.line(at / LINE).map(|line| unsafe { line.add((at % LINE) as usize) })
 }
 
 fn has(bits: &[u64], line: usize) -> bool {
@@ -178,6 +200,8 @@ pub struct WriteSet {
     filter: u64,
     fresh_bytes: u64,
     savepoints: Savepoints,
+    /// What pending records say. Changed by the log, between transactions.
+    pub(super) overlay: Overlay,
 }
 
 #[inline]
@@ -197,12 +221,25 @@ impl WriteSet {
             filter: 0,
             fresh_bytes: 0,
             savepoints: Savepoints::new(),
+            overlay: Overlay::new(),
         }
     }
 
     /// Whether this is a write set over `region`.
     pub(super) fn is_of(&self, region: &Arc<Region>) -> bool {
         Arc::ptr_eq(&self.region, region)
+    }
+
+    /// Whether everything is as it is in the mapping.
+    #[inline]
+    pub(crate) fn is_transparent(&self) -> bool {
+        self.shadows.is_empty() && self.overlay.is_empty()
+    }
+
+    /// Where bytes are that have no shadow. At least one byte.
+    #[inline]
+    fn below(&self, at: u64, len: u64) -> Found {
+        if self.overlay.is_empty() { Found::Mapping } else { self.overlay.find(at, len) }
     }
 
     /// Whether nothing was changed, allocated or freed.
@@ -222,7 +259,7 @@ impl WriteSet {
     }
 
     /// Forgets everything; marks are void. References into shadows must be gone: `&mut self` is how users prove it.
-    #[inline]
+    #[inline(always)]
     pub fn clear(&mut self) {
         if !self.savepoints.is_empty() {
             self.savepoints.clear();
@@ -313,7 +350,7 @@ impl WriteSet {
         if shadow.wide == NARROW {
             let bits = shadow.line_bits(at, len);
             for line in ones(bits & !shadow.valid) {
-                shadow.copy_line(&self.region, line);
+                shadow.copy_line(&self.region, &self.overlay, line);
             }
             shadow.valid |= bits;
             if marking {
@@ -324,7 +361,7 @@ impl WriteSet {
         let wide = &mut self.wide[shadow.wide as usize];
         for line in shadow.lines(at, len) {
             if !has(&wide.valid, line) {
-                shadow.copy_line(&self.region, line);
+                shadow.copy_line(&self.region, &self.overlay, line);
                 set(&mut wide.valid, line);
             }
             if marking {
@@ -348,7 +385,7 @@ impl WriteSet {
     /// the block.
     #[inline]
     pub fn read(&self, block_start: u64, at: u64, len: u64, owner: u32) -> Result<Found, Conflict> {
-        let Some(index) = self.find(block_start) else { return Ok(Found::Mapping) };
+        let Some(index) = self.find(block_start) else { return Ok(self.below(at, len)) };
         let shadow = self.owned(index, owner)?;
         shadow.check(at, len);
         if shadow.state == State::Fresh {
@@ -363,26 +400,36 @@ impl WriteSet {
         };
         Ok(match (here, all) {
             (_, true) => Found::Shadow(shadow.address(at)),
-            (false, _) => Found::Mapping,
+            (false, _) => self.below(at, len),
             (true, false) => Found::Mixed,
         })
     }
 
-    /// As [`read`](WriteSet::read), with the missing lines copied into the shadow.
+    /// As [`read`](WriteSet::read), in one piece: in a shadow of `block`, into which lines are copied that it does not
+    /// have.
     pub fn fill(
         &mut self,
-        block_start: u64,
+        block: Range<u64>,
         at: u64,
         len: u64,
         owner: u32,
-    ) -> Result<Option<NonNull<u8>>, Conflict> {
-        let Some(index) = self.find(block_start) else { return Ok(None) };
-        let shadow = *self.owned(index, owner)?;
+    ) -> Result<NonNull<u8>, Conflict> {
+        let index = match self.find(block.start) {
+            Some(index) => {
+                self.owned(index, owner)?;
+                index
+            }
+            None => {
+                self.check_block(&block);
+                self.add(block, owner, State::Changed)
+            }
+        };
+        let shadow = self.shadows[index];
         shadow.check(at, len);
         if shadow.state != State::Fresh {
             self.prepare(index, at, len, false);
         }
-        Ok(Some(shadow.address(at)))
+        Ok(shadow.address(at))
     }
 
     /// Where `owner` changes `len` bytes at `at` of `block`. The lines touched are compared and logged at commit.
@@ -526,11 +573,6 @@ impl WriteSet {
         })
     }
 
-    /// Blocks whose content a committed record has as written in place.
-    pub(crate) fn placed(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        self.placeable()
-    }
-
     /// Appends what changed to a record. `placed`: placeable blocks were written in place.
     pub(super) fn encode(&self, record: &mut Builder, placed: bool) {
         for shadow in &self.shadows {
@@ -554,8 +596,8 @@ impl WriteSet {
         for (i, &bits) in marked.iter().enumerate() {
             for bit in ones(bits) {
                 let part = shadow.line_range(i * 64 + bit);
-                // SAFETY: the part is inside the mapping; committed bytes stand still (the contract of `Log`).
-                let committed = unsafe { self.region.base().add(part.start as usize) };
+                // The part is inside the mapping; committed bytes stand still (the contract of `Log`).
+                let committed = committed(&self.region, &self.overlay, part.start);
                 let (new, covered) = line_words(shadow.address(part.start), &part);
                 let (old, _) = line_words(committed, &part);
                 let mut mask = 0;

@@ -4,7 +4,11 @@
 use pmem_crash::{Config, Exploration, Image, LintKind, Report};
 use pmem_map::Mapping;
 use pmem_tx::{Error, Journal, JournalOptions};
-use std::{cell::RefCell, collections::BTreeMap, thread};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc, thread};
+
+pub(crate) mod shared;
+pub(crate) mod space;
+pub(crate) mod undo;
 
 pub(crate) const LOG: std::ops::Range<u64> = 0..4096;
 pub(crate) const DATA: u64 = LOG.end;
@@ -17,11 +21,38 @@ pub(crate) enum Op {
     Set(Vec<(u64, u64)>),
     /// As `Set`, on a thread of its own.
     SetOnThread(Vec<(u64, u64)>),
+    /// As `Set`, durable at the next operation that is.
+    Eventual(Vec<(u64, u64)>),
+    EventualOnThread(Vec<(u64, u64)>),
+    Sync,
+    SyncOnThread,
+    /// As `Set`; while the transaction is open, another thread syncs.
+    SetAroundSync(Vec<(u64, u64)>),
+    /// As `SetAroundSync`, and `Eventual`.
+    EventualAroundSync(Vec<(u64, u64)>),
     /// A transaction that fills words with a value, and is rolled back.
     Abort(Vec<(u64, u64)>),
     Checkpoint,
     /// Closes the journal and opens it again.
     Reopen,
+    /// An undo transaction that logs these words together, and sets them.
+    Undo(Vec<(u64, u64)>),
+    /// An undo transaction that logs and sets one word after the other.
+    UndoEach(Vec<(u64, u64)>),
+    /// As `UndoEach`, and rolled back.
+    UndoAbort(Vec<(u64, u64)>),
+    /// An undo transaction that sets the first words, then the second ones, takes these back, and sets the third ones.
+    UndoPart([Vec<(u64, u64)>; 3]),
+    /// An undo transaction that fills a buffer (0 or 1) to which nothing refers, and then makes it the one that counts.
+    UndoFresh(u64, u64),
+    /// An undo transaction that only fills a buffer to which nothing refers.
+    UndoFreshOnly(u64, u64),
+    /// Makes a buffer the one that counts.
+    Publish(u64, u64),
+    /// A redo transaction that fills a buffer, and makes it the one that counts.
+    Refill(u64, u64),
+    /// `Journal::atomic_line` of these values, from this word on.
+    Line(u64, Vec<u64>),
 }
 use Op::*;
 
@@ -41,26 +72,104 @@ pub(crate) fn set(journal: &Journal, words: &[(u64, u64)], commit: bool) -> Resu
 }
 
 pub(crate) fn apply(op: &Op, state: &mut State) {
-    if let Set(words) | SetOnThread(words) = op {
-        words.iter().for_each(|(word, value)| state[*word as usize] = *value);
+    match op {
+        Set(words)
+        | SetOnThread(words)
+        | Eventual(words)
+        | EventualOnThread(words)
+        | SetAroundSync(words)
+        | EventualAroundSync(words)
+        | Undo(words)
+        | UndoEach(words) => set_words(state, words),
+        UndoPart([first, _, third]) => {
+            set_words(state, first);
+            set_words(state, third);
+        }
+        UndoFresh(buffer, value) | Refill(buffer, value) => {
+            set_words(state, &undo::filled(*buffer, *value));
+            set_words(state, &[undo::published(*buffer, *value)]);
+        }
+        UndoFreshOnly(buffer, value) => set_words(state, &undo::filled(*buffer, *value)),
+        Publish(buffer, value) => set_words(state, &[undo::published(*buffer, *value)]),
+        Line(word, values) => {
+            values.iter().enumerate().for_each(|(i, value)| state[*word as usize + i] = *value);
+        }
+        Abort(_) | UndoAbort(_) | Checkpoint | Reopen | Sync | SyncOnThread => {}
     }
+}
+
+fn set_words(state: &mut State, words: &[(u64, u64)]) {
+    words.iter().for_each(|(word, value)| state[*word as usize] = *value);
+}
+
+/// Whether all operations so far are durable when this one returns.
+fn acknowledges(op: &Op) -> bool {
+    !matches!(op, Eventual(_) | EventualOnThread(_) | EventualAroundSync(_) | Abort(_))
+}
+
+fn on_thread<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|s| s.spawn(work).join().unwrap())
+}
+
+fn eventual(journal: &Journal, words: &[(u64, u64)]) -> Result<(), Error> {
+    let mut tx = journal.begin()?;
+    for (word, value) in words {
+        tx.write(DATA + word * 8, value)?;
+    }
+    tx.commit_eventual().map(drop)
+}
+
+/// A transaction that is open while another thread makes all before it durable and applies it.
+fn around_sync(journal: &Journal, words: &[(u64, u64)], strict: bool) -> Result<(), Error> {
+    let mut tx = journal.begin()?;
+    let (half, rest) = words.split_at(words.len() / 2);
+    for (word, value) in half {
+        tx.write(DATA + word * 8, value)?;
+    }
+    // References that are held meanwhile: to pieces of lines, since a longer piece is a copy.
+    let held: Vec<&[u8]> = (DATA..LEN).step_by(64).map(|at| tx.bytes(at, 64)).collect::<Result<_, _>>()?;
+    let before: Vec<Vec<u8>> = held.iter().map(|bytes| bytes.to_vec()).collect();
+    on_thread(|| journal.sync())?;
+    assert!(held.iter().zip(&before).all(|(now, then)| now == then), "bytes changed under a reference");
+    for (word, value) in rest {
+        tx.write(DATA + word * 8, value)?;
+    }
+    if strict { tx.commit() } else { tx.commit_eventual().map(drop) }
 }
 
 pub(crate) fn perform(journal: Journal, op: &Op, options: &JournalOptions) -> Result<Journal, Error> {
     match op {
         Set(words) => set(&journal, words, true)?,
-        SetOnThread(words) => thread::scope(|s| s.spawn(|| set(&journal, words, true)).join().unwrap())?,
+        SetOnThread(words) => on_thread(|| set(&journal, words, true))?,
+        Eventual(words) => eventual(&journal, words)?,
+        EventualOnThread(words) => on_thread(|| eventual(&journal, words))?,
+        Sync => journal.sync()?,
+        SyncOnThread => on_thread(|| journal.sync())?,
+        SetAroundSync(words) => around_sync(&journal, words, true)?,
+        EventualAroundSync(words) => around_sync(&journal, words, false)?,
         Abort(words) => set(&journal, words, false)?,
         Checkpoint => journal.checkpoint()?,
-        Reopen => return options.open(journal.close()?, LOG),
+        Reopen => return open(journal.close()?, options),
+        Refill(buffer, value) => {
+            let mut words = undo::filled(*buffer, *value);
+            words.push(undo::published(*buffer, *value));
+            set(&journal, &words, true)?;
+        }
+        Publish(buffer, value) => set(&journal, &[undo::published(*buffer, *value)], true)?,
+        op => undo::perform(&journal, op)?,
     }
     Ok(journal)
+}
+
+/// With memory lent for large transactions; nothing is lent yet.
+fn open(mapping: Mapping, options: &JournalOptions) -> Result<Journal, Error> {
+    options.clone().log_space(Arc::new(space::Space::new())).open(mapping, LOG)
 }
 
 pub(crate) fn observe(journal: &Journal) -> Result<State, Error> {
     let tx = journal.begin()?;
     let bytes = tx.bytes(DATA, LEN - DATA)?;
-    Ok(bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
+    Ok(undo::judged(bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect()))
 }
 
 /// An image of a formatted, empty journal.
@@ -85,17 +194,22 @@ pub(crate) fn explore(
         apply(op, &mut next);
         states.push(next);
     }
+    let whole = states.clone();
+    states.iter_mut().for_each(|state| *state = undo::judged(std::mem::take(state)));
     exploration.start(start.clone()).run(
         |mapping, marks| -> Result<(), Error> {
-            let mut journal = Some(options.open(mapping, LOG)?);
+            let mut journal = Some(open(mapping, options)?);
             for op in ops {
-                journal =
-                    Some(marks.run(format!("{op:?}"), || perform(journal.take().unwrap(), op, options))?);
+                let number = marks.begin(format!("{op:?}"));
+                journal = Some(perform(journal.take().unwrap(), op, options)?);
+                if acknowledges(op) {
+                    marks.acknowledged_to(number);
+                }
             }
             std::mem::forget(journal); // the power fails: nothing is closed
             Ok(())
         },
-        |mapping| options.open(mapping, LOG),
+        |mapping| open(mapping, options),
         |journal, point| {
             let found = observe(&journal).map_err(|error| error.to_string())?;
             let Some(k) = point.range().rev().find(|k| states[*k] == found) else {
@@ -107,7 +221,7 @@ pub(crate) fn explore(
                 ));
             };
             if point.depth == 0 {
-                each(point.image(), &states[k]);
+                each(point.image(), &whole[k]);
             }
             // And it can be written: two more commits, one over the same words.
             for value in [7, 8] {
@@ -290,4 +404,52 @@ pub(crate) fn threads() -> Vec<Op> {
         SetOnThread(vec![(8, 5)]),
         Set(vec![(32, 6)]),
     ]
+}
+
+/// Eventual commits of one thread, that go back to values which are still in place; syncs between.
+pub(crate) fn eventual_commits() -> Vec<Op> {
+    vec![
+        Eventual(vec![(0, 1)]),
+        Eventual(vec![(1, 2), (64, 2)]),
+        Eventual(vec![(0, 0), (200, 3)]),
+        Sync,
+        Set(vec![(64, 4)]),
+        Eventual(vec![(0, 5), (1, 0), (200, 0)]),
+        Set(vec![(0, 0), (300, 6)]),
+        Eventual(vec![(64, 7)]),
+        Abort(vec![(64, 99), (0, 99)]),
+        Eventual(vec![(64, 4), (8, 8)]),
+        Checkpoint,
+        Eventual(vec![(0, 9)]),
+        Reopen,
+        Eventual(vec![(0, 10), (8, 10)]),
+        Set(vec![(8, 11)]),
+        Set(vec![(0, 12)]),
+    ]
+}
+
+/// Threads that write and leave the drain to others, in turns.
+pub(crate) fn groups() -> Vec<Op> {
+    vec![
+        EventualOnThread(vec![(0, 1), (8, 1)]),
+        SetOnThread(vec![(16, 2), (0, 2)]),
+        Eventual(vec![(8, 3)]),
+        SyncOnThread,
+        EventualOnThread(vec![(0, 4), (24, 4)]),
+        EventualAroundSync(vec![(8, 1), (0, 5)]),
+        SetAroundSync(vec![(0, 6), (24, 0), (32, 6)]),
+        Set(vec![(8, 7)]),
+        EventualOnThread(vec![(0, 2)]),
+        Set(vec![(16, 8), (0, 8)]),
+    ]
+}
+
+/// Eventual commits of which the ring takes hardly three, behind one that is durable.
+pub(crate) fn eventual_tight() -> Vec<Op> {
+    let large = |first: u64, value: u64| (0..128).map(|i| (first + i, value + i)).collect();
+    let mut ops = vec![Set(vec![(0, 1)]), Set(large(16, 1000))];
+    ops.extend((2..7).map(|n| Eventual(large(n * 16, n * 1000))));
+    ops.push(Set(vec![(5, 1)]));
+    ops.push(Eventual(large(0, 9000)));
+    ops
 }
