@@ -97,7 +97,7 @@ fn look(pool: &Pool) -> Result<(u64, u64), String> {
     }
     let stats = pool.stats().map_err(|e| e.to_string())?;
     let report = pool.check().map_err(|e| e.to_string())?;
-    if !report.is_ok() {
+    if !report.problems.is_empty() {
         return Err(report.to_string());
     }
     let blocks = if root.step == 0 { 0 } else { 3 };

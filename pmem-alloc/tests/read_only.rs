@@ -96,7 +96,7 @@ fn processes_read_a_pool_beside_each_other_and_nobody_writes_it_meanwhile() {
     let before = hash(&path);
     let (one, other) = (read_only(&path).unwrap(), read_only(&path).unwrap());
     assert_eq!((value(&one.read().unwrap()), value(&other.read().unwrap())), (7, 7));
-    assert!(one.check().unwrap().is_ok() && one.stats().unwrap().objects == 1);
+    assert!(one.check().unwrap().problems.is_empty() && one.stats().unwrap().objects == 1);
     assert_eq!(one.opening().replayed, 0);
     assert!(is_locked(open(&path)));
     assert!(ask(NAME, &path).contains("it is 7, writer refused: true"));
@@ -119,7 +119,7 @@ fn a_pool_that_was_not_closed_is_recovered_in_a_private_view_or_refused_if_asked
         let pool = read_only(&path).unwrap();
         assert!(pool.opening().replayed > 0);
         assert_eq!(value(&pool.read().unwrap()), 8);
-        assert!(pool.check().unwrap().is_ok());
+        assert!(pool.check().unwrap().problems.is_empty());
         // SAFETY: a file of this test alone.
         let refused = unsafe { PoolOptions::new().require_clean(true).open_read_only(&path) };
         let refused = refused.unwrap_err();
@@ -164,7 +164,7 @@ fn what_is_tried_in_a_private_view_is_gone_and_the_file_is_as_it_was() {
         let block = pool.write(|tx| tx.open::<PHeap<u64>>("heap")?.alloc([5u64; 20_000])).unwrap();
         assert_eq!(value(&pool.read().unwrap()), 99);
         assert_eq!(pool.read().unwrap().open::<PHeap<u64>>("heap").unwrap().get(block).unwrap()[19_999], 5);
-        assert!(pool.check().unwrap().is_ok());
+        assert!(pool.check().unwrap().problems.is_empty());
         let refused = pool.grow(SIZE).unwrap_err();
         assert!(matches!(refused.kind(), ErrorKind::CannotGrow { .. }), "{refused}");
         assert_eq!(
