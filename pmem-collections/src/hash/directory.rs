@@ -95,7 +95,8 @@ impl<K: Key, V: Stored, M: Mode> Table<'_, K, V, M> {
             match Reference::decode(word, Self::LAYOUT.bits, from)? {
                 Reference::Segment(segment) => return Ok(Way { from, chunks, segment }),
                 Reference::Chunk(at) if chunks < MAX_CHUNKS => {
-                    from = at + CHUNK_HEAD as u64 + 8 * Self::index(hash, chunks) as u64;
+                    // Nothing of the chunk is checked yet: it may be nowhere.
+                    from = at.saturating_add(CHUNK_HEAD as u64 + 8 * Self::index(hash, chunks) as u64);
                     word = *self.body.get::<u64>(Ptr::from_offset(from))?;
                     chunks += 1;
                 }
