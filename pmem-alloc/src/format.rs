@@ -184,7 +184,7 @@ impl Geometry {
     #[inline]
     pub(crate) fn descriptor_at(&self, page: u32) -> u64 {
         if page < self.first_pages {
-            return self.table_start + page as u64 * DESCRIPTOR;
+            return self.first_descriptor_at(page);
         }
         let segment = self.segment_of(page);
         segment.start + (page - segment.first_page) as u64 * DESCRIPTOR
@@ -194,13 +194,26 @@ impl Geometry {
     #[inline]
     pub(crate) fn bitmap_word_at(&self, page: u32, word: usize) -> u64 {
         if page < self.first_pages {
-            return self.bitmaps_start + page as u64 * BITMAP + word as u64 * 8;
+            return self.first_bitmap_word_at(page, word);
         }
         let segment = self.segment_of(page);
         segment.bitmaps_start + (page - segment.first_page) as u64 * BITMAP + word as u64 * 8
     }
 
+    /// The same, of a page in the first part.
+    #[inline]
+    pub(crate) fn first_descriptor_at(&self, page: u32) -> u64 {
+        self.table_start + page as u64 * DESCRIPTOR
+    }
+
+    /// The same, of a run in the first part.
+    #[inline]
+    pub(crate) fn first_bitmap_word_at(&self, page: u32, word: usize) -> u64 {
+        self.bitmaps_start + page as u64 * BITMAP + word as u64 * 8
+    }
+
     /// The segment of a data page behind the first part.
+    #[inline(never)]
     fn segment_of(&self, page: u32) -> &Segment {
         let (_, segment) = self.segments.of_page(page).expect("the number of a data page");
         segment

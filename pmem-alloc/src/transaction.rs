@@ -244,21 +244,20 @@ impl<'p> WriteTx<'p> {
         }
         let Writer { log, set, objects, .. } = &mut **writer.get_mut().as_mut().expect("not ended");
         let durable = &mut self.durable;
-        let committed = inner.media.region().guarded(|| {
-            log.commit(set, || {
+        let mut committed = Ok(None);
+        let guarded = inner.media.region().guarded(|| {
+            committed = log.commit(set, || {
                 *durable = true;
                 let applying: Applying<'_> = inner.gate.write();
                 objects.publish(&inner.names);
                 applying
-            })
+            });
         });
-        match committed {
-            Ok(result) => _ = result?,
-            Err(lost) => {
-                inner.gate.poison(); // half of it may be in place
-                return Err(lost.into());
-            }
+        if let Err(lost) = guarded {
+            inner.gate.poison(); // half of it may be in place
+            return Err(lost.into());
         }
+        committed?;
         self.durable = true;
         Ok(()) // `drop` does the rest
     }

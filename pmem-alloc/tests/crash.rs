@@ -33,9 +33,14 @@ const LINTS: &[(LintKind, &str, &str)] = &[(
 
 fn judge(name: &str, report: &Report) {
     println!(
-        "crash | {name:<46} | {:>3} operations | {:>7} images | {:>8} recoveries | {} failures",
-        report.operations, report.images, report.recoveries, report.failures
+        "crash | {name:<46} | {:>3} operations | {:>5} events | {:>7} images | {:>8} recoveries | {} failures",
+        report.operations,
+        report.steps.len(),
+        report.images,
+        report.recoveries,
+        report.failures
     );
+    println!("{report:#}");
     report.assert_ok();
     report.assert_no_lints_but(LINTS);
     assert!(report.images > 0 && report.recoveries >= report.images, "{name}: nothing was explored");

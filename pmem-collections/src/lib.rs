@@ -41,8 +41,8 @@
 //! # Modules, in reading order
 //!
 //! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
-//! the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; below all of them
-//! `stored`, how a value of any kind sits in a container.
+//! the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; [`vec`](mod@vec)
+//! ([`PVec`]); below all of them `stored`, how a value of any kind sits in a container.
 
 #![deny(unsafe_code)]
 
@@ -56,9 +56,10 @@ pub mod map;
 pub mod set;
 mod stored;
 mod tree;
+pub mod vec;
 
 pub use cell::{CellGuard, PCell};
-pub use concurrent::{ConcurrentHashMap, ConcurrentMap, MpmcQueue};
+pub use concurrent::{ConcurrentHashMap, ConcurrentLog, ConcurrentMap, MpmcQueue};
 pub use hash_map::PHashMap;
 pub use hash_set::PHashSet;
 pub use map::PBTreeMap;
@@ -69,3 +70,4 @@ pub use pmem_alloc::{
     Write, WriteTx,
 };
 pub use set::PBTreeSet;
+pub use vec::{PVec, VecGuard};

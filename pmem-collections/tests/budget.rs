@@ -3,6 +3,8 @@
 
 #[path = "budget/hash.rs"]
 mod hash;
+#[path = "budget/vec.rs"]
+mod vec;
 
 mod budget {
     use fastrand::Rng;

@@ -11,6 +11,8 @@ mod hash;
 mod nested;
 #[path = "crash/values.rs"]
 mod values;
+#[path = "crash/vec.rs"]
+mod vec;
 
 use pmem_collections::*;
 use pmem_crash::{Config, Exploration, Image, Report, Tear};
@@ -158,13 +160,15 @@ fn explore(name: &str, before: &[Op], ops: &[Op]) -> Report {
             },
         );
         println!(
-            "crash | {:<46} | {:>3} operations | {:>7} images | {:>8} recoveries | {} failures",
+            "crash | {:<46} | {:>3} operations | {:>5} events | {:>7} images | {:>8} recoveries | {} failures",
             format!("{name}, torn by {tear:?}"),
             report.operations,
+            report.steps.len(),
             report.images,
             report.recoveries,
             report.failures
         );
+        println!("{report:#}");
         report.assert_ok();
         report.assert_no_lints();
         total = Some(report);

@@ -20,6 +20,8 @@ fn key(random: &mut Rng) -> String {
 type Map = PHashMap<String, Vec<u32>>;
 
 fn assert_same(pool: &Pool, model: &HashMap<String, Vec<u32>>) -> Result<()> {
+    let report = pool.check()?;
+    assert!(report.is_ok());
     let tx = pool.read()?;
     let map = tx.open::<Map>("map")?;
     assert_eq!(map.len(), model.len());
@@ -35,8 +37,6 @@ fn assert_same(pool: &Pool, model: &HashMap<String, Vec<u32>>) -> Result<()> {
         .collect::<Result<_>>()?;
     assert_eq!(found, *model);
     // Every block has an owner: the header and its name, segments, chunks, and what does not fit its slot.
-    let report = pool.check()?;
-    assert!(report.is_ok());
     assert_eq!(
         report.small_blocks + report.large_blocks,
         2 + summary.segments + summary.chunks + summary.blocks

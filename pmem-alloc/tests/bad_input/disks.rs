@@ -170,11 +170,9 @@ fn a_limit_on_the_length_of_files_is_an_error_and_not_a_signal() {
     // SAFETY: a structure that lives through the call.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
     let (large, path) = (Path::new(&path).join("large"), Path::new(&path).join("pool"));
-    // SAFETY: (each) files of this process alone.
-    let message = assert_kind!(
-        unsafe { PoolOptions::new().size(3 * SIZE).create(&large) },
-        ErrorKind::Map(pmem_map::Error::Io { action: "extend", .. })
-    );
+    // SAFETY: a file of this process alone.
+    let result = unsafe { PoolOptions::new().size(3 * SIZE).create(&large) };
+    let message = assert_kind!(result, ErrorKind::Map(pmem_map::Error::Io { action: "extend", .. }));
     assert!(!large.exists() && message.contains("large"), "{message}");
     // SAFETY: as above.
     let pool = unsafe { growing(SIZE).create(&path) }.unwrap();

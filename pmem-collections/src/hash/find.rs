@@ -26,6 +26,9 @@ impl SlotAt {
     }
 }
 
+/// An entry that was found: its bucket, and where it is.
+type Hit<'a, K, V, M> = (Bucket<'a, K, V, M>, SlotAt);
+
 /// Where a key is, or could be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
@@ -54,14 +57,15 @@ impl<K: Key, V: Stored, M: Mode> Table<'_, K, V, M> {
     fn segment(&self, hash: u64) -> Result<Segment> {
         let segment = self.way(self.root, hash)?.segment;
         // All lines of the home bucket at once: its head says which slot is needed, and should not be waited for.
-        let home = segment.at + (segment.home(hash) * Self::LAYOUT.bucket) as u64;
+        // (It may be nowhere: nothing of the segment is checked yet.)
+        let home = segment.at.saturating_add((segment.home(hash) * Self::LAYOUT.bucket) as u64);
         self.body.prefetch(Ptr::from_offset(home), Self::LAYOUT.bucket as u64);
         Ok(segment)
     }
 
     /// The bucket and the slot of a key, in its stored form.
     #[inline]
-    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<(Bucket<'_, K, V, M>, SlotAt)>> {
+    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<Hit<'_, K, V, M>>> {
         if self.root == 0 {
             return Ok(None);
         }
@@ -70,12 +74,7 @@ impl<K: Key, V: Stored, M: Mode> Table<'_, K, V, M> {
     }
 
     #[inline]
-    fn find_in(
-        &self,
-        segment: Segment,
-        key: &[u8],
-        hash: u64,
-    ) -> Result<Option<(Bucket<'_, K, V, M>, SlotAt)>> {
+    fn find_in(&self, segment: Segment, key: &[u8], hash: u64) -> Result<Option<Hit<'_, K, V, M>>> {
         let (home, fingerprint) = (segment.home(hash), fingerprint(hash));
         let first = self.bucket(segment, home, hash)?;
         if let Some(slot) = first.find(key, fingerprint)? {

@@ -4,6 +4,9 @@ use crate::hash::{Bucket, SegmentView, Slots, Table};
 use pmem_alloc::{Key, Mode, Result, Stored, Value};
 use std::iter::FusedIterator;
 
+/// An entry: its bucket and its slot.
+type Hit<'g, K, V, M> = (Bucket<'g, K, V, M>, usize);
+
 /// The entries of a table, one after the other, as bucket and slot.
 ///
 /// It goes through the segments in the order of the hashes they hold, which only grows; and one that finds more or fewer
@@ -29,7 +32,7 @@ impl<'g, K: Key, V: Stored, M: Mode> Cursor<'g, K, V, M> {
         Cursor { table, from, segment: None, number: 0, bucket: None, slots: Slots(0), done: false, left }
     }
 
-    fn find(&mut self) -> Result<Option<(Bucket<'g, K, V, M>, usize)>> {
+    fn find(&mut self) -> Result<Option<Hit<'g, K, V, M>>> {
         loop {
             if let (Some(slot), Some(bucket)) = (self.slots.next(), self.bucket) {
                 self.left = self.left.checked_sub(1).ok_or_else(|| self.count_is_wrong("more"))?;

@@ -100,7 +100,7 @@ impl Log {
         // A valid header may stand here already (of a log that is being replaced): take it away first.
         log.store(log.area.start, &[0; 2 * LINE as usize]);
         log.store(log.area.start + STATE, bytemuck::bytes_of(&state));
-        log.region.persist(log.area.start..log.area.start + RING)?;
+        log.region.persist(log.area.start..log.area.start + STATE + LINE)?;
         log.write_header(0);
         log.write_header(1);
         log.region.persist(log.area.start..log.area.start + STATE)?;
