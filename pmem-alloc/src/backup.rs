@@ -93,8 +93,9 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AlreadyExists`]; [`ErrorKind::WouldDeadlock`] inside an own transaction; what the system refuses. No
-    /// file is left then.
+    /// [`ErrorKind::AlreadyExists`]; [`ErrorKind::WouldDeadlock`] inside an own transaction; [`ErrorKind::HasSlabs`] if there are
+    /// concurrent containers; [`ErrorKind::Busy`] if another backup is under way, or the pool grew; what the system
+    /// refuses. No file is left then.
     ///
     /// # Safety
     ///

@@ -230,7 +230,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`ErrorKind::CannotCompact`] if there is an object that cannot be followed or moved, with the names: register its type, or describe
-    /// it. [`ErrorKind::NoSpace`] if `mapping` is too small. [`ErrorKind::WouldDeadlock`]; errors of draining.
+    /// it. [`ErrorKind::HasSlabs`] if there are concurrent containers. [`ErrorKind::NoSpace`] if `mapping` is too small. [`ErrorKind::WouldDeadlock`]; errors of draining.
     pub fn compact_on(&self, mapping: Mapping) -> Result<Pool> {
         self.compact_with(&PoolOptions::new(), mapping)
     }

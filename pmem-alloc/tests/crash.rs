@@ -27,7 +27,7 @@ fn config() -> Config {
 /// Lints that are as they should be: kind, file, why.
 const LINTS: &[(LintKind, &str, &str)] = &[(
     LintKind::CleanFlush,
-    "pmem-alloc/src/pool.rs",
+    "pmem-alloc/src/making.rs",
     "creation flushes zeros that it finds: visible, perhaps not durable",
 )];
 

@@ -126,11 +126,44 @@ fn references_in_values_lead_to_the_same_things_after_a_compaction() {
     }
     drop(tx);
 
-    pool.write(|tx| tx.open::<PBTreeMap<u64, Secretive>>("secretive").map(drop)).unwrap();
+    pool.write(|tx| tx.open::<PBTreeMap<u64, Secretive>>("secretive")?.insert(1, Secretive(2, 3)).map(drop))
+        .unwrap();
     check(&pool); // a map owns nothing that its values may refer to
     let error = pool.compact_on(memory()).unwrap_err();
     let (error, name) = (error.to_string(), "whole_pool.Secretive");
     assert!(error.contains(name) && error.contains("\"secretive\""), "{error}");
+}
+
+#[test]
+fn strings_hash_maps_and_maps_in_maps_tell_all_their_blocks_and_can_be_moved() {
+    type Nested = PBTreeMap<String, PHashMap<u64, String>>;
+    let pool = PoolOptions::new().create_on(memory()).unwrap();
+    let text = |n: u64| "x".repeat(n as usize % 90);
+    for outer in 0..20u64 {
+        pool.write(|tx| {
+            let mut map = tx.open::<Nested>("nested")?;
+            let name = format!("a name that does not fit a slot, number {outer}");
+            let mut inner = map.open_mut(&*name)?;
+            (0..150u64).try_for_each(|n| inner.insert(n, text(n + outer)).map(drop))
+        })
+        .unwrap();
+    }
+    check(&pool);
+    let copy = pool.compact_on(memory()).unwrap();
+    check(&copy);
+    let tx = copy.read().unwrap();
+    let map = tx.open::<Nested>("nested").unwrap();
+    assert_eq!(map.len(), 20);
+    for outer in 0..20u64 {
+        let name = format!("a name that does not fit a slot, number {outer}");
+        let inner = map.open(&*name).unwrap().unwrap();
+        inner.check().unwrap();
+        (0..150u64).for_each(|n| assert_eq!(inner.get(n).unwrap(), Some(&*text(n + outer))));
+    }
+    drop(tx);
+    copy.write(|tx| tx.remove::<Nested>("nested")).unwrap();
+    check(&copy);
+    assert_eq!(copy.stats().unwrap().blocks, 0);
 }
 
 #[test]
