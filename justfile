@@ -16,6 +16,10 @@ crash:
 crash-rules:
     cargo test --workspace --test crash_rules -- --nocapture
 
+# Leave out every store, flush and drain, one at a time, and see that the exploration finds it. `-p CRATE` for one crate.
+mutation *ARGS:
+    cargo run --release -p pmem-crash --bin mutation-table -- {{ARGS}}
+
 # Lines and drains of every operation, against their budgets.
 budget:
     cargo test -p pmem-tx -p pmem-alloc -p pmem-collections budget -- --nocapture

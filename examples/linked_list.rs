@@ -12,6 +12,12 @@ struct Node {
     next: Ptr<Node>,
 }
 
+/// With the fields, the pool knows where the references are: it can tell the list's nodes from leaks.
+impl Plain for Node {
+    const NAME: &'static str = "linked_list.Node";
+    const FIELDS: Option<&'static [PlainField]> = fields!(Node { value: u64, next: Ptr<Node> });
+}
+
 /// The root is the first node.
 type List = PHeap<Ptr<Node>>;
 

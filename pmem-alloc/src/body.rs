@@ -317,6 +317,38 @@ impl<'t> Body<'t, Write> {
         fresh.map(|block| Ptr::from_offset(block.start))
     }
 
+    /// The block of `old` bytes that starts at `at`, with room for `len` bytes at a multiple of `align`: itself, if its size is
+    /// right for that, or else a new one; then the old one is freed. Its content is the old one's as far as both
+    /// lengths reach, and zeros behind. No drain of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSpace`](crate::ErrorKind::NoSpace), and all is as it was; [`Corrupt`](crate::ErrorKind::Corrupt) if no allocated
+    /// block of `old` bytes starts at `at`.
+    pub fn resize(&mut self, at: Ptr<u8>, old: u64, len: u64, align: u64) -> Result<Ptr<u8>> {
+        let start = at.offset();
+        let found =
+            self.tx.with(|writer| writer.heap.locate(start, old)).filter(|block| block.start == start);
+        let block = found.ok_or_else(|| Error::corrupt(start, "the start of an allocated block", "none"))?;
+        if crate::heap::size_for(len, align) == Some(block.len) && start.is_multiple_of(align) {
+            if old < len {
+                self.bytes_mut(Ptr::from_offset(start + old), len - old)?.fill(0);
+            }
+            return Ok(at);
+        }
+        let new = self.alloc_aligned(len, align)?;
+        let (mut from, both) = (0, old.min(len));
+        while from < both {
+            let mut piece = [0; 4096];
+            let piece = &mut piece[..(both - from).min(4096) as usize];
+            piece.copy_from_slice(self.bytes(Ptr::from_offset(start + from), piece.len() as u64)?);
+            self.bytes_mut(Ptr::from_offset(new.offset() + from), piece.len() as u64)?.copy_from_slice(piece);
+            from += piece.len() as u64;
+        }
+        self.free(at)?;
+        Ok(new)
+    }
+
     /// The pages of a new slab; see `slab.rs`.
     pub(crate) fn allocate_slab(&mut self, len: u64) -> Result<Ptr<Slab>> {
         let block = self.tx.allocating((len, 8), |writer| slab::allocate(writer, len, self.owner))?;

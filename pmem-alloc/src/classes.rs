@@ -89,7 +89,12 @@ pub(crate) fn slots(class: u8, pages: u32) -> u32 {
 /// that one class does not take it all.
 pub(crate) fn run_pages(class: u8, pool_pages: u32) -> u32 {
     let usual = if size(class) <= 8 << 10 { 16 } else { MAX_RUN_PAGES };
-    usual.min((pool_pages / 64).next_power_of_two()).max(least_run_pages(class))
+    trimmed(class, usual.min((pool_pages / 64).next_power_of_two()).max(least_run_pages(class)))
+}
+
+/// `pages`, without those behind the last block that fits: for 12 blocks of 5 KiB, 15 pages do.
+pub(crate) fn trimmed(class: u8, pages: u32) -> u32 {
+    (slots(class, pages) as u64 * size(class)).div_ceil(PAGE) as u32
 }
 
 /// Pages of the shortest run that holds a block.

@@ -149,6 +149,28 @@ pub enum ErrorKind {
         /// The type in the pool.
         found: String,
     },
+    /// A name that stands for an object of an older schema version.
+    #[error(
+        "object {name:?} has schema version {found}, this program wants {wanted}; migrate it, or open it as version {found}"
+    )]
+    OlderSchema {
+        /// The name.
+        name: String,
+        /// The version in the pool.
+        found: u32,
+        /// The version the program asked for.
+        wanted: u32,
+    },
+    /// A name that stands for an object of a newer schema version.
+    #[error("object {name:?} has schema version {found}, this program knows {known}; use a newer program")]
+    NewerSchema {
+        /// The name.
+        name: String,
+        /// The version in the pool.
+        found: u32,
+        /// The version the program asked for.
+        known: u32,
+    },
     /// A second guard on one object in one transaction.
     #[error("object {name:?} is already open in this transaction; drop its guard, or pass it on")]
     AlreadyOpen {
@@ -174,6 +196,45 @@ pub enum ErrorKind {
         held: &'static str,
         /// What it asked for.
         wanted: &'static str,
+    },
+    /// Objects that cannot be moved to another place.
+    #[error("the pool cannot be compacted: {}", reasons.join("; "))]
+    CannotCompact {
+        /// Names of objects, and what stands in the way.
+        reasons: Vec<String>,
+    },
+    /// An object whose blocks are not known, so that they cannot be freed.
+    #[error("the blocks of object {name:?} are not known: {why}; describe its types, or empty it yourself")]
+    NotTraced {
+        /// The name.
+        name: String,
+        /// What is not known.
+        why: String,
+    },
+    /// An object that the transaction has changed already.
+    #[error("object {name:?} was changed in this transaction; commit that first")]
+    ChangedHere {
+        /// The name.
+        name: String,
+    },
+    /// A migration from one name to another.
+    #[error("a migration keeps the name: {from:?} is not {to:?}")]
+    TwoNames {
+        /// The old object's name.
+        from: String,
+        /// The new object's name.
+        to: String,
+    },
+    /// A pool with concurrent containers, of which the bytes never stand still.
+    #[error(
+        "the pool has concurrent containers, which threads change at any time; close it and copy its file"
+    )]
+    HasSlabs,
+    /// Something that can be done once at a time is being done.
+    #[error("{what} of this pool is under way; wait for it")]
+    Busy {
+        /// What.
+        what: &'static str,
     },
     /// A reservation of one pool was given to a transaction of another.
     #[error("this reservation belongs to another pool; publish it there")]

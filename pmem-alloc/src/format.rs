@@ -93,6 +93,13 @@ pub(crate) struct Geometry {
 impl Geometry {
     /// For a new pool of at most `size` bytes.
     pub(crate) fn for_size(size: u64) -> Result<Geometry> {
+        // A small pool gives more of itself: a record may take a third of the log.
+        let log_len = (size / 64).max((size / 32).min(1 << 20)) & !(PAGE - 1);
+        Geometry::with_log(size, log_len.clamp(MIN_LOG, MAX_LOG))
+    }
+
+    /// For a new pool of at most `size` bytes, `log_len` of them log.
+    pub(crate) fn with_log(size: u64, log_len: u64) -> Result<Geometry> {
         let size = size & !(PAGE - 1);
         if size < MIN_SIZE {
             return Err(ErrorKind::TooSmall { size, minimum: MIN_SIZE }.into());
@@ -101,9 +108,10 @@ impl Geometry {
             return Err(ErrorKind::TooLarge { what: "pool", size, maximum: MAX_SIZE }.into());
         }
         let log_start = 2 * PAGE;
-        // A small pool gives more of itself: a record may take a third of the log.
-        let log_len = (size / 64).max((size / 32).min(1 << 20)) & !(PAGE - 1);
-        let log_len = log_len.clamp(MIN_LOG, MAX_LOG);
+        let least = 2 * PAGE + log_len + 4 * PAGE;
+        if size < least {
+            return Err(ErrorKind::TooSmall { size, minimum: least }.into());
+        }
         let state_start = log_start + log_len;
         let table_start = state_start + PAGE;
         let data_pages = pages_that_fit(size - table_start);
@@ -176,7 +184,7 @@ impl Geometry {
     #[inline]
     pub(crate) fn descriptor_at(&self, page: u32) -> u64 {
         if page < self.first_pages {
-            return self.table_start + page as u64 * DESCRIPTOR;
+            return self.first_descriptor_at(page);
         }
         let segment = self.segment_of(page);
         segment.start + (page - segment.first_page) as u64 * DESCRIPTOR
@@ -186,13 +194,26 @@ impl Geometry {
     #[inline]
     pub(crate) fn bitmap_word_at(&self, page: u32, word: usize) -> u64 {
         if page < self.first_pages {
-            return self.bitmaps_start + page as u64 * BITMAP + word as u64 * 8;
+            return self.first_bitmap_word_at(page, word);
         }
         let segment = self.segment_of(page);
         segment.bitmaps_start + (page - segment.first_page) as u64 * BITMAP + word as u64 * 8
     }
 
+    /// The same, of a page in the first part.
+    #[inline]
+    pub(crate) fn first_descriptor_at(&self, page: u32) -> u64 {
+        self.table_start + page as u64 * DESCRIPTOR
+    }
+
+    /// The same, of a run in the first part.
+    #[inline]
+    pub(crate) fn first_bitmap_word_at(&self, page: u32, word: usize) -> u64 {
+        self.bitmaps_start + page as u64 * BITMAP + word as u64 * 8
+    }
+
     /// The segment of a data page behind the first part.
+    #[inline(never)]
     fn segment_of(&self, page: u32) -> &Segment {
         let (_, segment) = self.segments.of_page(page).expect("the number of a data page");
         segment
@@ -424,6 +445,25 @@ pub(crate) fn grown(content: &[u8], size: u64, max_size: u64, segment: Option<Se
     let checksum = xxh3_64(&grown[CHECKED_FROM..]);
     grown[8..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
     grown
+}
+
+/// The header of a copy: what `content` says, but for the identity and the time. Without magic.
+pub(crate) fn reborn(content: &[u8], identity: u64, created: u64) -> Vec<u8> {
+    let mut header: Header = bytemuck::pod_read_unaligned(&content[..HEADER_LEN]);
+    (header.magic, header.identity, header.created) = (0, identity, created);
+    let mut reborn = bytemuck::bytes_of(&header).to_vec();
+    reborn.extend_from_slice(&content[HEADER_LEN..]);
+    let checksum = xxh3_64(&reborn[CHECKED_FROM..]);
+    reborn[8..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
+    reborn
+}
+
+/// The geometry that a header which was just made describes, and the largest size.
+pub(crate) fn in_header(content: &[u8], mapped: u64) -> Result<(Geometry, u64)> {
+    let header: Header = bytemuck::pod_read_unaligned(&content[..HEADER_LEN]);
+    let geometry = header.geometry(&content[HEADER_LEN..], mapped);
+    let geometry = geometry.map_err(|(field, why)| ErrorKind::Damaged { field, why })?;
+    Ok((geometry, header.max_size))
 }
 
 /// Bytes to which the pool that begins with these pages may grow, as far as one can tell from them: for reserving

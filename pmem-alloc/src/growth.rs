@@ -58,6 +58,11 @@ impl Growth {
         self.options.shortcut == Some(shortcut)
     }
 
+    /// What both copies of the pool's header hold.
+    pub(crate) fn header(&self) -> &[u8] {
+        &self.header
+    }
+
     /// Bytes to which the pool may grow.
     pub(crate) fn max_size(&self) -> u64 {
         self.max_size

@@ -11,10 +11,11 @@
 
 use crate::{
     Error, ErrorKind, Result, classes,
-    format::{Geometry, Span},
+    format::{BITMAP_WORDS, Geometry, Span},
     pages::PageMap,
+    repair::Mends,
     runs::Runs,
-    scan::{Stretch, scan},
+    scan::{Fault, Stretch, scan},
     spans::FreeSpans,
 };
 use pmem_map::PAGE;
@@ -39,6 +40,17 @@ impl Block {
     #[inline]
     pub(crate) fn range(self) -> Range<u64> {
         self.start..self.start + self.len
+    }
+}
+
+/// Bytes of the block that `len` bytes at a multiple of `align` get, if there can be one.
+pub(crate) fn size_for(len: u64, align: u64) -> Option<u64> {
+    if !align.is_power_of_two() || align > MAX_ALIGN {
+        return None;
+    }
+    match classes::for_len(len.checked_next_multiple_of(align)?) {
+        Some(class) if align <= PAGE => Some(classes::size(class)),
+        _ => len.max(1).checked_next_multiple_of(PAGE),
     }
 }
 
@@ -83,6 +95,45 @@ pub(crate) struct Heap {
 impl Heap {
     /// From what is on media; checks all of it. `word` reads the mapping.
     pub(crate) fn rebuild(geometry: &Geometry, word: impl Fn(u64) -> u64) -> Result<Heap> {
+        Heap::rebuild_with(geometry, word, |fault| {
+            Err(Error::corrupt(fault.offset, fault.expected, fault.found))
+        })
+    }
+
+    /// The same of a damaged pool: descriptors that are none are taken for free pages, bits that belong to no block for
+    /// zeros. `mends` is told the words that say otherwise.
+    pub(crate) fn rebuild_mended(
+        geometry: &Geometry,
+        word: impl Fn(u64) -> u64,
+        mends: &mut Mends,
+    ) -> Result<Heap> {
+        let heap = Heap::rebuild_with(geometry, &word, |fault| {
+            mends.faults.push(Error::corrupt(fault.offset, fault.expected, fault.found));
+            Ok(())
+        })?;
+        if !mends.faults.is_empty() {
+            for page in geometry.stretches().flatten() {
+                let (at, right) = (geometry.descriptor_at(page), heap.span_at(page).map_or(0, Span::encode));
+                if word(at) != right {
+                    mends.words.push((at, right));
+                }
+                let is_run = heap.pages.is_in_run(geometry.page_at(page));
+                for (i, &live) in heap.runs.live_words(page, BITMAP_WORDS).iter().enumerate() {
+                    let (at, right) = (geometry.bitmap_word_at(page, i), if is_run { live } else { 0 });
+                    if word(at) != right {
+                        mends.words.push((at, right));
+                    }
+                }
+            }
+        }
+        Ok(heap)
+    }
+
+    fn rebuild_with(
+        geometry: &Geometry,
+        word: impl Fn(u64) -> u64,
+        mut on_fault: impl FnMut(Fault) -> Result<()>,
+    ) -> Result<Heap> {
         let mut heap = Heap {
             geometry: geometry.clone(),
             pages: PageMap::new(geometry),
@@ -93,7 +144,7 @@ impl Heap {
             steps: Vec::with_capacity(64),
         };
         scan(geometry, word, |stretch| match stretch {
-            Stretch::Fault(fault) => Err(Error::corrupt(fault.offset, fault.expected, fault.found)),
+            Stretch::Fault(fault) => on_fault(fault),
             Stretch::Free { page, pages } => {
                 heap.spans.give(page, pages);
                 Ok(())
@@ -190,7 +241,7 @@ impl Heap {
             if pages == least {
                 return None;
             }
-            pages = (pages / 2).max(least);
+            pages = classes::trimmed(class, (pages / 2).max(least));
         };
         let span = Span::Run { class, pages };
         self.enter(page, span);
@@ -236,6 +287,17 @@ impl Heap {
         };
         debug_assert_eq!(inside, slot as u64 * block.len);
         (page, span, slot)
+    }
+
+    /// Numbers that blocks can have: one more than the largest.
+    pub(crate) fn block_numbers(&self) -> usize {
+        self.geometry.page_numbers_end() as usize * 64 * BITMAP_WORDS
+    }
+
+    /// A number that no other block has: that of the block's bit, if it is in a run.
+    pub(crate) fn block_number(&self, block: Block) -> usize {
+        let (page, _, slot) = self.place_of(block);
+        page as usize * 64 * BITMAP_WORDS + slot as usize
     }
 
     /// A block that was taken becomes part of the transaction.
@@ -406,6 +468,32 @@ impl Heap {
                 });
             }
             None
+        })
+    }
+
+    /// Whether there is a slab: memory that threads store to at any time.
+    pub(crate) fn has_slabs(&self) -> bool {
+        self.each_span().any(|(_, span, _, _)| matches!(span, Span::Slab { .. }))
+    }
+
+    /// Every allocated block but slabs, as this transaction sees it, whose number has no bit in `without`; in the order of offsets.
+    pub(crate) fn each_block<'a>(&'a self, without: &'a [u64]) -> impl Iterator<Item = Block> {
+        let spans = self.each_span().filter(|(_, span, _, _)| !matches!(span, Span::Slab { .. }));
+        spans.flat_map(move |(page, span, _, _)| {
+            let start = self.geometry.page_at(page);
+            let (len, slots) = match span {
+                Span::Run { class, pages } => (classes::size(class), classes::slots(class, pages)),
+                Span::Large { pages } | Span::Slab { pages } => (pages as u64 * PAGE, 1),
+            };
+            let words = slots.div_ceil(64) as usize;
+            let skip = without.get(page as usize * BITMAP_WORDS..).unwrap_or_default();
+            self.runs.live_words(page, words).iter().enumerate().flat_map(move |(i, live)| {
+                let bits = live & !skip.get(i).copied().unwrap_or(0);
+                (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| {
+                    let slot = i as u64 * 64 + bit;
+                    Block { start: start + slot * len, len }
+                })
+            })
         })
     }
 

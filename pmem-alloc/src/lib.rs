@@ -27,22 +27,34 @@
 
 #![deny(unsafe_code)]
 
+mod backup;
 mod body;
+mod cache;
+mod census;
 mod check;
 mod classes;
+mod compact;
 mod companion;
+mod describe;
 mod directory;
 mod error;
 mod format;
 mod gate;
+mod graph;
 mod growth;
 mod heap;
+mod kind;
+mod making;
 mod media;
+mod migrate;
 mod object;
+mod occupancy;
 mod pages;
 mod path;
+mod pheap;
 mod pool;
 mod read_pool;
+mod repair;
 mod reservation;
 mod runs;
 mod savepoint;
@@ -51,23 +63,31 @@ mod segments;
 mod slab;
 mod spans;
 mod stats;
+mod trace;
 mod transaction;
 mod value;
 
 pub use body::{Body, Mode, Peek, Read, Write};
-pub use check::{CheckReport, Problem};
+pub use check::{CheckReport, Leak, ObjectReport, Problem, ProblemKind};
 pub use classes::block_size;
+pub use compact::Compaction;
+pub use describe::{Descriptor, PlainField, Shape, TypeIndex, TypeInfo, Types};
 pub use error::{Error, ErrorKind, Result};
 #[doc(hidden)]
 pub use growth::GrowthShortcut;
-pub use object::{Guard, HeapGuard, Mut, Named, Object, PHeap, Ref};
+pub use migrate::Step;
+pub use object::{Guard, Mut, Named, Object, Ref};
+pub use occupancy::{Holds, Occupancy, Stretch};
+pub use pheap::{HeapGuard, PHeap};
 pub use pmem_map::{Mapping, Ptr};
 pub use pool::{Opening, Pool, PoolOptions};
 pub use read_pool::ReadPool;
+pub use repair::{Registry, Repair};
 pub use reservation::Reservation;
 pub use savepoint::Savepoint;
 pub use slab::{MIN_SLAB, Slab};
 pub use stats::{ClassStats, PoolStats};
+pub use trace::{Seal, Tracer};
 pub use transaction::{ReadTx, WriteTx};
 pub use value::{
     EncodeAs, Field, Form, Invalid, Key, ObjectForm, OrdField, OrdKey, Plain, Schema, Serde, Stored, Value,

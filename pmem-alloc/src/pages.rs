@@ -62,20 +62,15 @@ impl PageMap {
         }
     }
 
-    /// The word of page `page`. `None` if there is no such data page.
-    #[inline]
-    fn word(&self, page: u64) -> Option<&AtomicU64> {
-        match self.words.get(page as usize) {
-            Some(word) => Some(word),
-            None => self.word_in_segment(page),
-        }
-    }
-
-    fn word_in_segment(&self, page: u64) -> Option<&AtomicU64> {
-        let page = u32::try_from(page).ok()?;
-        let (index, segment) = self.segments.of_page(page)?;
-        // Not there yet, if the pool is growing just now: then nothing can be in it.
-        self.of_segments[index].get()?.get((page - segment.first_page) as usize)
+    /// The word of page `page` behind the first part. `FREE` if there is no such data page.
+    fn word_in_segment(&self, page: u64) -> u64 {
+        let word = || {
+            let (index, segment) = self.segments.of_page(u32::try_from(page).ok()?)?;
+            // Not there yet, if the pool is growing just now: then nothing can be in it.
+            let words = self.of_segments[index].get()?;
+            Some(words.get(page as usize - segment.first_page as usize)?.load(Relaxed))
+        };
+        word().unwrap_or(FREE)
     }
 
     /// Pages `page..` are `span` from now on.
@@ -108,8 +103,23 @@ impl PageMap {
 
     /// First page of the span in which `at` is.
     pub(crate) fn first_page(&self, at: u64) -> Option<u32> {
-        let word = self.word(at.wrapping_sub(self.data_start) / PAGE)?.load(Relaxed);
+        let page = at.wrapping_sub(self.data_start) / PAGE;
+        let word = match self.words.get(page as usize) {
+            Some(word) => word.load(Relaxed),
+            None => self.word_in_segment(page),
+        };
         (word as u8 as u64 != FREE).then_some((word >> 32) as u32)
+    }
+
+    /// Whether the page of `at` is in a run.
+    pub(crate) fn is_in_run(&self, at: u64) -> bool {
+        let word = self.word(at.wrapping_sub(self.data_start) / PAGE);
+        word.is_some_and(|word| classes::get(word.load(Relaxed) as u8).is_some())
+    }
+
+    /// Whether the page of `at` is in a span.
+    pub(crate) fn is_in_use(&self, at: u64) -> bool {
+        self.first_page(at).is_some()
     }
 
     /// The allocated block in which all of `at..at + len` is. Asks `is_allocated` about a block of the run at a page,
@@ -122,8 +132,36 @@ impl PageMap {
         is_allocated: impl FnOnce(u32, u32) -> bool,
         large: impl FnOnce(u32) -> Option<u32>,
     ) -> Option<Block> {
-        let inside_data = at.wrapping_sub(self.data_start); // before the data pages: beyond all of them
-        let word = self.word(inside_data / PAGE)?.load(Relaxed);
+        // Before the data pages: beyond all of them.
+        match self.words.get((at.wrapping_sub(self.data_start) / PAGE) as usize) {
+            Some(word) => self.locate_by(word.load(Relaxed), at, len, is_allocated, large),
+            None => self.locate_in_segment(at, len, is_allocated, large),
+        }
+    }
+
+    /// Apart, so that those who find it in the first part pay nothing for this.
+    #[inline(never)]
+    fn locate_in_segment(
+        &self,
+        at: u64,
+        len: u64,
+        is_allocated: impl FnOnce(u32, u32) -> bool,
+        large: impl FnOnce(u32) -> Option<u32>,
+    ) -> Option<Block> {
+        let word = self.word_in_segment(at.wrapping_sub(self.data_start) / PAGE);
+        self.locate_by(word, at, len, is_allocated, large)
+    }
+
+    #[inline(always)]
+    fn locate_by(
+        &self,
+        word: u64,
+        at: u64,
+        len: u64,
+        is_allocated: impl FnOnce(u32, u32) -> bool,
+        large: impl FnOnce(u32) -> Option<u32>,
+    ) -> Option<Block> {
+        let inside_data = at.wrapping_sub(self.data_start);
         let page = (word >> 32) as u32;
         let inside = inside_data.wrapping_sub(page as u64 * PAGE);
         let Some(class) = classes::get(word as u8) else {
@@ -149,12 +187,34 @@ impl PageMap {
         at: u64,
         len: u64,
     ) -> Option<Block> {
-        let is_allocated =
-            |page, slot: u32| word(geometry.bitmap_word_at(page, slot as usize / 64)) >> (slot % 64) & 1 == 1;
-        let large = |page| match Span::decode(word(geometry.descriptor_at(page)))? {
-            Span::Large { pages } => Some(pages),
-            Span::Run { .. } | Span::Slab { .. } => None,
-        };
-        self.locate(at, len, is_allocated, large)
+        match self.words.get((at.wrapping_sub(self.data_start) / PAGE) as usize) {
+            Some(found) => {
+                let is_allocated = |page, slot: u32| {
+                    is_set(word(geometry.first_bitmap_word_at(page, slot as usize / 64)), slot)
+                };
+                let large = |page| pages_of_large(word(geometry.first_descriptor_at(page)));
+                self.locate_by(found.load(Relaxed), at, len, is_allocated, large)
+            }
+            None => {
+                let is_allocated =
+                    |page, slot: u32| is_set(word(geometry.bitmap_word_at(page, slot as usize / 64)), slot);
+                let large = |page| pages_of_large(word(geometry.descriptor_at(page)));
+                self.locate_in_segment(at, len, is_allocated, large)
+            }
+        }
+    }
+}
+
+/// Whether a block's bit is set in its word of the bitmap.
+#[inline]
+fn is_set(bits: u64, slot: u32) -> bool {
+    bits >> (slot % 64) & 1 == 1
+}
+
+/// Pages of the large block that a descriptor is of.
+fn pages_of_large(descriptor: u64) -> Option<u32> {
+    match Span::decode(descriptor)? {
+        Span::Large { pages } => Some(pages),
+        Span::Run { .. } | Span::Slab { .. } => None,
     }
 }

@@ -1,32 +1,37 @@
 //! Pools: made, opened, closed.
 
 use crate::{
-    CheckReport, ErrorKind, PoolStats, ReadTx, Reservation, Result, WriteTx, check,
+    CheckReport, ErrorKind, Object, Occupancy, PoolStats, ReadTx, Reservation, Result, WriteTx,
+    backup::Watch,
+    cache::{self, Caches},
+    check,
     companion::Companions,
     directory::{self, Names, Objects},
-    format::{self, COPIES, Geometry, Header, MAGIC},
+    format::{self, COPIES, Geometry, Header},
     gate::{Gate, Turn},
     growth::{Growth, GrowthOptions, GrowthShortcut, checked_max_size},
     heap::{Block, Heap},
+    kind::{Kind, Kinds},
+    making::{self, Birth},
     media::Media,
+    occupancy,
     pages::PageMap,
+    repair::Mends,
     stats,
     transaction::Writer,
 };
 use parking_lot::Mutex;
-use pmem_map::{MapOptions, Mapping, PAGE, Region};
+use pmem_map::{MapOptions, Mapping, Region};
 use pmem_tx::{
     Subscriber,
     engine::{LogOptions, Shortcuts},
 };
-use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicBool,
+        Ordering::{Relaxed, Release},
     },
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// How to create or open a pool.
@@ -34,12 +39,12 @@ use std::{
 pub struct PoolOptions {
     pub(crate) size: u64,
     pub(crate) max_size: u64,
-    growth: GrowthOptions,
+    pub(crate) growth: GrowthOptions,
     pub(crate) require_clean: bool,
     layout: String,
     pub(crate) mapping: MapOptions,
-    log: LogOptions,
-    identity: Option<u64>,
+    pub(crate) log: LogOptions,
+    pub(crate) identity: Option<u64>,
 }
 
 impl Default for PoolOptions {
@@ -131,42 +136,25 @@ impl PoolOptions {
     /// [`ErrorKind::TooSmall`], [`ErrorKind::TooLarge`] (then the mapping is as it was); errors of draining.
     pub fn create_on(&self, mut mapping: Mapping) -> Result<Pool> {
         let geometry = Geometry::for_size(mapping.len())?;
-        let (identity, created) = match self.identity {
-            Some(identity) => (identity, 0),
-            None => {
-                (random_identity(), SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()))
-            }
-        };
+        let Birth { identity, created } = Birth::new(self.identity);
         let max_size = checked_max_size(self.max_size)?;
         let header = Header::new(&geometry, max_size, identity, created, &self.layout)?;
-        for copy in COPIES {
-            mapping.write(copy, &[0; 8])?;
-            mapping.flush(copy..copy + 8)?;
-        }
-        mapping.drain()?; // no old pool any more, before any part of it is overwritten
-        zero(&mut mapping, geometry.metadata())?;
-        for copy in COPIES {
-            mapping.write(copy, bytemuck::bytes_of(&header))?;
-            mapping.flush(copy..copy + size_of::<Header>() as u64)?;
-        }
-        mapping.drain()?;
+        making::clear_magics(&mut mapping)?;
+        making::zero(&mut mapping, geometry.metadata())?;
+        making::write_headers(&mut mapping, bytemuck::bytes_of(&header))?;
         let media = Media::new(mapping);
         // Only now: without a header, a file that is not all zeros would look like somebody's. The log's drains cover it.
         let empty = geometry.state_start + 8;
         media.store_word(empty, directory::head_checksum(&geometry, 0));
         media.region().flush(empty..empty + 8)?;
-        let log = media.create_log(geometry.log(), identity, self.log.clone())?;
-        for copy in COPIES {
-            media.store_word(copy, MAGIC);
-            media.region().flush(copy..copy + 8)?;
-        }
-        media.region().drain()?;
+        let log = making::finish(&media, &geometry, identity, self.log.clone())?;
         let heap = Heap::rebuild(&geometry, |_| 0)?;
         let (objects, names) = Objects::read(&heap, &media)?;
         let growth =
             Growth::new(media.copy(COPIES[0], header.header_len.into()), header.max_size, self.growth);
         let writer = Writer::new(log, heap, objects, growth);
-        Ok(Pool::new(media, geometry, writer, names, Opening::default()))
+        let about = (self.layout.clone(), Opening::default());
+        Ok(Pool::new(media, geometry, writer, names, about))
     }
 
     /// Opens the pool on a mapping; replays what was committed and may not be in place. Checks the page table, all
@@ -181,12 +169,18 @@ impl PoolOptions {
     /// [`ErrorKind::Corrupt`], which names the first place that cannot be right.
     /// [`PageLost`](pmem_map::Error::PageLost) if the file is truncated meanwhile.
     pub fn open_on(&self, mapping: Mapping) -> Result<Pool> {
+        self.open_mapping(mapping, None)
+    }
+
+    /// Opens the pool. With `mends`, what could follow from the rest is no error, but listed there: nothing of that is
+    /// on media yet.
+    pub(crate) fn open_mapping(&self, mapping: Mapping, mends: Option<&mut Mends>) -> Result<Pool> {
         let found = mapping.guarded(|| format::read(mapping.as_slice()))??;
         self.accept(&found.header)?;
         mapping.fill_holes()?; // before the first store
         let media = Media::new(mapping);
         let region = media.share();
-        region.guarded(|| self.recover(media, found))?
+        region.guarded(|| self.recover(media, found, mends))?
     }
 
     /// Whether the pool with this header is one that was asked for.
@@ -203,7 +197,7 @@ impl PoolOptions {
     }
 
     /// Opens what was found and accepted.
-    fn recover(&self, media: Media, found: format::Found) -> Result<Pool> {
+    fn recover(&self, media: Media, found: format::Found, mends: Option<&mut Mends>) -> Result<Pool> {
         let format::Found { header, geometry, damaged } = found;
         // What is seen may not be durable: whoever made the pool can have been killed in its last drain. The same bytes
         // again, under the drains of opening the log, come before anything that this opening acknowledges.
@@ -214,8 +208,19 @@ impl PoolOptions {
         }
         let (log, recovery) =
             media.open_log(geometry.log(), header.identity, geometry.home(), self.log.clone())?;
-        let heap = Heap::rebuild(&geometry, |at| media.word(at))?;
-        let (objects, names) = Objects::read(&heap, &media)?;
+        let (heap, (objects, names)) = match mends {
+            None => {
+                let heap = Heap::rebuild(&geometry, |at| media.word(at))?;
+                let objects = Objects::read(&heap, &media)?;
+                (heap, objects)
+            }
+            Some(mends) => {
+                let heap = Heap::rebuild_mended(&geometry, |at| media.word(at), mends)?;
+                mends.head = directory::find_head(&heap, &media)?;
+                let objects = Objects::read_from(mends.head.as_ref().map(|(head, _)| *head), &heap, &media)?;
+                (heap, objects)
+            }
+        };
         let mut opening = Opening {
             replayed: recovery.replayed,
             replayed_lines: recovery.lines,
@@ -231,26 +236,8 @@ impl PoolOptions {
         let mut growth = Growth::new(content, header.max_size, self.growth);
         growth.raise(&media, geometry.size(), checked_max_size(self.max_size)?)?;
         let writer = Writer::new(log, heap, objects, growth);
-        Ok(Pool::new(media, geometry, writer, names, opening))
+        Ok(Pool::new(media, geometry, writer, names, (header.layout(), opening)))
     }
-}
-
-/// Zeroes whole pages, and flushes them: what is zero already may not be durable.
-fn zero(mapping: &mut Mapping, range: Range<u64>) -> Result<()> {
-    for at in range.step_by(PAGE as usize) {
-        if mapping.as_slice()[at as usize..(at + PAGE) as usize].iter().any(|&byte| byte != 0) {
-            mapping.write(at, &[0; PAGE as usize])?;
-        }
-        mapping.flush(at..at + PAGE)?;
-    }
-    Ok(())
-}
-
-/// A number that no other pool has. (`RandomState` is seeded by the system.)
-fn random_identity() -> u64 {
-    let mut hasher = RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    hasher.finish().max(1)
 }
 
 /// What opening a pool found and did.
@@ -279,13 +266,23 @@ pub(crate) struct Inner {
     pub(crate) geometry: Geometry,
     pub(crate) pages: PageMap,
     pub(crate) names: Names,
+    /// Types of objects that this program has.
+    pub(crate) kinds: Kinds,
     pub(crate) gate: Gate,
     pub(crate) turn: Turn<Writer>,
     /// Reservations that were dropped; the next writer gives them back.
     pub(crate) cancelled: Mutex<Vec<Block>>,
     pub(crate) any_cancelled: AtomicBool,
+    /// Reserved blocks in store.
+    pub(crate) caches: Caches,
     pub(crate) companions: Companions,
     opening: Opening,
+    /// The layout's name.
+    pub(crate) layout: String,
+    /// Held while a backup is written.
+    pub(crate) backing_up: Mutex<()>,
+    /// What notes commits for a backup; the pool's subscriber is behind it then. Set under the writer's turn.
+    pub(crate) watch: Mutex<Option<Arc<Watch>>>,
 }
 
 impl Inner {
@@ -302,9 +299,21 @@ impl Inner {
         Ok(writer)
     }
 
-    /// Runs `work` with the writer, outside any transaction; pages that are gone are an error. The writer is given back whatever panics, and before the
+    /// Gives reserved blocks back. The writer may be in use, even by this thread: whoever takes it next sees to it.
+    pub(crate) fn cancel(&self, blocks: impl IntoIterator<Item = Block>) {
+        let mut cancelled = self.cancelled.lock();
+        cancelled.extend(blocks);
+        self.any_cancelled.store(!cancelled.is_empty(), Release);
+    }
+
+    /// Runs `work` with the writer, outside any transaction; pages that are gone are an error. The writer is given back
+    /// whatever panics, and before the
     /// caller drops the result.
-    fn with_writer<R>(&self, wanted: &'static str, work: impl FnOnce(&mut Writer) -> R) -> Result<R> {
+    pub(crate) fn with_writer<R>(
+        &self,
+        wanted: &'static str,
+        work: impl FnOnce(&mut Writer) -> R,
+    ) -> Result<R> {
         let mut lent = LentWriter { turn: &self.turn, writer: Some(self.take_writer(wanted)?) };
         let writer = lent.writer.as_mut().expect("given back when dropped");
         Ok(self.media.region().guarded(|| work(writer))?)
@@ -339,22 +348,34 @@ impl Drop for Inner {
 }
 
 impl Pool {
-    fn new(media: Media, geometry: Geometry, writer: Writer, names: Names, opening: Opening) -> Pool {
+    pub(crate) fn new(
+        media: Media,
+        geometry: Geometry,
+        writer: Writer,
+        names: Names,
+        (layout, opening): (String, Opening),
+    ) -> Pool {
         let pages = writer.heap.page_map();
         let turn = Turn::new(Box::new(writer));
         let (gate, cancelled, any_cancelled) = (Gate::new(), Mutex::default(), AtomicBool::new(false));
+        let (kinds, backing_up, watch) = (Kinds::default(), Mutex::default(), Mutex::default());
         let companions = Companions::default();
         let inner = Inner {
             media,
             geometry,
             pages,
             names,
+            kinds,
             gate,
             turn,
             cancelled,
             any_cancelled,
+            caches: Caches::default(),
             companions,
             opening,
+            layout,
+            backing_up,
+            watch,
         };
         Pool { inner: Arc::new(inner) }
     }
@@ -423,15 +444,27 @@ impl Pool {
     /// Sets aside a block of at least `len` bytes at a multiple of `align` (a power of two up to 2 MiB), outside any
     /// transaction. Waits for the transaction that is open, if any.
     ///
-    /// No drain, except when a run of pages has to be set up for a size class: one.
+    /// No drain, except when a run of pages has to be set up for a size class: one. Blocks of up to 1 KiB are set aside
+    /// some at a time, and those that were given back are kept: so most calls wait for nobody.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NoSpace`], [`ErrorKind::BadAlignment`], [`ErrorKind::WouldDeadlock`] inside an own transaction.
+    /// [`ErrorKind::NoSpace`], [`ErrorKind::BadAlignment`], [`ErrorKind::WouldDeadlock`] inside an own transaction, unless there
+    /// is a block in store.
     pub fn reserve(&self, len: u64, align: u64) -> Result<Reservation> {
+        let class = cache::class_of(len, align);
+        if let Some(block) = class.and_then(|class| self.inner.caches.take(class)) {
+            return Ok(Reservation::new(self, block, len));
+        }
         let tx = self.begin()?;
         let block = tx.reserve(len, align)?;
+        let more: Vec<Block> = match class {
+            Some(_) => (1..cache::BATCH).map_while(|_| tx.reserve(block.len, align).ok()).collect(),
+            None => Vec::new(),
+        };
         tx.commit()?;
+        let surplus = more.into_iter().filter_map(|block| self.inner.caches.keep(block));
+        self.inner.cancel(surplus);
         Ok(Reservation::new(self, block, len))
     }
 
@@ -467,17 +500,54 @@ impl Pool {
     /// Tells `subscriber` every record that is committed from now on, in order, on the committing thread.
     pub fn subscribe(&self, subscriber: Arc<dyn Subscriber>) -> Result<()> {
         // The subscriber before is dropped when the writer was given back: its `drop` is code of a caller.
-        self.inner.with_writer("subscribe", |writer| writer.log.subscribe(subscriber)).map(drop)
+        let inner = &*self.inner;
+        let subscribe = |writer: &mut Writer| match &*inner.watch.lock() {
+            Some(watch) => watch.next.lock().replace(subscriber),
+            None => writer.log.subscribe(subscriber),
+        };
+        inner.with_writer("subscribe", subscribe).map(drop)
     }
 
-    /// Compares bitmaps, descriptors and directory with each other. Waits for the transaction that is open, if any.
+    /// Tells the pool that this program has the type `O`, so that [`check`](Pool::check), repair and compaction can follow objects of it.
+    /// Opening an object does the same for its type.
+    pub fn register<O: Object>(&self) {
+        self.inner.kinds.register(Kind::of::<O>());
+    }
+
+    /// Compares bitmaps, page table and directory with each other, and follows every named object through its blocks: what
+    /// is allocated and belongs to no object is a leak; what belongs to two, or is referred to and not allocated, is
+    /// damage. Reads all metadata and what the objects read to be followed. Waits for the transaction that is open, if any.
+    ///
+    /// An object is followed if the program has its type ([`register`](Pool::register), or an object that it opened) and the type tells its
+    /// blocks ([`Object::trace`]); a [`PHeap`](crate::PHeap) in any case, by what is recorded of it. As long as one object is not
+    /// followed, the blocks that nothing refers to may be its own: they are counted as not traced, and are no leaks.
     pub fn check(&self) -> Result<CheckReport> {
-        self.inner.with_writer("check", |writer| check::check(&self.inner.media, writer))
+        self.inner.with_writer("check", |writer| check::check(&self.inner, writer))
     }
 
     /// What the pool holds, and what the log has done. Waits for the transaction that is open, if any.
     pub fn stats(&self) -> Result<PoolStats> {
-        self.inner.with_writer("ask for statistics", |writer| stats::stats(writer))
+        let inner = &*self.inner;
+        inner.with_writer("ask for statistics", |writer| {
+            inner.caches.empty_into(&mut writer.heap);
+            stats::stats(writer)
+        })
+    }
+
+    /// What is where in the pool; printing it draws a map. Waits for the transaction that is open, if any.
+    ///
+    /// ```
+    /// # use pmem_alloc::*; fn main() -> Result<()> {
+    /// # let pool = Pool::anonymous(1 << 20)?;
+    /// println!("{}", pool.occupancy()?);
+    /// # Ok(()) }
+    /// ```
+    pub fn occupancy(&self) -> Result<Occupancy> {
+        let inner = &*self.inner;
+        inner.with_writer("ask for the occupancy", |writer| {
+            inner.caches.empty_into(&mut writer.heap);
+            occupancy::occupancy(writer)
+        })
     }
 
     /// What opening it found and did.

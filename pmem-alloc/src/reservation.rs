@@ -31,6 +31,15 @@ impl Reservation {
         self.block.start
     }
 
+    /// Gives the block back, as dropping does.
+    pub fn cancel(self) {}
+
+    fn cancel_now(&self) {
+        if let Some(block) = self.inner.caches.keep(self.block) {
+            self.inner.cancel([block]);
+        }
+    }
+
     /// For the transaction that publishes it.
     pub(crate) fn accept(mut self, inner: &Arc<Inner>) -> Result<(Block, Vec<u8>)> {
         if !Arc::ptr_eq(&self.inner, inner) {
@@ -38,6 +47,13 @@ impl Reservation {
         }
         self.published = true;
         Ok((self.block, std::mem::take(&mut self.content)))
+    }
+}
+
+impl std::fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Reservation { block, content, .. } = self;
+        f.debug_struct("Reservation").field("offset", &block.start).field("len", &content.len()).finish()
     }
 }
 
@@ -57,9 +73,7 @@ impl std::ops::DerefMut for Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.published {
-            // The writer may be in use, even by this thread: whoever takes it next sees to it.
-            self.inner.cancelled.lock().push(self.block);
-            self.inner.any_cancelled.store(true, std::sync::atomic::Ordering::Release);
+            self.cancel_now();
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) enum Stretch<'a> {
     Free { page: u32, pages: u32 },
     /// A span and, for a run, its bitmap: bit `i` is block `i`.
     Span { page: u32, span: Span, bitmap: &'a [u64] },
-    /// Damage; one page is skipped, or what else is wrong with the stretch told next.
+    /// Damage: a page without a right descriptor, which is told as free later, or what is wrong with the stretch told next.
     Fault(Fault),
 }
 
@@ -59,8 +59,8 @@ pub(crate) fn scan<E>(
             let Some(span) = Span::decode(descriptor).filter(|span| span.pages() <= left) else {
                 let (expected, found) = ("a descriptor of a span", format!("{descriptor:#x}"));
                 visit(Stretch::Fault(Fault { offset: at, expected, found }))?;
+                free_from = page; // who goes on takes it for a free page
                 page += 1;
-                free_from = page;
                 continue;
             };
             for inner in page + 1..page + span.pages() {

@@ -6,6 +6,7 @@ use crate::{
     gate::{Applying, Reading, thread_number},
     growth::Growth,
     heap::{Block, Heap},
+    kind::Kind,
     pool::Inner,
 };
 use pmem_tx::engine::{Log, WriteSet};
@@ -51,12 +52,15 @@ impl<'p> ReadTx<'p> {
     ///
     /// [`ErrorKind::NotFound`], [`ErrorKind::WrongType`]; what the object's own checks find.
     pub fn open<'t, 'n, O: Object>(&'t self, name: impl Into<Named<'n, O>>) -> Result<O::Guard<'t, Read>> {
-        let (names, name, rust_type) = (&self.core.inner.names, name.into().name(), TypeId::of::<O>());
-        let header = match names.find(name, rust_type, None)? {
+        let (inner, named, rust_type) = (&self.core.inner, name.into(), TypeId::of::<O>());
+        let find = |kind: Option<&Kind>| inner.names.find(named.name(), named.version(), rust_type, kind);
+        let header = match find(None)? {
             Some(header) => header,
             None => {
-                let type_name = O::type_name(); // code of a caller: no lock is held
-                names.find(name, rust_type, Some(&type_name))?.expect("checked against a name")
+                let kind = Kind::of::<O>(); // code of a caller: no lock is held
+                let header = find(Some(&kind))?.expect("checked against a type");
+                inner.kinds.register(kind);
+                header
             }
         };
         O::attach(Body::reading(&self.core), Ptr::from_offset(header))
@@ -119,6 +123,13 @@ impl WriteCore {
     ) -> Result<R> {
         self.with(|writer| match work(writer) {
             Err(e) if matches!(e.kind(), ErrorKind::NoSpace { .. }) => {
+                if self.inner.caches.empty_into(&mut writer.heap) {
+                    // What was kept in store may do.
+                    match work(writer) {
+                        Err(e) if matches!(e.kind(), ErrorKind::NoSpace { .. }) => {}
+                        result => return result,
+                    }
+                }
                 let Writer { heap, growth, .. } = writer;
                 match growth.make_room(&self.inner.media, heap, len, align)? {
                     true => work(writer),
@@ -154,19 +165,22 @@ impl<'p> WriteTx<'p> {
             self.thread.set(thread);
             self.core.inner.turn.moved_here();
         }
-        let (name, rust_type) = (name.into().name(), TypeId::of::<O>());
-        let open = |type_name: Option<&str>| self.core.with(|w| w.objects.open(name, rust_type, type_name));
+        let (named, rust_type) = (name.into(), TypeId::of::<O>());
+        let (name, schema) = (named.name(), named.version());
+        let open = |kind: Option<&Kind>| self.core.with(|w| w.objects.open(name, schema, rust_type, kind));
         let Opened { index, owner, token, header } = match open(None)? {
             Some(opened) => opened,
             None => {
-                let type_name = O::type_name(); // code of a caller: nothing is borrowed
-                open(Some(&type_name))?.expect("checked against a name")
+                let kind = Kind::of::<O>(); // code of a caller: nothing is borrowed
+                let opened = open(Some(&kind))?.expect("checked against a type");
+                self.core.inner.kinds.register(kind);
+                opened
             }
         };
         let mut body = Body::writing(&self.core, owner, token);
         let header = match header {
             Some(header) => Ptr::from_offset(header),
-            None => self.create::<O>(index, &mut body)?,
+            None => self.create::<O>(index, schema, &mut body)?,
         };
         O::attach(body, header)
     }
@@ -174,9 +188,9 @@ impl<'p> WriteTx<'p> {
     /// Makes an object and enters it in the directory. Should it fail, the entry's block is given back; what
     /// `O::create` has allocated is its own business.
     #[cold]
-    fn create<O: Object>(&self, index: u32, body: &mut Body<'_, Write>) -> Result<Ptr<u8>> {
-        let type_name = O::type_name();
-        let len = self.core.with(|writer| writer.objects.entry_len(index, &type_name))?;
+    fn create<O: Object>(&self, index: u32, schema: u32, body: &mut Body<'_, Write>) -> Result<Ptr<u8>> {
+        let kind = Kind::of::<O>();
+        let len = self.core.with(|writer| writer.objects.new_entry_len(index, &kind))?;
         let entry = self.core.allocating((len, 8), |writer| {
             let Writer { heap, set, .. } = writer;
             heap.allocate(len, 8, set)
@@ -185,10 +199,7 @@ impl<'p> WriteTx<'p> {
         let content = self.core.with(|writer| {
             let Writer { objects, heap, set, .. } = writer;
             match &header {
-                Ok(header) => {
-                    let rust_type = (TypeId::of::<O>(), &*type_name);
-                    Some(objects.create(index, header.offset(), rust_type, entry, set))
-                }
+                Ok(header) => Some(objects.create(index, header.offset(), (&kind, schema), entry, set)),
                 Err(_) => {
                     heap.free(entry.start, set);
                     None
@@ -198,7 +209,17 @@ impl<'p> WriteTx<'p> {
         if let Some(content) = content {
             Body::directory(&self.core).fill_new(entry, &content)?;
         }
+        self.core.inner.kinds.register(kind);
         header
+    }
+
+    pub(crate) fn core(&self) -> &WriteCore {
+        &self.core
+    }
+
+    /// Where the writer is, while no guard can be used. Put it back.
+    pub(crate) fn writer_slot(&mut self) -> &mut Option<Box<Writer>> {
+        self.core.writer.get_mut()
     }
 
     /// The writer, while no guard can be used.
@@ -223,21 +244,20 @@ impl<'p> WriteTx<'p> {
         }
         let Writer { log, set, objects, .. } = &mut **writer.get_mut().as_mut().expect("not ended");
         let durable = &mut self.durable;
-        let committed = inner.media.region().guarded(|| {
-            log.commit(set, || {
+        let mut committed = Ok(None);
+        let guarded = inner.media.region().guarded(|| {
+            committed = log.commit(set, || {
                 *durable = true;
                 let applying: Applying<'_> = inner.gate.write();
                 objects.publish(&inner.names);
                 applying
-            })
+            });
         });
-        match committed {
-            Ok(result) => _ = result?,
-            Err(lost) => {
-                inner.gate.poison(); // half of it may be in place
-                return Err(lost.into());
-            }
+        if let Err(lost) = guarded {
+            inner.gate.poison(); // half of it may be in place
+            return Err(lost.into());
         }
+        committed?;
         self.durable = true;
         Ok(()) // `drop` does the rest
     }

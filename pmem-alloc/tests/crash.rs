@@ -33,9 +33,14 @@ const LINTS: &[(LintKind, &str, &str)] = &[(
 
 fn judge(name: &str, report: &Report) {
     println!(
-        "crash | {name:<46} | {:>3} operations | {:>7} images | {:>8} recoveries | {} failures",
-        report.operations, report.images, report.recoveries, report.failures
+        "crash | {name:<46} | {:>3} operations | {:>5} events | {:>7} images | {:>8} recoveries | {} failures",
+        report.operations,
+        report.steps.len(),
+        report.images,
+        report.recoveries,
+        report.failures
     );
+    println!("{report:#}");
     report.assert_ok();
     report.assert_no_lints_but(LINTS);
     assert!(report.images > 0 && report.recoveries >= report.images, "{name}: nothing was explored");
@@ -424,6 +429,7 @@ fn explore(name: &str, ops: &[Op]) {
     }
 }
 
+// PMDK scenarios 22 and 23.
 #[test]
 fn allocation_and_free_of_small_blocks_survive_at_any_store() {
     explore(
@@ -501,6 +507,7 @@ fn what_a_nested_part_has_undone_is_not_there_at_any_store() {
     );
 }
 
+// PMDK scenario 27, killed before it is published.
 #[test]
 fn reserve_publish_and_cancel_survive_at_any_store() {
     explore(

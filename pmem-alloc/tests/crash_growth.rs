@@ -19,7 +19,7 @@ fn config() -> Config {
     if std::env::var_os("PMEM_CRASH_LONG").is_some() {
         config.bound(1 << 14).samples(2048).nested(1024)
     } else {
-        config.bound(256).samples(32).nested(32)
+        config.bound(128).samples(12).nested(16)
     }
 }
 
@@ -56,8 +56,8 @@ fn replace(pool: &Pool, step: u64, len: u64) -> Result<()> {
             heap.free(Ptr::<u8>::from_offset(old.at))?;
         }
         let at = heap.alloc_aligned(len, 8)?;
-        // Every word of a line or two, and of the last one: the rest is zero.
-        for part in [0, len / 2 & !7, len - 8] {
+        // A word at the beginning, in the middle, at the end; the rest is zero.
+        for part in [0, (len / 2) & !7, len - 8] {
             heap.bytes_mut(Ptr::from_offset(at.offset() + part), 8)?.fill(step as u8);
         }
         *heap.root_mut()? = Root { step, at: at.offset(), len };
@@ -88,7 +88,7 @@ fn look(pool: &Pool) -> Result<(u64, u64), String> {
         };
         let root = *heap.root()?;
         let all = heap.bytes(Ptr::from_offset(root.at), root.len)?;
-        let parts = [0, root.len / 2 & !7, root.len.saturating_sub(8)];
+        let parts = [0, (root.len / 2) & !7, root.len.saturating_sub(8)];
         Ok((root, parts.iter().flat_map(|&part| &all[part as usize..][..8]).copied().collect()))
     };
     let (root, found) = words().map_err(|e| e.to_string())?;
@@ -191,8 +191,9 @@ fn growth_of_a_file_leaves_the_old_pool_or_the_new_one() {
         };
         let name = if emulate_pmem { "growth of a file" } else { "growth of a file, medium's granularity" };
         let report = Exploration::new(name).config(config.clone()).start(start(Vec::new())).run_files(
-            // SAFETY: (each) a file of this exploration alone.
+            // SAFETY: a file of this exploration alone.
             |path, ops| work(unsafe { options(ops.observer()).open(path) }?, ops),
+            // SAFETY: as above.
             |path, observer| unsafe { options(observer).open(path) },
             judge,
         );

@@ -60,6 +60,7 @@ fn value(pool: &Pool) -> u64 {
     *pool.read().unwrap().open::<Cell<u64>>("c").unwrap().get().unwrap()
 }
 
+// PMDK scenario 11.
 #[test]
 fn a_second_process_is_told_who_has_the_pool_and_changes_nothing_until_it_is_closed() {
     // PMDK scenario 11
@@ -88,6 +89,7 @@ fn a_second_process_is_told_who_has_the_pool_and_changes_nothing_until_it_is_clo
     assert_eq!(told.matches("opened, and it is 8").count(), 2, "{told}");
 }
 
+// PMDK scenarios 40, 41 and 42.
 #[test]
 fn a_process_killed_inside_a_transaction_leaves_what_it_had_committed_and_no_lock() {
     if let Some(path) = part() {
@@ -170,6 +172,7 @@ fn a_pool_without_permission_is_refused_by_name_and_left_as_it_is() {
     }
 }
 
+// PMDK scenario 12.
 #[test]
 fn pools_of_many_threads_open_and_close_beside_each_other() {
     // PMDK scenario 12

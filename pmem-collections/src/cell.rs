@@ -1,6 +1,6 @@
 //! One plain value under a name.
 
-use pmem_alloc::{Body, Form, Mode, Object, Plain, Ptr, Read, Result, Stored, Write};
+use pmem_alloc::{Body, Form, Mode, Object, Plain, Ptr, Read, Result, Shape, Stored, Tracer, Types, Write};
 use std::{fmt, marker::PhantomData};
 
 /// One plain value: a counter, a setting, a root of your own. Open it for a [`CellGuard`].
@@ -12,6 +12,9 @@ impl<T: Plain + Default> Stored for PCell<T> {
     const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
         format!("PCell<{}>", T::full_name())
+    }
+    fn describe(types: &mut Types) -> Shape {
+        types.object("PCell", |types| vec![types.add::<T>()])
     }
 }
 
@@ -29,6 +32,11 @@ impl<T: Plain + Default> Object for PCell<T> {
 
     fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
         body.free(header)
+    }
+
+    fn trace(_: &Body<'_, Read>, header: Ptr<u8>, tracer: &mut Tracer<'_>) -> Result<()> {
+        tracer.block(header, size_of::<T>() as u64)?;
+        tracer.plain::<T>(header.offset())
     }
 }
 

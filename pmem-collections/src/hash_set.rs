@@ -4,7 +4,9 @@ use crate::{
     hash::TableSummary,
     hash_map::{Drain, HashMapGuard, Keys, PHashMap},
 };
-use pmem_alloc::{Body, EncodeAs, Form, Key, Mode, Object, Ptr, Read, Result, Stored, Write};
+use pmem_alloc::{
+    Body, EncodeAs, Form, Key, Mode, Object, Ptr, Read, Result, Shape, Stored, Tracer, Types, Write,
+};
 use std::{fmt, marker::PhantomData};
 
 /// What the map of a set has as values.
@@ -19,6 +21,9 @@ impl<K: Key> Stored for PHashSet<K> {
     const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
         format!("PHashSet<{}>", K::type_name())
+    }
+    fn describe(types: &mut Types) -> Shape {
+        types.object("PHashSet", |types| vec![types.add::<K>()])
     }
 }
 
@@ -35,6 +40,10 @@ impl<K: Key> Object for PHashSet<K> {
 
     fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
         PHashMap::<K, Nothing>::destroy(body, header)
+    }
+
+    fn trace(body: &Body<'_, Read>, header: Ptr<u8>, tracer: &mut Tracer<'_>) -> Result<()> {
+        PHashMap::<K, Nothing>::trace(body, header, tracer)
     }
 }
 

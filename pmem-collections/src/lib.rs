@@ -59,14 +59,15 @@ mod tree;
 pub mod vec;
 
 pub use cell::{CellGuard, PCell};
-pub use concurrent::{ConcurrentHashMap, ConcurrentMap, MpmcQueue};
+pub use concurrent::{ConcurrentHashMap, ConcurrentLog, ConcurrentMap, MpmcQueue};
 pub use hash_map::PHashMap;
 pub use hash_set::PHashSet;
 pub use map::PBTreeMap;
+pub use pmem_alloc::fields;
 pub use pmem_alloc::{
     EncodeAs, Error, ErrorKind, Field, Guard, Key, Mapping, Mode, Mut, Named, Object, OrdKey, PHeap, Plain,
-    Pool, PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Schema, Serde, Stored, Value, Write,
-    WriteTx,
+    PlainField, Pool, PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Schema, Serde, Stored, Value,
+    Write, WriteTx,
 };
 pub use set::PBTreeSet;
 pub use vec::{PVec, VecGuard};

@@ -1,7 +1,9 @@
 //! Sets in order.
 
 use crate::map::{KeyRange, Keys, MapGuard, PBTreeMap, TreeSummary};
-use pmem_alloc::{Body, EncodeAs, Form, Mode, Object, OrdKey, Ptr, Read, Result, Stored, Write};
+use pmem_alloc::{
+    Body, EncodeAs, Form, Mode, Object, OrdKey, Ptr, Read, Result, Shape, Stored, Tracer, Types, Write,
+};
 use std::{fmt, marker::PhantomData};
 
 /// A set in order: a [`PBTreeMap`] to values of no bytes. Open it for a [`SetGuard`].
@@ -11,6 +13,9 @@ impl<K: OrdKey> Stored for PBTreeSet<K> {
     const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
         format!("PBTreeSet<{}>", K::type_name())
+    }
+    fn describe(types: &mut Types) -> Shape {
+        types.object("PBTreeSet", |types| vec![types.add::<K>()])
     }
 }
 
@@ -27,6 +32,10 @@ impl<K: OrdKey> Object for PBTreeSet<K> {
 
     fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
         PBTreeMap::<K, ()>::destroy(body, header)
+    }
+
+    fn trace(body: &Body<'_, Read>, header: Ptr<u8>, tracer: &mut Tracer<'_>) -> Result<()> {
+        PBTreeMap::<K, ()>::trace(body, header, tracer)
     }
 }
 

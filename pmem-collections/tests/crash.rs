@@ -160,13 +160,15 @@ fn explore(name: &str, before: &[Op], ops: &[Op]) -> Report {
             },
         );
         println!(
-            "crash | {:<46} | {:>3} operations | {:>7} images | {:>8} recoveries | {} failures",
+            "crash | {:<46} | {:>3} operations | {:>5} events | {:>7} images | {:>8} recoveries | {} failures",
             format!("{name}, torn by {tear:?}"),
             report.operations,
+            report.steps.len(),
             report.images,
             report.recoveries,
             report.failures
         );
+        println!("{report:#}");
         report.assert_ok();
         report.assert_no_lints();
         total = Some(report);

@@ -345,3 +345,16 @@ fn a_pool_that_is_full_in_the_middle_of_a_split_leaves_the_map_as_it_was_and_lat
     same(&HashMap::from([(1, value(1))]))?;
     Ok(())
 }
+
+#[test]
+fn a_segment_at_the_end_of_all_addresses_is_an_error() -> Result<()> {
+    let pool = pool();
+    let header = blocks(&pool, b"PHashMap")?[0];
+    for kind in (0..=4).step_by(2) {
+        forge(&pool, header + 16, &((u64::MAX & !63) | kind).to_le_bytes())?;
+        for seed in 0..20 {
+            assert!(try_everything(&pool, seed).1, "a root of {kind}");
+        }
+    }
+    Ok(())
+}

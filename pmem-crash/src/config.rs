@@ -1,6 +1,36 @@
 //! How much of the crash states to explore.
 
+use crate::trace;
 use pmem_map::Granularity;
+
+/// What an exploration sees of the code under test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// Level 1: the stores, flushes and drains that go through the mapping's methods. Other stores are found by comparing,
+    /// at the next event. Fast, and everywhere.
+    #[default]
+    Events,
+    /// Level 2: besides, every store that any code does to the mapping, in its order, with the line that did it: see
+    /// [`trace`](crate::trace) for how, and for what is not seen. Some microseconds for each store, of the workload and of every
+    /// recovery that is explored. The threads may store at the same time.
+    ///
+    /// Where it is not supported (another processor than an x86-64), the exploration is at level 1, and its
+    /// report [says so](crate::Report::level).
+    EveryStore,
+}
+
+impl Level {
+    /// This level, or the first one and why it cannot be this.
+    pub(crate) fn supported(self) -> (Level, Option<trace::TraceError>) {
+        match self {
+            Level::Events => (Level::Events, None),
+            Level::EveryStore => match trace::is_supported() {
+                Ok(()) => (Level::EveryStore, None),
+                Err(error) => (Level::Events, Some(error)),
+            },
+        }
+    }
+}
 
 /// How one cache line may be torn by a power failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,10 +69,12 @@ pub struct Config {
     /// Whether a process may also be killed at every crash point, the machine staying up: the next one sees all its
     /// stores, of which not all are durable, recovers, and then the power fails. Counts as a crash for `depth`.
     pub kills: bool,
+    /// What is seen of the code under test. `PMEM_CRASH_LEVEL`, 1 or 2.
+    pub level: Level,
     /// Whether to look for bytes that changed by other means than the region's methods: through
     /// [`Mapping::as_mut_slice`](pmem_map::Mapping::as_mut_slice), or through an address. Off, such changes
     /// are never seen, the mapping is never read, and recording costs nothing for bytes not stored to. Must
-    /// be off for a workload whose threads store at the same time.
+    /// be off for a workload whose threads store at the same time. At level 2 nothing is compared.
     pub raw_stores: bool,
     /// Whether to stop at the first failure (the default), or to count them all.
     pub stop_at_first: bool,
@@ -59,6 +91,7 @@ impl Default for Config {
             tear: Tear::Line,
             granularity: Granularity::CacheLine,
             kills: true,
+            level: Level::Events,
             raw_stores: true,
             stop_at_first: true,
         }
@@ -67,11 +100,11 @@ impl Default for Config {
 
 impl Config {
     /// The default, changed by the environment: `PMEM_CRASH_SEED`, `PMEM_CRASH_BOUND`,
-    /// `PMEM_CRASH_SAMPLES`, `PMEM_CRASH_DEPTH`, `PMEM_CRASH_NESTED`.
+    /// `PMEM_CRASH_SAMPLES`, `PMEM_CRASH_DEPTH`, `PMEM_CRASH_NESTED`, `PMEM_CRASH_LEVEL`.
     ///
     /// # Panics
     ///
-    /// When one of them is set and is no number.
+    /// When one of them is set and is no number, or no level.
     pub fn from_env() -> Config {
         let default = Config::default();
         Config {
@@ -80,6 +113,11 @@ impl Config {
             samples: number("PMEM_CRASH_SAMPLES", default.samples),
             depth: u32::try_from(number("PMEM_CRASH_DEPTH", default.depth.into())).unwrap_or(u32::MAX),
             nested: number("PMEM_CRASH_NESTED", default.nested),
+            level: match number("PMEM_CRASH_LEVEL", 1) {
+                1 => Level::Events,
+                2 => Level::EveryStore,
+                other => panic!("PMEM_CRASH_LEVEL={other} is no level: 1 or 2"),
+            },
             ..default
         }
     }
@@ -115,6 +153,14 @@ impl Config {
     /// With processes that are killed, or without.
     pub fn kills(self, kills: bool) -> Config {
         Config { kills, ..self }
+    }
+    /// Seeing more or less.
+    pub fn level(self, level: Level) -> Config {
+        Config { level, ..self }
+    }
+    /// Seeing every store: [`Level::EveryStore`].
+    pub fn level2(self) -> Config {
+        self.level(Level::EveryStore)
     }
     /// Looking for raw stores, or not.
     pub fn raw_stores(self, raw_stores: bool) -> Config {

@@ -1,7 +1,7 @@
 //! The face of the explorer.
 
 use crate::{
-    Config, Fault, Image, Ops, Report,
+    Config, Fault, Image, Level, Ops, Report,
     explore::{Explorer, caught},
     line::Content,
     recorder::Recorder,
@@ -137,8 +137,13 @@ impl Exploration {
         start.bytes.resize(whole, 0);
         start.durable.iter_mut().for_each(|durable| durable.resize(whole, 0));
         let granularity = self.config.granularity;
+        let (level, _) = self.config.level.supported();
         let mapping = |image: &Image, recorder: Option<Arc<Recorder>>| {
-            let mapping = image.to_mapping_of(granularity).map_err(|error| error.to_string())?;
+            let mapping = match (level, &recorder) {
+                (Level::EveryStore, Some(_)) => image.to_traceable_mapping(granularity),
+                _ => image.to_mapping_of(granularity),
+            };
+            let mapping = mapping.map_err(|error| error.to_string())?;
             if let Some(recorder) = recorder {
                 // A mapping just made has no observer yet.
                 mapping.observe(recorder).map_err(|_| "the mapping is observed already".to_owned())?;
@@ -206,15 +211,20 @@ impl Exploration {
         oracle: crate::explore::Oracle<'_, T>,
     ) -> Report {
         let only = replay::asked_for(&self.name);
-        let ops = Ops(Recorder::new(start, &self.config, self.fault));
+        let (level, level_error) = self.config.level.supported();
+        let config = &self.config.clone().level(level);
+        let ops = Ops(Recorder::new(start, config, self.fault));
         let ran = match self.fault {
             None => workload(&ops),
             Some(_) => caught("the workload", || workload(&ops)),
         };
         let recording = ops.0.finish();
-        let mut report = Report::new(&self.name, &self.config);
+        let mut report = Report::new(&self.name, config, level_error);
         report.operations = recording.operations;
-        report.steps = recording.steps;
+        report.stores = recording
+            .traced
+            .unwrap_or_else(|error| panic!("{}: the workload cannot be explored: {error}", self.name));
+        report.count(recording.steps);
         report.lints = recording.lints;
         let fault = self.fault.and_then(|fault| Some((fault, report.steps.get(fault.step())?.clone())));
         match (ran, fault) {
@@ -226,7 +236,7 @@ impl Exploration {
             }
         }
         let mut explorer = Explorer {
-            config: &self.config,
+            config,
             open,
             oracle,
             report,

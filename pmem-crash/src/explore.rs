@@ -248,10 +248,12 @@ impl<T> Explorer<'_, T> {
         allowance: u64,
     ) -> ControlFlow<()> {
         let depth = failed.depth();
+        let first_time = depth == 0 && !failed.killed;
         self.report.recoveries += 1;
-        if depth == 0 && !failed.killed {
-            self.report.images += 1;
-        }
+        self.report.images += u64::from(first_time);
+        let tally = self.report.tally(&failed.first().moment.cut.operation);
+        tally.recoveries += 1;
+        tally.images += u64::from(first_time);
         let first = failed.first().moment;
         let point = Point {
             operation: &first.cut.operation,
@@ -270,8 +272,14 @@ impl<T> Explorer<'_, T> {
         let opened = caught("the recovery", || {
             (self.open)(image, recorder.clone()).map_err(|error| format!("the recovery fails: {error}"))
         });
-        let cuts = recorder.map(|recorder| recorder.finish().cuts);
-        let judged = opened.and_then(|opened| caught("the oracle", || (self.oracle)(opened, &point)));
+        let recording = recorder.map(|recorder| recorder.finish());
+        let traced = recording.as_ref().map_or(Ok(()), |recording| match &recording.traced {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("the recovery cannot be explored: {error}")),
+        });
+        let cuts = recording.map(|recording| recording.cuts);
+        let judged =
+            traced.and(opened).and_then(|opened| caught("the oracle", || (self.oracle)(opened, &point)));
         if let Err(message) = judged {
             return self.fail(failed, &point, message);
         }
@@ -283,6 +291,7 @@ impl<T> Explorer<'_, T> {
 
     fn fail(&mut self, failed: &Failed<'_>, point: &Point<'_>, message: String) -> ControlFlow<()> {
         self.report.failures += 1;
+        self.report.tally(point.operation).failures += 1;
         if self.report.first_failure.is_none() {
             let mut crashes = Vec::new();
             let mut next = Some(failed);
@@ -323,6 +332,7 @@ impl<T> Explorer<'_, T> {
         let run = if failed.before.is_some() { "inside the recovery, point" } else { "point" };
         let moment = match cut.when {
             When::Store(caller) => format!("{run} {number}, at the store at {caller}"),
+            When::Traced(code) => format!("{run} {number}, at the store at {code}"),
             When::Drain(caller) => format!("{run} {number}, before the drain at {caller}"),
             When::Sync => format!("{run} {number}, before the file or its folder is synced"),
             When::Acknowledged => format!("{run} {number}, when operations were acknowledged"),

@@ -71,8 +71,15 @@ impl Image {
     ///
     /// As there.
     pub fn to_mapping_of(&self, granularity: Granularity) -> pmem_map::Result<Mapping> {
-        let len = self.bytes.len() as u64;
-        let mut mapping = MapOptions::new().len(len).granularity(granularity).anonymous()?;
+        self.filled(MapOptions::new().len(self.bytes.len() as u64).granularity(granularity).anonymous()?)
+    }
+
+    /// As [`to_mapping_of`](Image::to_mapping_of), but of memory that can be mapped a second time.
+    pub(crate) fn to_traceable_mapping(&self, granularity: Granularity) -> pmem_map::Result<Mapping> {
+        self.filled(MapOptions::new().len(self.bytes.len() as u64).granularity(granularity).memfd()?)
+    }
+
+    fn filled(&self, mut mapping: Mapping) -> pmem_map::Result<Mapping> {
         mapping.as_mut_slice()[..self.bytes.len()].copy_from_slice(&self.bytes);
         Ok(mapping)
     }

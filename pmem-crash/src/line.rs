@@ -1,6 +1,6 @@
 //! One cache line: the stores that are not yet durable, and all contents a power failure could leave it with.
 
-use crate::Tear;
+use crate::{Tear, trace::Code};
 use pmem_map::LINE;
 use rustc_hash::FxHashMap;
 use std::panic::Location;
@@ -98,6 +98,8 @@ pub(crate) struct Group {
     pub(crate) sequence: u64,
     pub(crate) how: How,
     pub(crate) caller: &'static Location<'static>,
+    /// Which code stored, if that was traced and is not what `caller` called.
+    pub(crate) code: Option<Code>,
     pub(crate) pieces: Vec<Piece>,
 }
 
@@ -220,6 +222,7 @@ impl Axis {
 pub(crate) struct Lost {
     pub(crate) how: How,
     pub(crate) caller: &'static Location<'static>,
+    pub(crate) code: Option<Code>,
     /// First byte within the line, and length.
     pub(crate) span: (u64, u64),
 }
@@ -297,7 +300,8 @@ impl Contents {
                     store.span.1 += len;
                 }
                 _ => {
-                    let lost = Lost { how: group.how, caller: group.caller, span: (at, len) };
+                    let lost =
+                        Lost { how: group.how, caller: group.caller, code: group.code, span: (at, len) };
                     stores.push((group.sequence, lost));
                 }
             }

@@ -2,9 +2,10 @@
 //!
 //! These need no crash to be seen. A missing flush is a bug even where no image shows it; a superfluous one only costs.
 
+use crate::trace::{self, Code};
 use pmem_map::LINE;
 use rustc_hash::FxHashMap;
-use std::{fmt, panic::Location, sync::Arc, thread::ThreadId};
+use std::{fmt, panic::Location, sync::Arc};
 
 /// What is wrong with a line or a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +50,8 @@ pub struct Lint {
     pub kind: LintKind,
     /// The store that was not flushed, or the flush or the drain.
     pub caller: &'static Location<'static>,
+    /// The code that stored, if it was traced and is not what `caller` called.
+    pub code: Option<Code>,
     /// The operation in which it came first.
     pub operation: String,
     /// The line (offset of its first byte) that it was about first; none for a drain.
@@ -59,8 +62,12 @@ pub struct Lint {
 
 impl fmt::Display for Lint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Lint { kind, caller, operation, line, count } = self;
-        write!(f, "{kind}: {caller}, {count} times, first in {operation:?}")?;
+        let Lint { kind, caller, code, operation, line, count } = self;
+        match code {
+            Some(code) => write!(f, "{kind}: {code}")?,
+            None => write!(f, "{kind}: {caller}")?,
+        }
+        write!(f, ", {count} times, first in {operation:?}")?;
         line.map_or(Ok(()), |line| write!(f, ", line {}", line / LINE))
     }
 }
@@ -69,6 +76,7 @@ impl fmt::Display for Lint {
 #[derive(Clone, Copy, Debug)]
 struct Dirty {
     caller: &'static Location<'static>,
+    code: Option<Code>,
     /// Number of the operation that stored.
     operation: usize,
     /// The number of drains when a record was said to cover it.
@@ -86,9 +94,10 @@ struct Flushed {
 #[derive(Debug, Default)]
 pub(crate) struct Linter {
     dirty: FxHashMap<u64, Dirty>,
-    flushed: FxHashMap<ThreadId, FxHashMap<u64, Flushed>>,
+    /// By thread, as `gettid` says.
+    flushed: FxHashMap<i32, FxHashMap<u64, Flushed>>,
     drains: u64,
-    found: FxHashMap<(LintKind, &'static Location<'static>), Lint>,
+    found: FxHashMap<(LintKind, &'static Location<'static>, Option<Code>), Lint>,
     /// The operation begun last.
     operation: (usize, Arc<str>),
     /// Nothing is reported, only followed.
@@ -101,13 +110,24 @@ impl Linter {
     }
 
     fn report(&mut self, kind: LintKind, caller: &'static Location<'static>, line: Option<u64>) {
+        self.report_code(kind, caller, None, line);
+    }
+
+    fn report_code(
+        &mut self,
+        kind: LintKind,
+        caller: &'static Location<'static>,
+        code: Option<Code>,
+        line: Option<u64>,
+    ) {
         if self.muted {
             return;
         }
         let operation = &self.operation.1;
-        let lint = self.found.entry((kind, caller)).or_insert_with(|| Lint {
+        let lint = self.found.entry((kind, caller, code)).or_insert_with(|| Lint {
             kind,
             caller,
+            code,
             operation: operation.to_string(),
             line,
             count: 0,
@@ -116,22 +136,45 @@ impl Linter {
     }
 
     fn mine(&mut self) -> &mut FxHashMap<u64, Flushed> {
-        self.flushed.entry(std::thread::current().id()).or_default()
+        self.flushed.entry(trace::thread_id()).or_default()
     }
 
     /// These lines may hold what is not durable, from before the run.
     pub(crate) fn unknown(&mut self, line: u64) {
-        let dirty = Dirty { caller: Location::caller(), operation: usize::MAX, covered: None };
+        let dirty = Dirty { caller: Location::caller(), code: None, operation: usize::MAX, covered: None };
         self.dirty.insert(line, dirty);
     }
 
     pub(crate) fn stored(&mut self, line: u64, caller: &'static Location<'static>) {
-        self.dirty.insert(line, Dirty { caller, operation: self.operation.0, covered: None });
+        self.stored_by(line, caller, None);
+    }
+
+    /// A store of which is known what code did it.
+    pub(crate) fn stored_by(&mut self, line: u64, caller: &'static Location<'static>, code: Option<Code>) {
+        self.dirty.insert(line, Dirty { caller, code, operation: self.operation.0, covered: None });
     }
 
     pub(crate) fn stored_nontemporal(&mut self, line: u64, caller: &'static Location<'static>) {
+        self.stored_nontemporal_by(trace::thread_id(), line, caller);
+    }
+
+    /// By this thread.
+    pub(crate) fn stored_nontemporal_by(
+        &mut self,
+        thread: i32,
+        line: u64,
+        caller: &'static Location<'static>,
+    ) {
         let operation = self.operation.0;
-        self.mine().insert(line, Flushed { caller, operation });
+        self.flushed.entry(thread).or_default().insert(line, Flushed { caller, operation });
+    }
+
+    /// The store past the caches that was called there has flushed what it stored to this line in another way.
+    pub(crate) fn flushed_an_end(&mut self, line: u64, caller: &'static Location<'static>) {
+        if self.dirty.get(&line).is_some_and(|dirty| dirty.code.is_none() && dirty.caller == caller) {
+            self.dirty.remove(&line);
+            self.stored_nontemporal(line, caller);
+        }
     }
 
     pub(crate) fn flushed(&mut self, line: u64, caller: &'static Location<'static>) {
@@ -179,7 +222,7 @@ impl Linter {
         let (mut unflushed, mut undrained) = (Vec::new(), Vec::new());
         for (&line, dirty) in &self.dirty {
             if dirty.operation <= number && dirty.covered != Some(self.drains) {
-                unflushed.push((line, dirty.caller));
+                unflushed.push((line, dirty.caller, dirty.code));
             }
         }
         for (&line, flushed) in self.flushed.values().flatten() {
@@ -187,10 +230,10 @@ impl Linter {
                 undrained.push((line, flushed.caller));
             }
         }
-        unflushed.sort_unstable_by_key(|(line, _)| *line);
+        unflushed.sort_unstable_by_key(|(line, ..)| *line);
         undrained.sort_unstable_by_key(|(line, _)| *line);
-        for (line, caller) in unflushed {
-            self.report(LintKind::NotFlushed, caller, Some(line));
+        for (line, caller, code) in unflushed {
+            self.report_code(LintKind::NotFlushed, caller, code, Some(line));
             self.dirty.remove(&line); // once
         }
         for (line, caller) in undrained {

@@ -1,10 +1,11 @@
 //! Records a run: every moment at which a power failure is to be tried.
 
 use crate::{
-    Config, Image,
+    Config, Image, Level,
     fault::{self, Fault, Late, Step},
     lint::Lint,
-    shadow::{Domain, Shadow},
+    shadow::{Call, Domain, Shadow},
+    trace::{Code, TraceError, Tracer},
 };
 use pmem_map::{Decision, Event, Granularity, Observer, Region};
 use std::{
@@ -31,8 +32,10 @@ pub(crate) struct Cut {
 pub(crate) enum When {
     /// A drain is about to begin.
     Drain(&'static Location<'static>),
-    /// An ordinary store is on its way.
+    /// An ordinary store is on its way: by a method of the region, or by some code.
     Store(&'static Location<'static>),
+    /// A traced store is on its way.
+    Traced(Code),
     /// The file or its directory is about to be synced.
     Sync,
     /// The operation was acknowledged.
@@ -62,6 +65,12 @@ struct Run {
     steps: Vec<Step>,
     fault: Option<Fault>,
     late: Option<Late>,
+    level: Level,
+    /// There while a region is observed at level 2.
+    tracer: Option<Tracer>,
+    trace_error: Option<TraceError>,
+    /// Stores that were traced.
+    traced: u64,
 }
 
 /// What a run was like.
@@ -71,9 +80,38 @@ pub(crate) struct Recording {
     pub(crate) operations: usize,
     pub(crate) steps: Vec<Step>,
     pub(crate) lints: Vec<Lint>,
+    /// Stores that were traced, or why they could not be.
+    pub(crate) traced: Result<u64, TraceError>,
 }
 
 impl Run {
+    /// Takes in the stores that were traced since the last time.
+    fn take_traced(&mut self, call: &Call) {
+        let Some(mut tracer) = self.tracer.take() else { return };
+        match tracer.take() {
+            Ok(log) => {
+                for (entry, bytes) in log.entries() {
+                    self.traced += 1;
+                    self.shadow.store_traced(entry, bytes, call);
+                    if self.cut_at_stores && !entry.nontemporal {
+                        self.cut(When::Traced(Code::of(entry)));
+                    }
+                }
+            }
+            Err(error) => self.trace_error = Some(error),
+        }
+        self.tracer = Some(tracer);
+    }
+
+    /// The region grows, has grown: its new pages are traced too.
+    fn grow(&mut self, len: u64) {
+        if let Some(tracer) = &mut self.tracer
+            && let Err(error) = tracer.grow(len)
+        {
+            self.trace_error = Some(error);
+        }
+    }
+
     fn cut(&mut self, when: When) {
         if self.preparing {
             return;
@@ -114,7 +152,7 @@ impl Run {
             _ => {}
         }
         self.shadow.event(region, event);
-        if let (Event::Store { caller, .. }, true) = (event, self.cut_at_stores) {
+        if let (Event::Store { caller, .. }, true) = (event, self.cut_at_stores && self.tracer.is_none()) {
             self.cut(When::Store(caller));
         }
     }
@@ -184,6 +222,10 @@ impl Recorder {
             steps: Vec::new(),
             fault,
             late: None,
+            level: config.level,
+            tracer: None,
+            trace_error: None,
+            traced: 0,
         };
         Arc::new(Recorder { recording: AtomicBool::new(true), run: Mutex::new(run) })
     }
@@ -207,14 +249,20 @@ impl Recorder {
     /// Ends the recording.
     pub(crate) fn finish(&self) -> Recording {
         self.recording.store(false, Ordering::Release);
-        let mut run = self.run();
+        let run = &mut *self.run();
+        run.take_traced(&Call::at(Location::caller()));
         run.preparing = false;
         run.cut(When::End);
+        // What the region is used for from now on is nobody's business.
+        if let Some(tracer) = run.tracer.take() {
+            tracer.detach();
+        }
         Recording {
             cuts: std::mem::take(&mut run.cuts),
             operations: run.operations,
             steps: std::mem::take(&mut run.steps),
             lints: run.shadow.linter.finish(),
+            traced: run.trace_error.take().map_or(Ok(run.traced), Err),
         }
     }
 }
@@ -222,7 +270,37 @@ impl Recorder {
 impl Observer for Recorder {
     fn event(&self, region: &Region, event: Event<'_>) {
         if self.is_recording() {
-            self.run().take_in_or_hold(region, &event);
+            let run = &mut *self.run();
+            run.take_traced(&Call::of(&event));
+            if let Event::Resize { to, .. } = event {
+                run.grow(to);
+            }
+            run.take_in_or_hold(region, &event);
+        }
+    }
+
+    fn attached(&self, region: &Region) {
+        if !self.is_recording() {
+            return;
+        }
+        let run = &mut *self.run();
+        if run.level == Level::EveryStore && run.tracer.is_none() {
+            run.shadow.meet(region);
+            match Tracer::attach(region) {
+                Ok(tracer) => {
+                    run.tracer = Some(tracer);
+                    run.shadow.trace();
+                }
+                Err(error) => run.trace_error = Some(error),
+            }
+        }
+    }
+
+    fn detached(&self, _: &Region) {
+        let run = &mut *self.run();
+        run.take_traced(&Call::at(Location::caller()));
+        if let Some(tracer) = run.tracer.take() {
+            tracer.detach();
         }
     }
 
@@ -230,7 +308,12 @@ impl Observer for Recorder {
         if !self.is_recording() {
             return Decision::Perform;
         }
-        self.run().step(event)
+        let run = &mut *self.run();
+        if let (Event::Flush { .. }, true) = (event, run.tracer.is_some()) {
+            run.take_traced(&Call::of(event));
+            run.shadow.begin_flush();
+        }
+        run.step(event)
     }
 }
 
@@ -242,8 +325,10 @@ pub struct Ops(pub(crate) Arc<Recorder>);
 
 impl Ops {
     /// Begins an operation: a crash from now on may leave its effect. Returns its number.
+    #[track_caller]
     pub fn begin(&self, label: impl AsRef<str>) -> usize {
         let run = &mut *self.0.run();
+        run.take_traced(&Call::at(Location::caller()));
         run.operation = Arc::from(label.as_ref());
         run.operations += 1;
         run.shadow.linter.begin(run.operations, &run.operation);
@@ -255,11 +340,13 @@ impl Ops {
     pub fn prepare<R>(&self, work: impl FnOnce() -> R) -> R {
         let (operation, operations, acknowledged) = {
             let run = &mut *self.0.run();
+            run.take_traced(&Call::at(Location::caller()));
             (run.preparing, run.shadow.linter.muted) = (true, true);
             (Arc::clone(&run.operation), run.operations, run.acknowledged)
         };
         let result = work();
         let run = &mut *self.0.run();
+        run.take_traced(&Call::at(Location::caller()));
         (run.preparing, run.shadow.linter.muted) = (false, false);
         (run.operation, run.operations, run.acknowledged) = (operation, operations, acknowledged);
         run.shadow.linter.begin(run.operations, &run.operation);
@@ -268,14 +355,17 @@ impl Ops {
 
     /// All operations begun so far are durable, says the code under test: a crash from now on must leave
     /// their effects. This is a crash point.
+    #[track_caller]
     pub fn acknowledged(&self) {
         let begun = self.0.run().operations;
         self.acknowledged_to(begun);
     }
 
     /// As [`acknowledged`](Ops::acknowledged), for the operations numbered up to `number` only.
+    #[track_caller]
     pub fn acknowledged_to(&self, number: usize) {
         let run = &mut *self.0.run();
+        run.take_traced(&Call::at(Location::caller()));
         run.acknowledged = run.acknowledged.max(number.min(run.operations));
         if self.0.is_recording() {
             run.shadow.linter.acknowledged(number);
@@ -289,6 +379,7 @@ impl Ops {
     /// # Errors
     ///
     /// The operation's.
+    #[track_caller]
     pub fn run<T, E>(
         &self,
         label: impl AsRef<str>,
@@ -306,7 +397,9 @@ impl Ops {
     #[track_caller]
     pub fn compare(&self, region: &Region) {
         if self.0.is_recording() {
-            self.0.run().shadow.compare_all(region, Location::caller());
+            let run = &mut *self.0.run();
+            run.take_traced(&Call::at(Location::caller()));
+            run.shadow.compare_all(region, Location::caller());
         }
     }
 

@@ -176,9 +176,13 @@ impl fmt::Display for Place {
 /// The shell command that runs this test with one image only, as far as the process can tell what it is.
 pub(crate) fn command(exploration: &str, place: &str) -> String {
     let quoted = format!("{exploration}#{place}").replace('\'', r"'\''");
-    let kept = ["PMEM_CRASH_SEED", "PMEM_CRASH_BOUND", "PMEM_CRASH_LONG"];
+    let kept = ["PMEM_CRASH_SEED", "PMEM_CRASH_BOUND", "PMEM_CRASH_LONG", "PMEM_CRASH_LEVEL"];
     let kept = kept.iter().filter_map(|name| Some(format!("{name}={} ", std::env::var(name).ok()?)));
-    let mut command = format!("{}{VARIABLE}='{quoted}' cargo test", kept.collect::<String>());
+    let variables = format!("{}{VARIABLE}='{quoted}'", kept.collect::<String>());
+    if let Some(example) = example() {
+        return format!("{variables} cargo run --release --example {example}");
+    }
+    let mut command = format!("{variables} cargo test");
     if let Ok(package) = std::env::var("CARGO_PKG_NAME") {
         let target = target();
         let target = match target.as_deref() {
@@ -192,6 +196,13 @@ pub(crate) fn command(exploration: &str, place: &str) -> String {
         command += &format!(" {test} -- --exact --nocapture");
     }
     command
+}
+
+/// The name of the example that this program is, if it is one.
+fn example() -> Option<String> {
+    let program = std::env::current_exe().ok()?;
+    let is_example = program.parent()?.file_name()? == "examples";
+    is_example.then(|| Some(program.file_stem()?.to_str()?.to_owned()))?
 }
 
 /// The name of the test's target: the program's, without the hash that cargo adds.

@@ -1,15 +1,43 @@
 //! What an exploration found.
 
-use crate::{Lint, LintKind, Step, config::Config, line::How, replay};
+use crate::{
+    Level, Lint, LintKind, Step,
+    config::Config,
+    line::How,
+    replay,
+    trace::{Code, TraceError},
+};
 use pmem_map::LINE;
 use std::{fmt, panic::Location, path::PathBuf};
 
-/// What an exploration found. Displayed, it is one aligned line of a table.
+/// What was explored of one operation: of all with the same label.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// The label; empty for what came before the first operation.
+    pub operation: String,
+    /// Its stores, flushes, drains and syncs.
+    pub events: u64,
+    /// Images that a failure in it, or after it and before the next, could have left.
+    pub images: u64,
+    /// Images opened in all: these, and what crashes inside recovery made of them.
+    pub recoveries: u64,
+    /// Images that were recovered wrongly.
+    pub failures: u64,
+}
+
+/// What an exploration found. Displayed, it is one aligned line of a table; with `{:#}`, one more for each operation.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
     /// The exploration's name.
     pub name: String,
+    /// What was seen of the code: less than was [asked for](Config::level), where that is not supported.
+    pub level: Level,
+    /// Why it is less.
+    pub level_error: Option<String>,
+    /// At [`Level::EveryStore`]: stores of the workload that were traced.
+    pub stores: u64,
     /// Operations that the workload began.
     pub operations: usize,
     /// Moments of the workload at which the power failed.
@@ -37,12 +65,17 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// Flushes and drains of the workload that are missing, or that nobody needs.
     pub lints: Vec<Lint>,
+    /// The counts of each operation, in the order in which they began.
+    pub by_operation: Vec<Tally>,
 }
 
 impl Report {
-    pub(crate) fn new(name: &str, config: &Config) -> Report {
+    pub(crate) fn new(name: &str, config: &Config, level_error: Option<TraceError>) -> Report {
         Report {
             name: name.to_owned(),
+            level: config.level,
+            level_error: level_error.map(|error| error.to_string()),
+            stores: 0,
             operations: 0,
             points: 0,
             images: 0,
@@ -56,7 +89,24 @@ impl Report {
             seed: config.seed,
             steps: Vec::new(),
             lints: Vec::new(),
+            by_operation: Vec::new(),
         }
+    }
+
+    /// The counts of an operation.
+    pub(crate) fn tally(&mut self, operation: &str) -> &mut Tally {
+        let known = self.by_operation.iter().position(|tally| tally.operation == operation);
+        let index = known.unwrap_or_else(|| {
+            self.by_operation.push(Tally { operation: operation.to_owned(), ..Tally::default() });
+            self.by_operation.len() - 1
+        });
+        &mut self.by_operation[index]
+    }
+
+    /// Takes in the steps of the workload.
+    pub(crate) fn count(&mut self, steps: Vec<Step>) {
+        steps.iter().for_each(|step| self.tally(&step.operation).events += 1);
+        self.steps = steps;
     }
 
     /// The workload did not come to its end, with a fault: nothing is explored.
@@ -146,9 +196,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:<44} {:>5} operations {:>6} points {:>8} images {:>8} recoveries  {:<8} {:>4} failures",
+            "{:<44} {:>5} operations {:>6} events {:>6} points {:>8} images {:>8} recoveries  {:<8} {:>4} failures",
             self.name,
             self.operations,
+            self.steps.len(),
             self.points,
             self.images,
             self.recoveries,
@@ -158,7 +209,19 @@ impl fmt::Display for Report {
                 (false, false) => "sampled",
             },
             self.failures,
-        )
+        )?;
+        let tallies: &[Tally] = if f.alternate() { &self.by_operation } else { &[] };
+        for tally in tallies {
+            let Tally { operation, events, images, recoveries, failures } = tally;
+            let operation = if operation.is_empty() { "(before the first)" } else { operation };
+            write!(
+                f,
+                "\n    {operation:<40.40} {:>17} {events:>6} events {:>13} {images:>8} images {recoveries:>8} recoveries \
+                 {failures:>14} failures",
+                "", "",
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -242,9 +305,11 @@ pub struct LostStore {
     pub offset: u64,
     /// Length.
     pub len: u64,
-    /// Who called.
+    /// Who called the region's method that stored. If that is not how it was stored: the call at which it was found.
     pub caller: &'static Location<'static>,
-    /// Whether this was no store of the region: `caller` is then the store, flush or drain at which it was found.
+    /// At [`Level::EveryStore`]: which code stored, if it was no method of the region that `caller` called.
+    pub code: Option<Code>,
+    /// Whether this was no store of the region, and not traced: `caller` is then the store, flush or drain at which it was found.
     pub raw: bool,
     /// Whether it was made before the workload began, by nobody knows whom: `caller` is then meaningless.
     pub before: bool,
@@ -254,7 +319,7 @@ impl LostStore {
     pub(crate) fn new(line: u64, lost: &crate::line::Lost) -> LostStore {
         let (at, len) = lost.span;
         let (raw, before) = (lost.how == How::Raw, lost.how == How::Before);
-        LostStore { offset: line + at, len, caller: lost.caller, raw, before }
+        LostStore { offset: line + at, len, caller: lost.caller, code: lost.code, raw, before }
     }
 }
 
@@ -262,6 +327,9 @@ impl fmt::Display for LostStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, end) = (self.offset / LINE, self.offset + self.len);
         write!(f, "bytes {}..{end} (line {line}) ", self.offset)?;
+        if let Some(code) = self.code {
+            return write!(f, "stored at {code}");
+        }
         match (self.before, self.raw) {
             (true, _) => write!(f, "were not durable in the beginning"),
             (_, true) => {

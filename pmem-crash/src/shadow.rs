@@ -1,10 +1,14 @@
 //! The persistence domain as far as it is known: what is durable for certain, and what may be.
 
+mod traced;
+
+pub(crate) use traced::Call;
+
 use crate::{
     Image,
     line::{self, Content, Group, How, Pending},
     lint::Linter,
-    reading,
+    reading, trace,
 };
 use pmem_map::{Event, Granularity, LINE, PAGE, Region};
 use rustc_hash::FxHashMap;
@@ -59,6 +63,10 @@ pub(crate) struct Shadow {
     lengths: Vec<u64>,
     name: Name,
     raw_stores: bool,
+    /// Stores are traced: those that are told are taken in already.
+    traced: bool,
+    /// The instruction taken in last, and the number of its first store.
+    instruction: (u64, u64),
     granularity: Granularity,
     /// `Page` only: pages (their numbers) to which there was a store.
     dirtied: BTreeSet<u64>,
@@ -68,7 +76,10 @@ pub(crate) struct Shadow {
 /// What one thread's drain will make durable.
 #[derive(Debug)]
 struct Thread {
-    id: std::thread::ThreadId,
+    /// As `gettid` says.
+    id: i32,
+    /// Stores there had been when its flush began, if it is told only when it is over.
+    flush_began: Option<u64>,
     /// Lines flushed since its last drain, with the number of stores there had been by then.
     flushed: FxHashMap<u64, u64>,
     /// Lines stored to past the caches since its last drain.
@@ -102,6 +113,8 @@ impl Shadow {
             lengths: vec![image.bytes.len() as u64],
             name: if image.named { Name::Durable } else { Name::Absent },
             raw_stores,
+            traced: false,
+            instruction: (0, 0),
             granularity,
             dirtied: BTreeSet::new(),
             linter: Linter::default(),
@@ -119,7 +132,13 @@ impl Shadow {
             {
                 if now != before {
                     let (line, pieces) = (line as u64 * LINE, line::difference(before, now));
-                    let group = Group { sequence: 0, how: How::Before, caller: Location::caller(), pieces };
+                    let group = Group {
+                        sequence: 0,
+                        how: How::Before,
+                        caller: Location::caller(),
+                        code: None,
+                        pieces,
+                    };
                     shadow.pending.insert(line, Arc::new(Pending { groups: vec![group] }));
                     shadow.linter.unknown(line);
                 }
@@ -158,6 +177,10 @@ impl Shadow {
             self.meet(region);
         }
         match *event {
+            Event::Store { .. } if self.traced => {}
+            Event::StoreNontemporal { offset, bytes, caller } if self.traced => {
+                self.flush_ends(offset, bytes.len() as u64, caller);
+            }
             Event::Store { offset, bytes, caller } => {
                 self.leave_core();
                 lines(offset, bytes.len() as u64).for_each(|line| self.linter.stored(line, caller));
@@ -176,7 +199,8 @@ impl Shadow {
             }
             Event::Flush { offset, len, caller } => {
                 self.compare(region, lines(offset, len), caller);
-                let (thread, stores) = (self.thread(), self.sequence);
+                let thread = self.thread();
+                let stores = self.threads[thread].flush_began.take().unwrap_or(self.sequence);
                 lines(offset, len).for_each(|line| self.linter.flushed(line, caller));
                 match self.granularity {
                     Granularity::Byte => {}
@@ -222,7 +246,7 @@ impl Shadow {
     }
 
     /// A region may be longer than was told, or have a file that nobody told of: neither is durable then.
-    fn meet(&mut self, region: &Region) {
+    pub(crate) fn meet(&mut self, region: &Region) {
         if region.len() > self.durable.len() as u64 {
             self.extend(region.len());
             self.lengths.push(region.len());
@@ -232,11 +256,20 @@ impl Shadow {
         }
     }
 
+    /// From now on, stores are traced.
+    pub(crate) fn trace(&mut self) {
+        (self.traced, self.raw_stores) = (true, false);
+    }
+
     fn thread(&mut self) -> usize {
-        let id = std::thread::current().id();
+        self.thread_of(trace::thread_id())
+    }
+
+    fn thread_of(&mut self, id: i32) -> usize {
         self.threads.iter().position(|thread| thread.id == id).unwrap_or_else(|| {
             self.threads.push(Thread {
                 id,
+                flush_began: None,
                 flushed: FxHashMap::default(),
                 nontemporal: BTreeSet::new(),
                 pages: BTreeSet::new(),
@@ -275,7 +308,7 @@ impl Shadow {
         if self.granularity == Granularity::Page {
             self.dirtied.insert(line / PAGE);
         }
-        let group = Group { sequence: self.sequence, how, caller, pieces };
+        let group = Group { sequence: self.sequence, how, caller, code: None, pieces };
         Arc::make_mut(self.pending.entry(line).or_default()).groups.push(group);
     }
 

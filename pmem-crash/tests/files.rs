@@ -19,7 +19,7 @@ use Step::{Content, Length, Name, SyncFile, SyncFolder};
 
 /// Tells the events of creating a file, on memory that stands for it.
 fn create(ops: &Ops, steps: &[Step]) -> Result<(), Error> {
-    let mut mapping = Mapping::anonymous(LEN)?;
+    let mut mapping = Mapping::memfd(LEN)?;
     let observer = ops.observer();
     assert!(mapping.observe(ops.observer()).is_ok());
     for step in steps {
@@ -94,7 +94,7 @@ fn growth_of_an_existing_file_may_be_lost() {
     let grow = |synced: bool| {
         Exploration::new("grow").len(4096).run_files(
             |_, ops| {
-                let mapping = Mapping::anonymous(LEN)?;
+                let mapping = Mapping::memfd(LEN)?;
                 assert!(mapping.observe(ops.observer()).is_ok());
                 ops.run("grow", || {
                     ops.observer().event(&mapping, Event::Resize { from: 4096, to: LEN });
@@ -124,7 +124,7 @@ fn crashes_inside_a_recovery_by_path_are_explored_too() {
         |_, _| Ok::<(), Error>(()),
         |path, observer| {
             let bytes = fs::read(path).map_err(|error| error.to_string())?;
-            let mut mapping = Mapping::anonymous(4096).map_err(|error| error.to_string())?;
+            let mut mapping = Mapping::memfd(4096).map_err(|error| error.to_string())?;
             mapping.as_mut_slice().copy_from_slice(&bytes);
             assert!(mapping.observe(observer).is_ok());
             let runs = bytes[0] + 1;
@@ -143,7 +143,7 @@ fn crashes_inside_a_recovery_by_path_are_explored_too() {
 fn right_before_a_sync_what_it_makes_durable_may_still_be_lost() {
     let report = Exploration::new("relies on growth").len(4096).run_files(
         |_, ops| {
-            let mapping = Mapping::anonymous(LEN)?;
+            let mapping = Mapping::memfd(LEN)?;
             assert!(mapping.observe(ops.observer()).is_ok());
             ops.observer().event(&mapping, Event::Resize { from: 4096, to: LEN });
             ops.observer().event(&mapping, Event::FileSync);
@@ -163,7 +163,7 @@ fn right_before_a_sync_what_it_makes_durable_may_still_be_lost() {
 fn length_and_content_are_lost_independently() {
     let report = Exploration::new("length and content").len(4096).run_files(
         |_, ops| {
-            let mut mapping = Mapping::anonymous(LEN)?;
+            let mut mapping = Mapping::memfd(LEN)?;
             assert!(mapping.observe(ops.observer()).is_ok());
             ops.observer().event(&mapping, Event::Resize { from: 4096, to: LEN });
             mapping.write(0, &[1])?; // in the old part
@@ -179,7 +179,7 @@ fn length_and_content_are_lost_independently() {
 fn images_that_differ_in_their_length_only_are_both_tried() {
     let report = Exploration::new("zeros").len(4096).run_files(
         |_, ops| {
-            let mapping = Mapping::anonymous(LEN)?;
+            let mapping = Mapping::memfd(LEN)?;
             assert!(mapping.observe(ops.observer()).is_ok());
             ops.observer().event(&mapping, Event::NameCreated); // already there: not durable under its new name
             ops.observer().event(&mapping, Event::DirectorySync);

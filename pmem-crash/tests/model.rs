@@ -2,7 +2,7 @@
 //! and crashes after every single event. The images must be the same: so the crash points of the explorer
 //! leave nothing out, and its bookkeeping of what is durable invents nothing.
 
-use pmem_crash::{Config, Exploration, Tear};
+use pmem_crash::{Config, Exploration, Level, Tear};
 use pmem_map::{Error, Granularity, Mapping};
 use std::{cell::RefCell, collections::BTreeSet};
 
@@ -184,8 +184,12 @@ fn run_all(mapping: &Mapping, program: &[(usize, Step)]) -> Result<(), Error> {
 }
 
 fn explored(program: &[(usize, Step)], tear: Tear, granularity: Granularity) -> BTreeSet<State> {
+    explored_with(program, Config::default().tear(tear).granularity(granularity))
+}
+
+fn explored_with(program: &[(usize, Step)], config: Config) -> BTreeSet<State> {
     let states = RefCell::new(BTreeSet::new());
-    let config = Config::default().depth(0).bound(1 << 20).tear(tear).granularity(granularity);
+    let config = config.depth(0).bound(1 << 20);
     let report = Exploration::new("program").config(config).len(4096).run(
         |mapping, _| run_all(&mapping, program),
         Ok::<Mapping, Error>,
@@ -220,6 +224,30 @@ fn the_images_are_those_of_a_naive_model_that_crashes_after_every_event() {
 #[test]
 fn the_images_are_those_of_a_naive_model_whose_words_are_torn_apart() {
     compare(Tear::EightBytes);
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_images_are_the_same_if_every_store_is_traced() {
+    for tear in [Tear::Line, Tear::EightBytes] {
+        for seed in 0..500 {
+            let mut program = program(&mut fastrand::Rng::with_seed(seed), 9);
+            for (_, step) in &mut program {
+                // A longer copy is one store to the mapping, and several to the processor.
+                if let Step::Store { len, .. } = step {
+                    *len = 1;
+                }
+            }
+            let mut model = Model::default();
+            let mut expected = model.states(tear);
+            for &(thread, step) in &program {
+                model.step(thread, step);
+                expected.extend(model.states(tear));
+            }
+            let found = explored_with(&program, Config::default().tear(tear).level(Level::EveryStore));
+            assert_eq!(found, expected, "seed {seed}: {program:#?}");
+        }
+    }
 }
 
 #[test]

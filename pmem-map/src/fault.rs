@@ -18,14 +18,16 @@
 //! The table is a filter: it may match an address whose owner has just gone, never miss one whose owner is
 //! there. The list behind a mutex, which the service thread reads, is what counts.
 //!
+//! A range with a [`StoreHook`](crate::StoreHook) is dealt with in the handler itself, before any owner is asked.
 //! A lost page that no owner gives back is the business of [`lost`](crate::lost), if the thread asked for it.
 //!
 //! The handler runs on the alternate stack if the thread has one, keeps `errno`, and is installed when the
-//! first owner registers. A program that installs its own later, and does not chain, takes the signals away.
+//! first owner registers; that of SIGTRAP with the first hook. All other signals wait until it returns, as they do in a page fault
+//! that the kernel serves. A program that installs its own later, and does not chain, takes the signals away.
 
 #![allow(unsafe_code)]
 
-use crate::{Error, Result, lost};
+use crate::{Error, Result, lost, store_hook::Table};
 use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -108,6 +110,7 @@ struct Dispatcher {
     start: AtomicU32,
     owners: Mutex<Owners>,
     finished: Condvar,
+    hooks: Table,
 }
 
 const STARTING: u32 = 0;
@@ -163,6 +166,20 @@ impl Drop for Registration {
     }
 }
 
+/// The hooks of this process, with the handler for single steps installed.
+pub(crate) fn hooks() -> Result<&'static Table> {
+    let dispatcher = dispatcher()?;
+    let _one_at_a_time = dispatcher.owners();
+    install_handlers(&[libc::SIGTRAP]).map_err(Error::io("handle", "single steps"))?;
+    Ok(&dispatcher.hooks)
+}
+
+/// Whether these are the hooks of this process, not of its parent.
+pub(crate) fn is_current(hooks: &'static Table) -> bool {
+    // SAFETY: null, or a leaked box.
+    unsafe { DISPATCHER.load(Acquire).as_ref() }.is_some_and(|dispatcher| ptr::eq(&dispatcher.hooks, hooks))
+}
+
 fn dispatcher() -> Result<&'static Dispatcher> {
     loop {
         // SAFETY: null, or a leaked box.
@@ -189,6 +206,7 @@ fn start_dispatcher() -> std::io::Result<()> {
         start: AtomicU32::new(STARTING),
         owners: Mutex::default(),
         finished: Condvar::new(),
+        hooks: Table::new(),
     });
     let new = Box::into_raw(new);
     if DISPATCHER.compare_exchange(ptr::null_mut(), new, AcqRel, Relaxed).is_err() {
@@ -260,10 +278,15 @@ fn leave_signals_to_other_threads() {
     unsafe {
         let mut signals: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut signals);
-        for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT] {
-            libc::sigdelset(&raw mut signals, fault);
-        }
+        leave_faults_deliverable(&mut signals);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const signals, ptr::null_mut());
+    }
+}
+
+fn leave_faults_deliverable(signals: &mut libc::sigset_t) {
+    for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT] {
+        // SAFETY: a plain call on a set.
+        unsafe { libc::sigdelset(signals, fault) };
     }
 }
 
@@ -325,15 +348,23 @@ unsafe fn is_served(signal: i32, info: *mut libc::siginfo_t, context: *mut libc:
     const SEGV_ACCERR: i32 = 2;
     const BUS_ADRERR: i32 = 2;
     const BUS_MCEERR_AR: i32 = 4;
+    const TRAP_TRACE: i32 = 2;
     // SAFETY: the caller's; what is stored in DISPATCHER is null or never freed.
     let (code, address, is_write, dispatcher) = unsafe {
         ((*info).si_code, (*info).si_addr() as usize, is_write(context), DISPATCHER.load(Acquire).as_ref())
     };
+    let hooks = dispatcher.map(|dispatcher| &dispatcher.hooks);
     let fault = match (signal, code) {
         (libc::SIGSEGV, SEGV_ACCERR) if is_write => Fault::Write,
         (libc::SIGBUS, BUS_ADRERR | BUS_MCEERR_AR) => Fault::Lost,
+        // SAFETY: the caller's.
+        (libc::SIGTRAP, TRAP_TRACE) => return hooks.is_some_and(|hooks| unsafe { hooks.stepped(context) }),
         _ => return false,
     };
+    // SAFETY: the caller's.
+    if fault == Fault::Write && hooks.is_some_and(|hooks| unsafe { hooks.store(address, context) }) {
+        return true;
+    }
     // The service thread cannot wait for itself: its own fault is a mistake of the owner.
     let by_owner = dispatcher.is_some_and(|dispatcher| {
         dispatcher.may_own(address)
@@ -369,9 +400,15 @@ struct Previous {
 static BEFORE_SEGV: Previous =
     Previous { handler: AtomicUsize::new(libc::SIG_DFL), flags: AtomicI32::new(0) };
 static BEFORE_BUS: Previous = Previous { handler: AtomicUsize::new(libc::SIG_DFL), flags: AtomicI32::new(0) };
+static BEFORE_TRAP: Previous =
+    Previous { handler: AtomicUsize::new(libc::SIG_DFL), flags: AtomicI32::new(0) };
 
 fn previous(signal: i32) -> &'static Previous {
-    if signal == libc::SIGBUS { &BEFORE_BUS } else { &BEFORE_SEGV }
+    match signal {
+        libc::SIGBUS => &BEFORE_BUS,
+        libc::SIGTRAP => &BEFORE_TRAP,
+        _ => &BEFORE_SEGV,
+    }
 }
 
 /// Handles SIGBUS from now on. For [`lost`], which needs neither an owner nor the service thread.
@@ -379,6 +416,7 @@ pub(crate) fn handle_lost_pages() -> std::io::Result<()> {
     install_handlers(&[libc::SIGBUS])
 }
 
+/// Installs `on_fault` for signals for which it is not.
 fn install_handlers(signals: &[i32]) -> std::io::Result<()> {
     for &signal in signals {
         // SAFETY: `on_fault` is async-signal-safe and has the signature that SA_SIGINFO asks for. The old
@@ -388,12 +426,13 @@ fn install_handlers(signals: &[i32]) -> std::io::Result<()> {
             let mut ours: libc::sigaction = std::mem::zeroed();
             ours.sa_sigaction = on_fault as unsafe extern "C" fn(_, _, _) as usize;
             ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            libc::sigemptyset(&raw mut ours.sa_mask);
+            libc::sigfillset(&raw mut ours.sa_mask);
+            leave_faults_deliverable(&mut ours.sa_mask);
             if libc::sigaction(signal, ptr::null(), &raw mut old) != 0 {
                 return Err(std::io::Error::last_os_error());
             }
             if old.sa_sigaction == ours.sa_sigaction {
-                continue; // inherited by fork
+                continue; // installed before, or inherited by fork
             }
             previous(signal).handler.store(old.sa_sigaction, Relaxed);
             previous(signal).flags.store(old.sa_flags, Release);
@@ -406,7 +445,7 @@ fn install_handlers(signals: &[i32]) -> std::io::Result<()> {
 }
 
 /// Hands a fault on. With the default action it takes effect when the instruction is restarted, so that a
-/// debugger or a core dump sees the culprit, not this function.
+/// debugger or a core dump sees the culprit, not this function; a trap comes after its instruction, and is raised again.
 ///
 /// # Safety
 ///
@@ -424,7 +463,7 @@ unsafe fn chain(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_v
                 let mut default: libc::sigaction = std::mem::zeroed();
                 default.sa_sigaction = libc::SIG_DFL;
                 libc::sigaction(signal, &raw const default, ptr::null_mut());
-                if sent_by_a_process {
+                if sent_by_a_process || signal == libc::SIGTRAP {
                     libc::raise(signal); // pending until this handler returns
                 }
             }

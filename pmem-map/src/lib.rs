@@ -38,7 +38,8 @@
 //! - [`Granularity`], [`Durability`], [`Medium`]: what is found out about a file, and from what;
 //! - [`Lock`]: who may use a file, across processes and forks;
 //! - [`Observer`], how a crash explorer sees every store, flush and drain, and [`Counters`], budgets as tests;
-//! - [`Backing`], how a filesystem or a device lends bytes that are mapped here, and serves the faults of its pages.
+//! - [`Backing`], how a filesystem or a device lends bytes that are mapped here, and serves the faults of its pages;
+//! - [`StoreHook`], how a tracer deals with stores inside the signal handler.
 //!
 //! # What it does not do
 //!
@@ -83,6 +84,7 @@ mod system;
 mod counters;
 mod error;
 mod observer;
+mod store_hook;
 
 pub use backing::{Backing, Extent, Pages};
 pub use bytes::Bytes;
@@ -97,6 +99,7 @@ pub use observer::{Decision, Event, Observer};
 pub use options::MapOptions;
 pub use ptr::Ptr;
 pub use region::Region;
+pub use store_hook::{StoreHook, StoreHookGuard, hook_stores};
 
 /// Bytes of a cache line, the unit of flushing.
 pub const LINE: u64 = 64;

@@ -14,10 +14,13 @@ use std::{
     io,
     ops::Range,
     ptr,
-    sync::atomic::{
-        AtomicPtr, AtomicUsize,
-        Ordering::{Relaxed, SeqCst},
-        compiler_fence,
+    sync::{
+        Once,
+        atomic::{
+            AtomicPtr, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+            compiler_fence,
+        },
     },
 };
 
@@ -47,14 +50,11 @@ impl Drop for Leave {
 }
 
 /// Runs `work`. If it touches a page of `addresses` that is gone, it goes on with zeros, and the offset of the first
-/// such page is returned too.
-pub(crate) fn guarded<R>(
-    addresses: Range<usize>,
-    unit: u64,
-    work: impl FnOnce() -> R,
-) -> io::Result<(R, Option<u64>)> {
-    handle_once()?;
+/// such page is returned too. [`handle`] comes before.
+#[inline]
+pub(crate) fn guarded<R>(addresses: &Range<usize>, unit: u64, work: impl FnOnce() -> R) -> (R, Option<u64>) {
     let outer = INNERMOST.with(|innermost| innermost.load(Relaxed));
+    let addresses = addresses.clone();
     let mut guard = Guard { addresses, unit: unit as usize, lost: AtomicUsize::new(0), outer };
     let leave = Leave(outer);
     INNERMOST.with(|innermost| innermost.store(&raw mut guard, Relaxed));
@@ -62,15 +62,19 @@ pub(crate) fn guarded<R>(
     let result = work();
     drop(leave);
     let lost = guard.lost.load(Relaxed);
-    Ok((result, (lost != 0).then(|| (lost - guard.addresses.start) as u64)))
+    (result, (lost != 0).then(|| (lost - guard.addresses.start) as u64))
 }
 
-/// Installs the handler, once. It is inherited by forked children.
+/// Sees to it that lost pages are handled, in this process and in its children.
+#[inline]
+pub(crate) fn handle() -> io::Result<()> {
+    if cfg!(miri) || HANDLED.is_completed() { Ok(()) } else { handle_once() }
+}
+
+static HANDLED: Once = Once::new();
+
+#[cold]
 fn handle_once() -> io::Result<()> {
-    static HANDLED: std::sync::Once = std::sync::Once::new();
-    if cfg!(miri) || HANDLED.is_completed() {
-        return Ok(());
-    }
     crate::fault::handle_lost_pages()?;
     HANDLED.call_once(|| {});
     Ok(())

@@ -4,7 +4,11 @@
 
 use crate::{Backing, Bytes, Error, MapOptions, PAGE, Ptr, Region, Result};
 use memmap2::MmapMut;
-use std::{ops::Range, path::Path};
+use std::{
+    io::{ErrorKind, Read},
+    ops::Range,
+    path::Path,
+};
 
 /// Bytes mapped into this process, exclusively this value's.
 ///
@@ -79,6 +83,35 @@ impl Mapping {
         let caller = std::panic::Location::caller();
         // SAFETY: in bounds; `&mut self` excludes every reference and every other access.
         self.0.guarded(|| unsafe { self.0.store_for(caller, offset, bytes) })
+    }
+
+    /// Fills `len` bytes at `offset` from `source`, or as many as it has; returns how many. Not durable until flushed and
+    /// drained, and not atomic.
+    ///
+    /// Reads into a buffer and copies: a system call that reads into the mapping itself fails (`EFAULT`) while its pages
+    /// are protected, by a tracer of stores or a filesystem that takes a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfBounds`]; what the source says. What was read before that stays.
+    #[track_caller]
+    pub fn read_from(&mut self, offset: u64, len: u64, source: &mut impl Read) -> Result<u64> {
+        self.check(offset, len)?;
+        let mut buffer = [0; PAGE as usize];
+        let mut done = 0;
+        while done < len {
+            let wanted = (len - done).min(PAGE) as usize;
+            match source.read(&mut buffer[..wanted]) {
+                Ok(0) => break,
+                Ok(read) => {
+                    self.write(offset + done, &buffer[..read])?;
+                    done += read as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("read from", "the source of a mapping's bytes")(error)),
+            }
+        }
+        Ok(done)
     }
 
     /// The value at `ptr`, in place.

@@ -96,4 +96,15 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (region, event);
         Decision::Perform
     }
+
+    /// From now on, until [`detached`](Observer::detached), it is told of `region`'s events. What happened while it was
+    /// opened is told after this.
+    fn attached(&self, region: &Region) {
+        let _ = region;
+    }
+
+    /// `region` is about to be unmapped. Not told in a forked child.
+    fn detached(&self, region: &Region) {
+        let _ = region;
+    }
 }

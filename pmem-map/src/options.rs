@@ -140,7 +140,8 @@ impl MapOptions {
         self
     }
 
-    /// Lets [`anonymous`](Self::anonymous) memory ask for this granularity, as if it were such a medium: for tests.
+    /// Lets [`anonymous`](Self::anonymous) memory and a [`memfd`](Self::memfd) ask for this granularity, as if they were such a
+    /// medium: for tests.
     /// Nothing else takes notice of it. [`Granularity::CacheLine`], unless set.
     pub fn granularity(mut self, granularity: Granularity) -> MapOptions {
         self.granularity = Some(granularity);
@@ -247,7 +248,8 @@ impl MapOptions {
         let space = self.reserve(len, PAGE, Path::new("memfd"))?;
         let file = LockedFile::memfd(len)?;
         let verdict = self.emulated(memory_verdict(Medium::Memfd));
-        self.map_file(space, file, Sharing::Shared, verdict, &[])
+        let granularity = self.granularity.unwrap_or(verdict.granularity);
+        self.map_file(space, file, Sharing::Shared, Verdict { granularity, ..verdict }, &[])
     }
 
     /// Maps what `backing` lends. Its extents are checked; what cannot be checked it has promised by being a
@@ -355,6 +357,9 @@ impl MapOptions {
         };
         let verdict = Verdict { durability: kept_by(flush, verdict), ..verdict };
         let region = Region::new(Parts { memory, len, verdict, flush }, self.observer.clone());
+        if let Some(observer) = &self.observer {
+            observer.attached(&region);
+        }
         for event in history {
             region.tell(|| *event);
         }

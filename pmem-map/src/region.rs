@@ -39,6 +39,9 @@ pub struct Region {
     pub(crate) write_back: WriteBack,
     /// Held while the region grows.
     growing: Mutex<()>,
+    /// Every address that this may ever use, and the bytes of a page there.
+    addresses: Range<usize>,
+    unit: u64,
     /// Offset of the first page that was found to be gone, or [`NONE_LOST`].
     lost: AtomicU64,
     made_in: Generation,
@@ -65,6 +68,7 @@ pub(crate) struct Parts {
 impl Region {
     pub(crate) fn new(parts: Parts, observer: Option<Arc<dyn Observer>>) -> Region {
         let Parts { memory, len, verdict, flush } = parts;
+        let (addresses, unit) = memory.addresses(len);
         Region {
             base: memory.base(),
             len: AtomicU64::new(len),
@@ -76,6 +80,8 @@ impl Region {
             observer: observer.map_or_else(OnceLock::new, OnceLock::from),
             write_back: WriteBack::new(),
             growing: Mutex::new(()),
+            addresses,
+            unit,
             lost: AtomicU64::new(NONE_LOST),
             made_in: Generation::current(),
             memory,
@@ -143,7 +149,9 @@ impl Region {
     /// Tells `observer` every store, flush and drain from now on. Once per region; a second observer is
     /// handed back.
     pub fn observe(&self, observer: Arc<dyn Observer>) -> std::result::Result<(), Arc<dyn Observer>> {
-        self.observer.set(observer)
+        self.observer.set(Arc::clone(&observer))?;
+        observer.attached(self);
+        Ok(())
     }
 
     /// Tells the observer, if there is one.
@@ -414,18 +422,24 @@ impl Region {
     pub fn guarded<R>(&self, work: impl FnOnce() -> R) -> Result<R> {
         self.check_process()?;
         self.check_pages()?;
-        let (addresses, unit) = self.memory.addresses(self.len());
-        let (result, lost) =
-            lost::guarded(addresses, unit, work).map_err(Error::io("handle", "lost pages"))?;
+        lost::handle().map_err(|error| Error::io("handle", "lost pages")(error))?;
+        let (result, lost) = lost::guarded(&self.addresses, self.unit, work);
         if let Some(offset) = lost {
-            self.lost.fetch_min(offset, Ordering::Relaxed);
-            self.write_back.poison();
+            self.lose(offset);
         }
-        self.check_pages()?;
+        self.check_pages()?; // another thread's loss too
         Ok(result)
     }
 
+    /// Nothing is promised any more.
+    #[cold]
+    fn lose(&self, offset: u64) {
+        self.lost.fetch_min(offset, Ordering::Relaxed);
+        self.write_back.poison();
+    }
+
     /// [`Error::PageLost`] if a page was.
+    #[inline]
     fn check_pages(&self) -> Result<()> {
         match self.lost.load(Ordering::Relaxed) {
             NONE_LOST => Ok(()),
@@ -442,6 +456,14 @@ impl Region {
         let action = if writable { "unprotect" } else { "protect" };
         let pages = whole_pages(range);
         self.memory.set_writable(pages, writable).map_err(Error::io(action, "pages"))
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        if let Some(observer) = self.observer.get().filter(|_| self.made_in.is_current()) {
+            observer.detached(self);
+        }
     }
 }
 

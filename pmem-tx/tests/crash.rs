@@ -4,7 +4,7 @@
 
 mod support;
 
-use pmem_crash::{Config, Exploration, Tear};
+use pmem_crash::{Config, Exploration, Level, Tear};
 use pmem_tx::{Error, Journal, JournalOptions};
 use support::{Op, Totals, lives};
 
@@ -56,6 +56,32 @@ fn checkpoints_and_clean_closes_survive_at_any_store() {
 #[test]
 fn commits_of_alternating_threads_survive_at_any_store() {
     all("commits by alternating threads", &support::threads(), &support::threads());
+}
+
+/// The journal's stores as the processor did them, in that order, and those of recovery.
+#[test]
+fn commits_and_recoveries_survive_at_every_single_store() {
+    let options = JournalOptions::new();
+    let formatted = support::formatted(&options);
+    let config = if long() { config() } else { config().bound(256).samples(32).nested(32) };
+    let mut totals = Totals::default();
+    let mut stores = 0;
+    for (name, ops) in [
+        ("redo, small, every store", support::small()),
+        ("redo, overlapping, abort, every store", support::overlapping()),
+        ("checkpoint, close, open, every store", support::checkpoints()),
+        ("commits by alternating threads, every store", support::threads()),
+    ] {
+        for tear in [Tear::Line, Tear::EightBytes] {
+            let exploration = Exploration::new(name).config(config.clone().tear(tear).level2());
+            let report =
+                support::explore(exploration, &options, &formatted, &support::empty(), &ops, |_, _| ());
+            assert!(report.stores > 0 || report.level == Level::Events);
+            stores += report.stores;
+            totals.add(report);
+        }
+    }
+    totals.assert_ok(&format!("every store ({stores} of the workloads)"));
 }
 
 #[test]

@@ -16,6 +16,7 @@ type Workload = (&'static str, fn() -> Vec<Op>, fn() -> Vec<Op>);
 
 const SMALL: Workload = ("small", support::small, support::overlapping);
 const CHECKPOINTS: Workload = ("checkpoints", support::checkpoints, support::checkpoints);
+const OVERLAPPING: Workload = ("overlapping", support::overlapping, support::small);
 const THREADS: Workload = ("threads", support::threads, support::threads);
 const TIGHT: Workload = ("tight ring", support::tight, support::small);
 
@@ -34,6 +35,7 @@ const RULES: &[(Shortcut, &str, Workload)] = &[
     (Shortcut::AcknowledgeBeforeDrain, "a commit is acknowledged after its drain", SMALL),
     (Shortcut::ApplyBeforeDrain, "values are applied after the record's drain", SMALL),
     (Shortcut::NoChecksum, "a record counts only with its checksum", SMALL),
+    (Shortcut::ReplayUndrained, "what is replayed is drained first, not only visible", OVERLAPPING),
 ];
 
 /// Rules that no operation of this crate can break yet, and why.

@@ -16,7 +16,7 @@ pub use {
     tuple::{Field, OrdField},
 };
 
-use crate::{Body, Object, Ptr, Result, Write};
+use crate::{Body, Object, Ptr, Read, Result, Shape, Tracer, Types, Write};
 use std::{borrow::Cow, cmp::Ordering};
 
 /// Anything with a place in a pool and a name for its type: a [`Value`] or an [`Object`](crate::Object).
@@ -33,6 +33,12 @@ pub trait Stored: 'static {
     const FORM: Form;
     /// The type's name, kept on media; opening under another name is an error.
     fn type_name() -> String;
+    /// What the type consists of, kept on media too. Without it, only the name is known: the blocks of such an object
+    /// are not followed by checks, and it cannot be moved by a compaction.
+    fn describe(types: &mut Types) -> Shape {
+        _ = types;
+        Shape::Opaque
+    }
 }
 
 /// How a [`Stored`] thing sits in a container.
@@ -57,7 +63,7 @@ pub enum Form {
 impl Form {
     /// That of an object.
     pub const fn object<O: Object>() -> Form {
-        Form::Object(ObjectForm { destroy: O::destroy })
+        Form::Object(ObjectForm { destroy: O::destroy, trace: O::trace })
     }
 }
 
@@ -67,6 +73,8 @@ impl Form {
 pub struct ObjectForm {
     /// [`Object::destroy`].
     pub destroy: fn(&mut Body<'_, Write>, Ptr<u8>) -> Result<()>,
+    /// [`Object::trace`].
+    pub trace: fn(&Body<'_, Read>, Ptr<u8>, &mut Tracer<'_>) -> Result<()>,
 }
 
 /// A type whose values containers hold.

@@ -1,6 +1,7 @@
 //! Plain data: stored as it is in memory, and read in place.
 
 use super::{EncodeAs, Form, Invalid, Key, OrdKey, Stored, Value};
+use crate::{PlainField, Shape, Types};
 use bytemuck::checked;
 use pmem_map::{Bytes, Ptr};
 use std::{borrow::Cow, cmp::Ordering};
@@ -25,6 +26,13 @@ use std::{borrow::Cow, cmp::Ordering};
 pub trait Plain: Bytes {
     /// The type's name on media. Choose it once; a new layout needs a new name.
     const NAME: &'static str;
+    /// The fields, as [`fields!`](crate::fields) lists them: recorded, so that a program with other fields under this name is
+    /// refused, and so that references ([`Ptr`]) among them can be followed. `None`: not known.
+    const FIELDS: Option<&'static [PlainField]> = None;
+    /// As [`Stored::describe`]. Made from [`FIELDS`](Plain::FIELDS).
+    fn shape(types: &mut Types) -> Shape {
+        types.plain::<Self>()
+    }
     /// Name, size and alignment, as recorded.
     fn full_name() -> String {
         format!("{}#{}/{}", Self::NAME, size_of::<Self>(), align_of::<Self>())
@@ -34,6 +42,7 @@ pub trait Plain: Bytes {
 macro_rules! plain { ($($t:ty)*) => { $(
     impl Plain for $t {
         const NAME: &'static str = stringify!($t);
+        const FIELDS: Option<&'static [PlainField]> = Some(&[]);
         fn full_name() -> String {
             Self::NAME.into()
         }
@@ -43,13 +52,19 @@ plain! { () u8 u16 u32 u64 u128 i8 i16 i32 i64 i128 f32 f64 bool char }
 
 impl<T: Plain + bytemuck::Pod, const N: usize> Plain for [T; N] {
     const NAME: &'static str = "array";
+    fn shape(types: &mut Types) -> Shape {
+        Shape::Array { of: types.add::<T>(), len: N as u64 }
+    }
     fn full_name() -> String {
         format!("[{}; {N}]", T::full_name())
     }
 }
 
-impl<T: 'static> Plain for Ptr<T> {
+impl<T: Plain> Plain for Ptr<T> {
     const NAME: &'static str = "Ptr";
+    fn shape(types: &mut Types) -> Shape {
+        Shape::Pointer { to: types.add::<T>() }
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -57,6 +72,9 @@ impl<T: Plain> Stored for T {
     const FORM: Form = Form::Fixed { size: size_of::<T>(), align: align_of::<T>() };
     fn type_name() -> String {
         T::full_name()
+    }
+    fn describe(types: &mut Types) -> Shape {
+        T::shape(types)
     }
 }
 

@@ -5,6 +5,7 @@
 //! written do not get to them.
 
 use super::{EncodeAs, Field, Form, Invalid, Stored, Value, tuple};
+use crate::{Shape, Types};
 use serde::{Serialize, de::DeserializeOwned};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -47,6 +48,9 @@ impl<T: Schema> Stored for Serde<T> {
     const FORM: Form = Form::Variable { align: 1 };
     fn type_name() -> String {
         format!("Serde<{}@{}>", T::NAME, T::VERSION)
+    }
+    fn describe(_: &mut Types) -> Shape {
+        Shape::Encoded { args: Vec::new() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Slices of plain data, read in place.
 
 use super::{EncodeAs, Form, Invalid, Key, OrdKey, Plain, Stored, Value, text::common_prefix};
+use crate::{Shape, Types};
 use bytemuck::checked;
 use std::borrow::Cow;
 
@@ -8,6 +9,9 @@ impl<T: Plain> Stored for Vec<T> {
     const FORM: Form = Form::Variable { align: align_of::<T>() };
     fn type_name() -> String {
         format!("[{}]", T::full_name())
+    }
+    fn describe(types: &mut Types) -> Shape {
+        Shape::Encoded { args: vec![types.add::<T>()] }
     }
 }
 

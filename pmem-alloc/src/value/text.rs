@@ -1,12 +1,16 @@
 //! Strings: their UTF-8, validated at each read.
 
 use super::{EncodeAs, Form, Invalid, Key, OrdKey, Stored, Value};
+use crate::{Shape, Types};
 use std::borrow::Cow;
 
 impl Stored for String {
     const FORM: Form = Form::Variable { align: 1 };
     fn type_name() -> String {
         "str".into()
+    }
+    fn describe(_: &mut Types) -> Shape {
+        Shape::Encoded { args: Vec::new() }
     }
 }
 

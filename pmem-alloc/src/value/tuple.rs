@@ -5,6 +5,7 @@
 //! are compared part by part, as in Rust; equal ones have equal bytes.
 
 use super::{EncodeAs, Form, Invalid, Key, OrdKey, Plain, Stored, Value};
+use crate::{Shape, Types};
 use bytemuck::checked;
 use std::{borrow::Cow, cmp::Ordering, marker::PhantomData};
 
@@ -186,6 +187,9 @@ impl<A: Field> Stored for Option<A> {
     fn type_name() -> String {
         format!("Option<{}>", A::type_name())
     }
+    fn describe(types: &mut Types) -> Shape {
+        Shape::Encoded { args: vec![types.add::<A>()] }
+    }
 }
 
 impl<A: Field> Value for Option<A> {
@@ -253,6 +257,9 @@ macro_rules! tuple { ($($T:ident $X:ident $i:tt),+) => {
         const FORM: Form = Form::Variable { align: 1 };
         fn type_name() -> String {
             format!("({})", [$($T::type_name()),+].join(", "))
+        }
+        fn describe(types: &mut Types) -> Shape {
+            Shape::Encoded { args: vec![$(types.add::<$T>()),+] }
         }
     }
 

@@ -121,12 +121,12 @@ fn growth_on_a_full_disk_is_an_error_and_takes_a_smaller_step_if_that_is_enough(
     })
     .unwrap();
     assert_eq!((pool.stats().unwrap().size, std::fs::metadata(&path).unwrap().len()), (size, size));
-    assert!(pool.check().unwrap().is_ok());
+    assert!(pool.check().unwrap().problems.is_empty());
     std::fs::remove_file(filler).unwrap();
     alloc(&pool, 400_000).unwrap();
     assert!(pool.stats().unwrap().size > size);
     drop(pool);
-    assert!(open(&path).unwrap().check().unwrap().is_ok());
+    assert!(open(&path).unwrap().check().unwrap().problems.is_empty());
 }
 
 #[test]
@@ -170,11 +170,9 @@ fn a_limit_on_the_length_of_files_is_an_error_and_not_a_signal() {
     // SAFETY: a structure that lives through the call.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
     let (large, path) = (Path::new(&path).join("large"), Path::new(&path).join("pool"));
-    // SAFETY: (each) files of this process alone.
-    let message = assert_kind!(
-        unsafe { PoolOptions::new().size(3 * SIZE).create(&large) },
-        ErrorKind::Map(pmem_map::Error::Io { action: "extend", .. })
-    );
+    // SAFETY: a file of this process alone.
+    let result = unsafe { PoolOptions::new().size(3 * SIZE).create(&large) };
+    let message = assert_kind!(result, ErrorKind::Map(pmem_map::Error::Io { action: "extend", .. }));
     assert!(!large.exists() && message.contains("large"), "{message}");
     // SAFETY: as above.
     let pool = unsafe { growing(SIZE).create(&path) }.unwrap();

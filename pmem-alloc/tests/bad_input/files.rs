@@ -44,6 +44,7 @@ fn zeros_are_no_pool_but_room_for_one() {
     assert_eq!(std::fs::read(&path).unwrap(), mostly);
 }
 
+// PMDK scenario 7.
 #[test]
 fn a_missing_file_or_folder_is_said() {
     // PMDK scenario 7

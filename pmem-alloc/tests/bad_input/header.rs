@@ -66,6 +66,7 @@ fn two_damaged_header_copies_are_refused_naming_the_field() {
     assert_eq!(HEADER_LEN, VERSION + 4);
 }
 
+// PMDK scenario 14.
 #[test]
 fn a_newer_version_and_unknown_features_are_refused_but_for_compatible_ones() {
     // PMDK scenario 14

@@ -20,6 +20,7 @@ fn the_wrong_type_is_refused_by_name_in_every_way_of_opening() {
     assert_kind!(pool.write(|tx| tx.open::<Cell<u32>>("c").map(drop)), ErrorKind::WrongType { .. });
 }
 
+// PMDK scenario 9.
 #[test]
 fn another_layout_is_refused() {
     // PMDK scenarios 8 and 9
@@ -41,6 +42,7 @@ fn another_layout_is_refused() {
     );
 }
 
+// PMDK scenario 21.
 #[test]
 fn an_object_that_cannot_be_created_leaves_no_block_behind() {
     type Wide = PHeap<Big>;

@@ -85,8 +85,8 @@ fn a_directory_with_a_right_checksum_that_leads_nowhere_or_in_a_circle_is_refuse
     let mut circle = bytes;
     put(&mut circle, head, head);
     put(&mut circle, head + 8, 0);
-    let names = word(&circle, head + 32);
-    let len = 40 + (names as u32 as u64) + (names >> 32);
+    let (names, descriptor) = (word(&circle, head + 32), word(&circle, head + 24) >> 32);
+    let len = 40 + (names as u32 as u64) + (names >> 32) + descriptor;
     let entry = &circle[head as usize..(head + len) as usize];
     let checksum = xxhash_rust::xxh3::xxh3_64_with_seed(entry, head);
     put(&mut circle, head + 8, checksum);

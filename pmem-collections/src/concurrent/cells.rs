@@ -37,7 +37,7 @@
 use super::{
     shortcut::Shortcut,
     snapshot::Snapshot,
-    sync::{Arc, AtomicU64, Mutex, Ordering},
+    sync::{Arc, AtomicU64, Mutex, Ordering, Site, is_weak},
 };
 use crossbeam_epoch::Guard;
 use pmem_alloc::{Result, Slab};
@@ -389,6 +389,9 @@ impl<W: Words> Cells<W> {
 
     /// The cell's 0 is durable, and the index has it no more: others may have it when no reader is left that could know it.
     pub(crate) fn retire(&self, cell: Cell, guard: &Guard) {
+        if is_weak(Site::Retire) {
+            return self.free.lock().push(cell);
+        }
         let free = self.free.clone();
         guard.defer(move || free.lock().push(cell));
     }
@@ -414,22 +417,16 @@ impl<W: Words> Cells<W> {
             }
             match (self.grow)() {
                 Ok(slab) => self.add_slab(slab),
-                Err(e) => return self.reclaimed(list).ok_or(e),
+                Err(e) => {
+                    let reclaimed = || {
+                        let mut spare = list.lock();
+                        self.refill(&mut spare);
+                        spare.pop()
+                    };
+                    return once_readers_are_gone(reclaimed).ok_or(e);
+                }
             }
         }
-    }
-
-    /// A cell that was waiting for readers that are gone by now: when there is no space, it is worth asking.
-    #[cold]
-    fn reclaimed(&self, list: &Mutex<Vec<Cell>>) -> Option<Cell> {
-        const TURNS: usize = 256; // of the epoch, each of which may be held up by a reader
-        (0..TURNS).find_map(|_| {
-            crossbeam_epoch::pin().flush();
-            std::thread::yield_now();
-            let mut spare = list.lock();
-            self.refill(&mut spare);
-            spare.pop()
-        })
     }
 
     /// Takes free cells over, if there are any.
@@ -492,6 +489,18 @@ pub(crate) enum Found {
     Torn,
     /// An entry with this seq.
     Valid(u64),
+}
+
+/// Tries `attempt` until it gives something, while the epoch turns: what it wants may be waiting for readers that are gone
+/// by now. For when there is no space.
+#[cold]
+pub(crate) fn once_readers_are_gone<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    const TURNS: usize = if cfg!(loom) { 1 } else { 256 }; // each may be held up by a reader
+    (0..TURNS).find_map(|_| {
+        crossbeam_epoch::pin().flush();
+        std::thread::yield_now();
+        attempt()
+    })
 }
 
 /// Which list of spare cells the calling thread uses.

@@ -11,7 +11,7 @@
 use super::{
     cells::{Cell, Cells, Stripe, Words},
     snapshot::Snapshot,
-    sync::{AtomicU64, Ordering},
+    sync::{AtomicU64, Ordering, Site, release},
 };
 use crossbeam_epoch::Guard;
 
@@ -48,7 +48,7 @@ impl Table {
             let before = entry.cell.load(Ordering::Relaxed);
             if before == 0 || before == GONE {
                 entry.hash.store(hash, Ordering::Relaxed);
-                entry.cell.store(cell.to_word(), Ordering::Release);
+                entry.cell.store(cell.to_word(), release(Site::Entry));
                 return Reused(before == GONE);
             }
         }
@@ -132,7 +132,7 @@ impl Shard {
     pub(crate) fn replace(&self, _held: &mut Stripe, hash: u64, from: Cell, to: Option<Cell>, guard: &Guard) {
         let at = |entry: &&Entry| entry.cell.load(Ordering::Relaxed) == from.to_word();
         let entry = self.table.load(guard).probe(hash).find(at).expect("found under the same lock");
-        entry.cell.store(to.map_or(GONE, Cell::to_word), Ordering::Release);
+        entry.cell.store(to.map_or(GONE, Cell::to_word), release(Site::Entry));
         if to.is_none() {
             let counts = self.counts.load(Ordering::Relaxed);
             self.counts.store(counts - LIVE, Ordering::Relaxed);

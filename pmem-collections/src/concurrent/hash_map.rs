@@ -3,7 +3,7 @@
 use super::{
     cells::Shape,
     entries::{Entries, Hashed, shape_of},
-    object::{self, Fate, Kind, Opened},
+    object::{self, Fate, Kind},
     shortcut::Shortcut,
 };
 use pmem_alloc::{EncodeAs, Plain, Pool, Result, Slab};
@@ -76,7 +76,7 @@ impl<K: Plain, V: Plain> ConcurrentHashMap<K, V> {
     pub fn open_with(pool: &Pool, name: &str, shortcut: Option<Shortcut>) -> Result<Self> {
         let header = object::locate::<HashMapKind<K, V>>(pool, name)?;
         let entries = pool.companion(header, || {
-            let Opened { cells, .. } = object::open::<HashMapKind<K, V>>(pool, name, shortcut)?;
+            let (cells, _) = object::open_cells::<HashMapKind<K, V>>(pool, name, shortcut)?;
             let entries = Entries::new(cells);
             object::recover(entries.cells(), |cell, _, payload| {
                 entries.admit(cell, payload, &crossbeam_epoch::pin()).map(|()| Fate::Keep)

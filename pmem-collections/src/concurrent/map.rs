@@ -3,7 +3,7 @@
 use super::{
     cells::Shape,
     entries::{Entries, shape_of},
-    object::{self, Fate, Kind, Opened},
+    object::{self, Fate, Kind},
     ordered::Ordered,
     shortcut::Shortcut,
 };
@@ -74,7 +74,7 @@ impl<K: SharedKey, V: Plain> ConcurrentMap<K, V> {
     pub fn open_with(pool: &Pool, name: &str, shortcut: Option<Shortcut>) -> Result<Self> {
         let header = object::locate::<MapKind<K, V>>(pool, name)?;
         let entries = pool.companion(header, || {
-            let Opened { cells, .. } = object::open::<MapKind<K, V>>(pool, name, shortcut)?;
+            let (cells, _) = object::open_cells::<MapKind<K, V>>(pool, name, shortcut)?;
             let entries = Entries::new(cells);
             object::recover(entries.cells(), |cell, _, payload| {
                 entries.admit(cell, payload, &crossbeam_epoch::pin()).map(|()| Fate::Keep)

@@ -5,13 +5,17 @@
 //! of many stripes. Nothing that means something only while the program runs is in the pool.
 //!
 //! In reading order: `cells`; `entries`, what both maps are; [`ConcurrentHashMap`] with `hash`, [`ConcurrentMap`] with
-//! `ordered`; [`MpmcQueue`]; `object`; `snapshot` and `sync` below them.
+//! `ordered`; [`MpmcQueue`]; [`ConcurrentLog`]; `object`; `snapshot` and `sync` below them.
 
 mod cells;
 mod entries;
 mod hash;
 mod hash_map;
+mod log;
 mod map;
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod models;
 mod object;
 mod ordered;
 mod queue;
@@ -20,6 +24,7 @@ mod snapshot;
 mod sync;
 
 pub use hash_map::ConcurrentHashMap;
+pub use log::{ConcurrentLog, LogIter};
 pub use map::{ConcurrentMap, Iter, SharedKey};
 pub use queue::MpmcQueue;
 #[doc(hidden)]

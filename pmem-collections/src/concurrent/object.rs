@@ -59,6 +59,8 @@ pub(crate) trait Kind: 'static {
     const VALUE: usize;
     /// Whether it needs a slab for words that are no cells.
     const CONTROL: bool = false;
+    /// Bytes of a slab, if they are all alike.
+    const SLAB: Option<u64> = None;
     /// Words of a cell.
     fn shape() -> Result<Shape>;
 }
@@ -167,9 +169,10 @@ impl CellsGuard<'_, Write> {
     }
 
     /// One slab more.
-    fn add_slab(&mut self) -> Result<Ptr<Slab>> {
+    fn add_slab(&mut self, len: Option<u64>) -> Result<Ptr<Slab>> {
         let Header { slabs, list, .. } = *self.header()?;
-        let len = FIRST_SLAB.checked_shl(slabs.min(32) as u32).unwrap_or(LARGEST_SLAB).min(LARGEST_SLAB);
+        let growing = FIRST_SLAB.checked_shl(slabs.min(32) as u32).unwrap_or(LARGEST_SLAB).min(LARGEST_SLAB);
+        let len = len.unwrap_or(growing);
         let slab = match self.body.alloc_slab(len) {
             // No stretch of that length is left, but shorter ones may be.
             Err(e) if matches!(e.kind(), ErrorKind::NoSpace { .. }) && len > FIRST_SLAB => {
@@ -194,16 +197,18 @@ impl CellsGuard<'_, Write> {
     }
 }
 
-/// What [`open`] finds.
-pub(crate) struct Opened {
-    /// None of them is known to be free or taken yet.
-    pub(crate) cells: Cells<Slab>,
+/// What is in the pool under the name.
+pub(crate) struct Parts {
+    pub(crate) identity: u64,
+    pub(crate) life: u64,
+    /// Oldest first.
+    pub(crate) slabs: Vec<Slab>,
     pub(crate) control: Option<Slab>,
+    pub(crate) grow: Grow<Slab>,
 }
 
 /// Opens the container, or makes it, and begins a new life. One drain.
-pub(crate) fn open<T: Kind>(pool: &Pool, name: &str, shortcut: Option<Shortcut>) -> Result<Opened> {
-    let shape = T::shape()?;
+pub(crate) fn open<T: Kind>(pool: &Pool, name: &str, shortcut: Option<Shortcut>) -> Result<Parts> {
     let (header, slabs) = pool.write(|tx| {
         let mut guard = tx.open(Named::<CellsObject<T>>::new(name))?;
         if shortcut != Some(Shortcut::NoNewLife) {
@@ -218,11 +223,21 @@ pub(crate) fn open<T: Kind>(pool: &Pool, name: &str, shortcut: Option<Shortcut>)
     };
     let (pool, name) = (pool.clone(), name.to_owned());
     let grow: Grow<Slab> = Box::new(move || {
-        let slab = pool.write(|tx| tx.open(Named::<CellsObject<T>>::new(&name))?.add_slab())?;
+        let slab = pool.write(|tx| tx.open(Named::<CellsObject<T>>::new(&name))?.add_slab(T::SLAB))?;
         pool.slab(slab)
     });
-    let cells = Cells::new(shape, header.identity, header.life, slabs, grow).with(shortcut);
-    Ok(Opened { cells, control })
+    Ok(Parts { identity: header.identity, life: header.life, slabs, control, grow })
+}
+
+/// The same for a container of cells, of which none is known to be free or taken yet.
+pub(crate) fn open_cells<T: Kind>(
+    pool: &Pool,
+    name: &str,
+    shortcut: Option<Shortcut>,
+) -> Result<(Cells<Slab>, Option<Slab>)> {
+    let shape = T::shape()?;
+    let Parts { identity, life, slabs, control, grow } = open::<T>(pool, name, shortcut)?;
+    Ok((Cells::new(shape, identity, life, slabs, grow).with(shortcut), control))
 }
 
 /// Where the container's header is, for its companion: it is made if there is none.

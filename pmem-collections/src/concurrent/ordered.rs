@@ -12,7 +12,7 @@
 use super::{
     cells::Cell,
     snapshot::Snapshot,
-    sync::{AtomicU64, Mutex, Ordering},
+    sync::{Appended, AtomicU64, Mutex, Ordering},
 };
 use crossbeam_epoch::Guard;
 use std::ops::Bound;
@@ -48,7 +48,7 @@ struct Node<K: Send + Sync + 'static> {
 
 /// The index. `K` is copied about: it is small plain data.
 pub(crate) struct Ordered<K: Send + Sync + 'static> {
-    nodes: boxcar::Vec<Node<K>>,
+    nodes: Appended<Node<K>>,
     /// The topmost node; changed under the lock.
     root: AtomicU64,
     growing: Mutex<()>,
@@ -58,7 +58,7 @@ pub(crate) struct Ordered<K: Send + Sync + 'static> {
 impl<K: Copy + Ord + Send + Sync + 'static> Ordered<K> {
     pub(crate) fn new() -> Ordered<K> {
         let tree = Ordered {
-            nodes: boxcar::Vec::new(),
+            nodes: Appended::new(),
             root: AtomicU64::new(0),
             growing: Mutex::new(()),
             len: AtomicU64::new(0),

@@ -21,9 +21,9 @@
 use super::{
     cells::{Cell, Cells, Found, MAX_PAYLOAD, Shape, Words},
     entries::{Packed, words_of},
-    object::{self, Fate, Kind, Opened},
+    object::{self, Fate, Kind},
     shortcut::Shortcut,
-    sync::{Condvar, Mutex},
+    sync::{Condvar, Mutex, Site, is_weak},
 };
 use crate::damage::corrupt;
 use pmem_alloc::{EncodeAs, Plain, Pool, Result, Slab};
@@ -146,6 +146,11 @@ impl<T: Plain, W: Words> Queue<T, W> {
             order.first + order.elements.len() as u64 - 1
         };
         let mut pushing = Pushing { queue: self, ticket, became: Element::Failed };
+        if is_weak(Site::Ready) {
+            pushing.became = Element::Ready(cell);
+            drop(pushing);
+            return self.cells.put_as(cell, ticket, &Packed::of(value), &crossbeam_epoch::pin());
+        }
         self.cells.put_as(cell, ticket, &Packed::of(value), &crossbeam_epoch::pin())?;
         pushing.became = Element::Ready(cell);
         Ok(())
@@ -207,7 +212,7 @@ impl<T: Plain> MpmcQueue<T> {
     pub fn open_with(pool: &Pool, name: &str, shortcut: Option<Shortcut>) -> Result<Self> {
         let header = object::locate::<QueueKind<T>>(pool, name)?;
         let queue = pool.companion(header, || {
-            let Opened { cells, control } = object::open::<QueueKind<T>>(pool, name, shortcut)?;
+            let (cells, control) = object::open_cells::<QueueKind<T>>(pool, name, shortcut)?;
             let control = control.ok_or_else(|| corrupt(header.offset(), "a slab with the head", "none"))?;
             let (head, found) = (control.load(0), Mutex::new(Vec::new()));
             control.flush(0..8)?; // it is visible, and is drained with the cells

@@ -21,4 +21,8 @@ pub enum Shortcut {
     NoChecksum,
     /// Opening takes any cell of a key, not the newest.
     AnyVersion,
+    /// An append is acknowledged although an earlier one is not durable.
+    NotInOrder,
+    /// Opening leaves the torn record where the next one goes.
+    TornLeft,
 }

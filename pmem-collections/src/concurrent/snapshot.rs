@@ -6,7 +6,9 @@
 #![expect(unsafe_code, reason = "epoch-protected references; see each SAFETY comment")]
 
 use crossbeam_epoch::{Atomic, Guard, Owned};
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::Acquire;
+
+use super::sync::{Site, release};
 
 /// A value that is read whole without a lock, and replaced as a whole.
 ///
@@ -33,7 +35,8 @@ impl<T: Send + Sync + 'static> Snapshot<T> {
     ///
     /// Writers exclude each other, or the last one wins.
     pub(crate) fn replace(&self, value: T, guard: &Guard) {
-        let old = self.0.swap(Owned::new(value), AcqRel, guard);
+        // Only who replaces it reads the old one here, and does so before: nothing is to be acquired.
+        let old = self.0.swap(Owned::new(value), release(Site::Snapshot), guard);
         // SAFETY: no new reader can find `old`: the swap took it out, and nobody puts it back. Those that have it are
         // pinned. It may be dropped by another thread: `T` is `Send`.
         unsafe { guard.defer_destroy(old) };

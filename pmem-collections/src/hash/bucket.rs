@@ -96,7 +96,7 @@ impl<'a, K: Key, V: Stored, M: Mode> Bucket<'a, K, V, M> {
     /// Bucket `number` of a segment that holds `hash`.
     #[inline]
     pub(crate) fn read(body: &'a Body<'_, M>, segment: Segment, number: usize, hash: u64) -> Result<Self> {
-        let at = segment.at + (number * Self::LAYOUT.bucket) as u64;
+        let at = segment.at.saturating_add((number * Self::LAYOUT.bucket) as u64);
         let bytes = body.bytes(Ptr::from_offset(at), Self::LAYOUT.bucket as u64)?;
         Self::of(body, at, bytes, segment.bits, number, hash)
     }

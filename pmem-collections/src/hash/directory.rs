@@ -17,10 +17,10 @@ pub(crate) const FANOUT: usize = 64;
 const FANOUT_BITS: u32 = 6;
 /// Chunks on the longest way: all bits that choose segments.
 const MAX_CHUNKS: u32 = 7;
-const CHUNK_HEAD: usize = 64;
+pub(super) const CHUNK_HEAD: usize = 64;
 pub(crate) const CHUNK: usize = CHUNK_HEAD + 8 * FANOUT;
 
-const KIND: u64 = 63;
+pub(super) const KIND: u64 = 63;
 const CHUNK_KIND: u64 = 1;
 const MAGIC: u32 = u32::from_le_bytes(*b"PHMc");
 

@@ -57,7 +57,8 @@ impl<K: Key, V: Stored, M: Mode> Table<'_, K, V, M> {
     fn segment(&self, hash: u64) -> Result<Segment> {
         let segment = self.way(self.root, hash)?.segment;
         // All lines of the home bucket at once: its head says which slot is needed, and should not be waited for.
-        let home = segment.at + (segment.home(hash) * Self::LAYOUT.bucket) as u64;
+        // (It may be nowhere: nothing of the segment is checked yet.)
+        let home = segment.at.saturating_add((segment.home(hash) * Self::LAYOUT.bucket) as u64);
         self.body.prefetch(Ptr::from_offset(home), Self::LAYOUT.bucket as u64);
         Ok(segment)
     }

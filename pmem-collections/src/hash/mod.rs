@@ -27,6 +27,7 @@ mod remove;
 mod split;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod walk;
 
 pub(crate) use bucket::{Bucket, Slots};

@@ -19,7 +19,8 @@ use crate::{
     stored,
 };
 use pmem_alloc::{
-    Body, EncodeAs, Form, Key, Mode, Mut, Object, Plain, Ptr, Read, Result, Stored, Value, Write,
+    Body, EncodeAs, Form, Key, Mode, Mut, Object, Plain, Ptr, Read, Result, Shape, Stored, Tracer, Types,
+    Value, Write,
 };
 use std::{fmt, marker::PhantomData};
 
@@ -39,6 +40,9 @@ impl<K: Key, V: Stored> Stored for PHashMap<K, V> {
     fn type_name() -> String {
         format!("PHashMap<{}, {}>", K::type_name(), V::type_name())
     }
+    fn describe(types: &mut Types) -> Shape {
+        types.object("PHashMap", |types| vec![types.add::<K>(), types.add::<V>()])
+    }
 }
 
 impl<K: Key, V: Stored> Object for PHashMap<K, V> {
@@ -55,6 +59,10 @@ impl<K: Key, V: Stored> Object for PHashMap<K, V> {
     fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
         body.open_mut::<Self>(header)?.clear()?;
         body.free(header)
+    }
+
+    fn trace(body: &Body<'_, Read>, header: Ptr<u8>, tracer: &mut Tracer<'_>) -> Result<()> {
+        body.open::<Self>(header)?.table.trace(tracer)
     }
 }
 

@@ -19,7 +19,8 @@ use crate::{
     tree::{self, Aim, Leaf, Place, Tree},
 };
 use pmem_alloc::{
-    Body, EncodeAs, Form, Mode, Mut, Object, OrdKey, Plain, Ptr, Read, Result, Stored, Value, Write,
+    Body, EncodeAs, Form, Mode, Mut, Object, OrdKey, Plain, Ptr, Read, Result, Shape, Stored, Tracer, Types,
+    Value, Write,
 };
 use std::{fmt, marker::PhantomData, ops::Bound};
 
@@ -56,6 +57,9 @@ impl<K: OrdKey, V: Stored> Stored for PBTreeMap<K, V> {
     fn type_name() -> String {
         format!("PBTreeMap<{}, {}>", K::type_name(), V::type_name())
     }
+    fn describe(types: &mut Types) -> Shape {
+        types.object("PBTreeMap", |types| vec![types.add::<K>(), types.add::<V>()])
+    }
 }
 
 impl<K: OrdKey, V: Stored> Object for PBTreeMap<K, V> {
@@ -72,6 +76,10 @@ impl<K: OrdKey, V: Stored> Object for PBTreeMap<K, V> {
     fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
         body.open_mut::<Self>(header)?.clear()?;
         body.free(header)
+    }
+
+    fn trace(body: &Body<'_, Read>, header: Ptr<u8>, tracer: &mut Tracer<'_>) -> Result<()> {
+        body.open::<Self>(header)?.tree.trace(tracer)
     }
 }
 

@@ -37,7 +37,8 @@ pub(crate) use reference::Reference;
 
 use crate::damage::corrupt;
 use pmem_alloc::{
-    Body, Error, ErrorKind, Form, Guard, Invalid, Mode, Mut, Object, Ptr, Result, Stored, Value, Write,
+    Body, Error, ErrorKind, Form, Guard, Invalid, Mode, Mut, Object, Ptr, Read, Result, Stored, Tracer,
+    Value, Write,
 };
 use std::{borrow::Cow, ops::Deref};
 
@@ -231,5 +232,30 @@ pub(crate) fn block<S: Stored>(at: u64, slot: &[u8]) -> Result<Option<(u64, u64)
         Form::Fixed { .. } => Ok(None),
         Form::Variable { align } => Ok(Reference::read(at, slot)?.block(align)),
         Form::Object(_) => Ok(Some((header(at, slot)?.offset(), 1))),
+    }
+}
+
+/// Tells `tracer` what the slot at `at` refers to, with everything below it; where values of a fixed size have no
+/// references, there is nothing to tell.
+pub(crate) fn trace<S: Stored>(
+    body: &Body<'_, Read>,
+    at: u64,
+    slot: &[u8],
+    tracer: &mut Tracer<'_>,
+) -> Result<()> {
+    match S::FORM {
+        Form::Fixed { .. } => tracer.plain::<S>(at),
+        Form::Variable { align } => {
+            tracer.plain::<S>(at)?; // whether its type may hide references
+            match Reference::read(at, slot)?.block(align) {
+                Some((block, len)) => tracer.owned(at + reference::BLOCK_AT, Ptr::from_offset(block), len),
+                None => Ok(()),
+            }
+        }
+        Form::Object(object) => {
+            let header = header(at, slot)?;
+            tracer.pointer(at, header)?;
+            (object.trace)(body, header, tracer)
+        }
     }
 }

@@ -37,6 +37,9 @@ const REST: usize = std::mem::offset_of!(Reference, rest);
 /// Where the block's offset is in `rest`.
 const BLOCK: std::ops::Range<usize> = 4..12;
 
+/// Where the block's offset is in the slot.
+pub(super) const BLOCK_AT: u64 = (REST + BLOCK.start) as u64;
+
 const fn fits(len: usize, align: usize) -> bool {
     len == 0 || len <= INLINE && align <= INLINE_ALIGN
 }

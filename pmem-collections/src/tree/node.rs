@@ -354,7 +354,8 @@ impl<'a, K: OrdKey, M: Mode> Inner<'a, K, M> {
         &self.keys[i * Self::KEY..(i + 1) * Self::KEY]
     }
 
-    fn key_at(&self, i: usize) -> u64 {
+    /// Where a separator's slot is.
+    pub(crate) fn key_at(&self, i: usize) -> u64 {
         self.at + (Self::LAYOUT.keys + i * Self::KEY) as u64
     }
 

@@ -1,7 +1,7 @@
 //! Every state that a power failure could leave of a concurrent map, at any store of any operation, each by a thread
 //! of its own: opened, checked, compared, and used.
 
-use crate::maps::Map;
+use crate::maps::{Map, media};
 use pmem_collections::{concurrent::Shortcut, *};
 use pmem_crash::{Config, Exploration, Image, Report, Tear};
 use std::collections::BTreeMap;
@@ -57,10 +57,7 @@ pub(crate) fn config(tear: Tear) -> Config {
 
 /// What a pool has in the mapping, as a start.
 pub(crate) fn image(pool: &Pool) -> Image {
-    let mut bytes = vec![0; pool.region().len() as usize];
-    // SAFETY: this thread has the only pool on the region, and no operation is under way.
-    unsafe { pool.region().load(0, &mut bytes) };
-    Image::new(bytes)
+    Image::new(media(pool))
 }
 
 pub(crate) fn print(name: &str, tear: Tear, report: &Report) {
@@ -104,7 +101,7 @@ fn explore<M: Map>(name: &str, before: &[Op], ops: &[Op], shortcut: Option<Short
                 for &op in ops {
                     marks.run(format!("{op:?}"), || match op {
                         Reopen => {
-                            map = None;
+                            drop(map.take());
                             map = Some(M::open_with(&pool, shortcut)?);
                             Ok(())
                         }

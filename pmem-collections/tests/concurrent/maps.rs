@@ -64,11 +64,17 @@ fn pool(len: u64) -> Pool {
     Pool::create_on(Mapping::anonymous(len).unwrap()).unwrap()
 }
 
-/// The pool as a crash right now would leave it if everything visible were durable, opened again.
-pub(crate) fn reopened(pool: &Pool) -> Pool {
+/// The pool's bytes.
+pub(crate) fn media(pool: &Pool) -> Vec<u8> {
     let mut bytes = vec![0; pool.region().len() as usize];
     // SAFETY: nobody stores meanwhile: tests call this while their threads are idle.
     unsafe { pool.region().load(0, &mut bytes) };
+    bytes
+}
+
+/// The pool as a crash right now would leave it if everything visible were durable, opened again.
+pub(crate) fn reopened(pool: &Pool) -> Pool {
+    let bytes = media(pool);
     let mut copy = Mapping::anonymous(bytes.len() as u64).unwrap();
     copy.write(0, &bytes).unwrap();
     Pool::on(copy).unwrap()

@@ -17,6 +17,7 @@ pub(crate) enum Structure {
     Records,
     StateLine,
     Directory,
+    Descriptors,
     PageTable,
     Bitmaps,
     TreeHeader,
@@ -37,13 +38,14 @@ pub(crate) enum Structure {
 use Structure::*;
 
 impl Structure {
-    pub(crate) const ALL: [Structure; 22] = [
+    pub(crate) const ALL: [Structure; 23] = [
         PoolHeader,
         LogHeader,
         LogState,
         Records,
         StateLine,
         Directory,
+        Descriptors,
         PageTable,
         Bitmaps,
         TreeHeader,
@@ -62,8 +64,8 @@ impl Structure {
         TableEntries,
     ];
     /// Those of which damage is found by a checksum, or harmless.
-    pub(crate) const CHECKSUMMED: [Structure; 7] =
-        [PoolHeader, LogHeader, LogState, Records, StateLine, Directory, SerdeValues];
+    pub(crate) const CHECKSUMMED: [Structure; 8] =
+        [PoolHeader, LogHeader, LogState, Records, StateLine, Directory, Descriptors, SerdeValues];
 }
 
 impl fmt::Display for Structure {
@@ -75,6 +77,7 @@ impl fmt::Display for Structure {
             Records => "log records",
             StateLine => "state line",
             Directory => "directory",
+            Descriptors => "descriptors",
             PageTable => "page table",
             Bitmaps => "bitmaps",
             TreeHeader => "tree header",
@@ -189,7 +192,8 @@ const DIRECTORY_ENTRY: &Layout = &[
     ("next", 0, 8),
     ("checksum", 8, 8),
     ("header", 16, 8),
-    ("flags", 24, 8),
+    ("schema", 24, 4),
+    ("descriptor_len", 28, 4),
     ("type_len", 32, 4),
     ("name_len", 36, 4),
     ("type", 40, 8),
@@ -269,6 +273,12 @@ impl Anatomy {
             anatomy.fields(Directory, entry, DIRECTORY_ENTRY);
             let names = number(bytes, entry + 32, 4) + number(bytes, entry + 36, 4);
             anatomy.use_up(Directory, entry..entry + 40 + names);
+            let descriptor = entry + 40 + names..entry + 40 + names + number(bytes, entry + 28, 4);
+            for at in descriptor.clone() {
+                let name = "byte of a descriptor";
+                anatomy.fields.push(Field { structure: Descriptors, name, at, width: 1, unit: entry });
+            }
+            anatomy.use_up(Descriptors, descriptor);
             let header = word(bytes, entry + 16);
             if bytes[header as usize..].starts_with(b"PBTreeMp") {
                 anatomy.places.push(header);
@@ -469,8 +479,9 @@ impl Anatomy {
                 Some((unit, low | xxh3_64(&low.to_le_bytes()) << 48))
             }
             Records => self.record_sum(bytes, unit).map(|sum| (unit, sum)),
-            Directory => {
-                let end = unit + 40 + number(bytes, unit + 32, 4) + number(bytes, unit + 36, 4);
+            Directory | Descriptors => {
+                let lens = [28, 32, 36].map(|at| number(bytes, unit + at, 4));
+                let end = unit + 40 + lens.iter().sum::<u64>();
                 slice(bytes, unit, end).map(|entry| {
                     let whole = [&entry[..8], &[0; 8], &entry[16..]].concat();
                     (unit + 8, xxh3_64_with_seed(&whole, unit))

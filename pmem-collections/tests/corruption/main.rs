@@ -19,6 +19,7 @@ use anatomy::{Anatomy, Structure};
 use damage::Way;
 use fastrand::Rng;
 use images::{Content, Image, Kind, Map, Numbers, POOL, Strings};
+use pmem_alloc::Registry;
 use pmem_collections::*;
 use std::{
     collections::BTreeMap,
@@ -105,9 +106,10 @@ fn check<T: Kind>(pool: &Pool) -> bool {
 
 /// Opens, reads, checks, changes and reads again what is in `bytes`.
 fn examine<T: Kind>(image: &Image, bytes: &[u8], random: &mut Rng) -> Outcome {
-    let mut mapping = Mapping::anonymous(POOL).expect("memory");
-    mapping.as_mut_slice().copy_from_slice(bytes);
-    let Ok(pool) = Pool::on(mapping) else { return Opening };
+    if random.u32(0..4) == 0 {
+        care::<T>(bytes);
+    }
+    let Ok(pool) = Pool::on(mapping(bytes)) else { return Opening };
     let found = read::<T>(&pool, &image.states[0]);
     let checked = check::<T>(&pool);
     let outcome = match &found {
@@ -136,6 +138,32 @@ fn examine<T: Kind>(image: &Image, bytes: &[u8], random: &mut Rng) -> Outcome {
     outcome
 }
 
+fn mapping(bytes: &[u8]) -> Mapping {
+    let mut mapping = Mapping::anonymous(POOL).expect("memory");
+    mapping.as_mut_slice().copy_from_slice(bytes);
+    mapping
+}
+
+/// Repairs a copy of its own, then copies that: what was repaired without anything left is right, and so are its copies.
+fn care<T: Kind>(bytes: &[u8]) {
+    let types = |types: &mut Registry<'_>| {
+        types.register::<Map<T>>().register::<Table>().register::<PCell<u64>>();
+    };
+    let Ok((pool, repair)) = PoolOptions::new().repair_on(mapping(bytes), types) else { return };
+    let whole = |pool: &Pool| {
+        let report = pool.check().expect("no transaction is open");
+        assert!(report.is_ok(), "{report}");
+    };
+    if !repair.left.is_empty() || repair.untraced_blocks > 0 {
+        return;
+    }
+    whole(&pool);
+    let backup = pool.backup_on(Mapping::anonymous(POOL).expect("memory"));
+    whole(&backup.expect("there is room"));
+    if let Ok(compact) = pool.compact_on(Mapping::anonymous(POOL).expect("memory")) {
+        whole(&compact);
+    }
+}
 type Examine = fn(&Image, &[u8], &mut Rng) -> Outcome;
 
 /// Seconds of processor time that this thread has had.

@@ -5,11 +5,13 @@
 mod backings;
 mod children;
 mod counting;
+mod decisions;
 mod faults;
 mod files;
 mod folder;
 mod forks;
 mod growth;
+mod hooks;
 mod large_pages;
 mod locks;
 mod lost_pages;

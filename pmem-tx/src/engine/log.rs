@@ -100,7 +100,7 @@ impl Log {
         // A valid header may stand here already (of a log that is being replaced): take it away first.
         log.store(log.area.start, &[0; 2 * LINE as usize]);
         log.store(log.area.start + STATE, bytemuck::bytes_of(&state));
-        log.region.persist(log.area.start..log.area.start + RING)?;
+        log.region.persist(log.area.start..log.area.start + STATE + LINE)?;
         log.write_header(0);
         log.write_header(1);
         log.region.persist(log.area.start..log.area.start + STATE)?;
@@ -220,6 +220,11 @@ impl Log {
     /// Tells `subscriber` every record that is committed from now on, in order. Returns the one before.
     pub fn subscribe(&mut self, subscriber: Arc<dyn Subscriber>) -> Option<Arc<dyn Subscriber>> {
         self.subscriber.replace(subscriber)
+    }
+
+    /// Tells nobody any more. Returns who was told before.
+    pub fn unsubscribe(&mut self) -> Option<Arc<dyn Subscriber>> {
+        self.subscriber.take()
     }
 
     /// Whether an earlier failure left unknown what is durable.

@@ -211,6 +211,11 @@ impl WriteSet {
         self.shadows.is_empty()
     }
 
+    /// Whether `owner` has changed, allocated or freed anything.
+    pub fn has_changes_of(&self, owner: u32) -> bool {
+        self.shadows.iter().any(|shadow| shadow.owner == owner)
+    }
+
     /// Bytes of blocks allocated by this transaction.
     pub fn fresh_bytes(&self) -> u64 {
         self.fresh_bytes

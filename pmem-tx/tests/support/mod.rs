@@ -159,6 +159,7 @@ pub(crate) fn lives(
 #[derive(Default)]
 pub(crate) struct Totals {
     pub(crate) operations: usize,
+    pub(crate) events: usize,
     pub(crate) images: u64,
     pub(crate) recoveries: u64,
     pub(crate) failures: u64,
@@ -182,6 +183,7 @@ impl Totals {
             self.lints.entry(site).or_insert_with(|| lint.to_string());
         }
         self.operations += report.operations;
+        self.events += report.steps.len();
         self.images += report.images;
         self.recoveries += report.recoveries;
         self.failures += report.failures;
@@ -196,8 +198,8 @@ impl Totals {
 
     pub(crate) fn print(&self, name: &str) {
         println!(
-            "crash | {name:<46} | {:>3} operations | {:>7} images | {:>8} recoveries | {} failures",
-            self.operations, self.images, self.recoveries, self.failures
+            "crash | {name:<46} | {:>3} operations | {:>5} events | {:>7} images | {:>8} recoveries | {} failures",
+            self.operations, self.events, self.images, self.recoveries, self.failures
         );
     }
 
