@@ -223,6 +223,22 @@ fn a_reference_to_any_other_block_is_found_by_check() -> Result<()> {
 }
 
 #[test]
+fn a_reference_to_the_end_of_all_offsets_is_an_error_and_not_an_overflow() -> Result<()> {
+    let pool = pool();
+    let [header] = blocks(&pool, b"PHashMap")?[..] else { panic!("one header") };
+    let chunk = blocks(&pool, b"PHMc")?[0];
+    for place in [header + 16, chunk + 64, chunk + 64 + 8 * 63] {
+        for reference in [u64::MAX & !63 | 4, u64::MAX & !63 | 1, 1 << 63 | 4] {
+            let before = forge(&pool, place, &reference.to_le_bytes())?;
+            assert!(try_everything(&pool, reference).0, "{place:#x}: {reference:#x}");
+            forge(&pool, place, &before)?;
+        }
+    }
+    assert_whole(&pool);
+    Ok(())
+}
+
+#[test]
 fn an_error_names_the_bucket_that_is_damaged() -> Result<()> {
     let pool = pool();
     for at in buckets(&pool) {

@@ -177,7 +177,7 @@ fn maps_of_maps_of_sets_compose_in_one_transaction_and_go_with_what_holds_them()
         outer.check_objects(|inner| inner.check_objects(|set| set.check().map(drop)).map(drop))?;
         let inner = outer.open("b")?.expect("it is there");
         let set = inner.open(9)?.expect("it is there");
-        let members: BTreeSet<u32> = set.iter().map(|key| key.map(|key| *key)).collect::<Result<_>>()?;
+        let members: BTreeSet<u32> = set.iter().map(|key| key.copied()).collect::<Result<_>>()?;
         assert_eq!(members, (0..9).map(|i| i * 7).collect());
         assert!(outer.open("d")?.is_none());
     }

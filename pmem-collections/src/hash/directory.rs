@@ -53,6 +53,9 @@ impl Reference {
     #[inline]
     pub(crate) fn decode(word: u64, most: u32, from: u64) -> Result<Reference> {
         let (at, kind) = (word & !KIND, word & KIND);
+        if at >> 63 != 0 {
+            return Err(no_reference(word, from)); // nothing is there, and what is added to it could overflow
+        }
         if at != 0 && kind == CHUNK_KIND {
             return Ok(Reference::Chunk(at));
         }

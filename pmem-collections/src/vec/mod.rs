@@ -7,7 +7,7 @@
 //! Two rules keep a failed operation from leaving a half-changed vector: what can fail for an ordinary reason (no space)
 //! comes before the first change, and every node is checked when it is read, before anything of it is changed.
 //!
-//! Reading order: [`layout`], [`header`], [`node`] (reading), [`grow`], [`shrink`], [`shift`], [`iter`], [`check`].
+//! Reading order: `layout`, `header`, `node` (reading), `grow`, `shrink`, `shift`, `iter`, `check`.
 
 mod check;
 mod grow;
