@@ -13,10 +13,12 @@ use std::{
 };
 
 /// Steps that can be left out. More is better; less needs a reason.
-const STEPS: usize = 1006;
+const STEPS: usize = 1039;
 
 const SIZE: u64 = 256 << 10;
 const SLOTS: usize = 8;
+/// By so much a pool grows, once at most.
+const GROWTH: u64 = 64 << 10;
 
 /// What a slot refers to: offset, length, and the byte that fills it; zeros: nothing.
 #[derive(Clone, Copy, Default, PartialEq, Debug, bytemuck::Pod, bytemuck::Zeroable)]
@@ -43,6 +45,8 @@ enum Op {
     Word(usize, u64),
     /// Another named object.
     Name,
+    /// The pool gets longer, in a mapping that is long enough already.
+    Grow,
     Checkpoint,
 }
 use Op::*;
@@ -52,6 +56,8 @@ use Op::*;
 struct State {
     slots: [(u64, u64); SLOTS],
     named: bool,
+    /// Bytes of the pool.
+    size: u64,
 }
 
 fn model(op: &Op, state: &mut State) {
@@ -62,6 +68,7 @@ fn model(op: &Op, state: &mut State) {
         &Publish(slot, len, fill) => state.slots[slot] = (len, fill),
         &Word(slot, fill) => state.slots[slot] = (0, fill),
         Name => state.named = true,
+        Grow => state.size += GROWTH,
         Checkpoint => {}
     }
 }
@@ -103,6 +110,7 @@ fn perform(pool: &Pool, op: &Op) -> Result<()> {
             Ok(())
         }),
         Name => pool.write(|tx| tx.open::<PHeap<u64>>("another").map(drop)),
+        Grow => pool.grow(GROWTH).map(drop),
         Checkpoint => pool.checkpoint(),
     }
 }
@@ -112,9 +120,10 @@ fn observe(pool: &Pool) -> Result<State> {
     if !report.is_ok() {
         return Err(Error::abort(report.to_string()));
     }
+    let size = pool.stats()?.size;
     let tx = pool.read()?;
     let heap = tx.open::<Slots>("slots")?;
-    let mut state = State::default();
+    let mut state = State { size, ..State::default() };
     for (slot, &Slot { at, len, fill }) in heap.root()?.iter().enumerate() {
         if len > 0 && heap.bytes(Ptr::from_offset(at), len)?.iter().any(|&byte| byte != fill as u8) {
             return Err(Error::abort(format!("slot {slot} is not full of {fill}")));
@@ -159,19 +168,30 @@ impl Start {
     }
 }
 
-fn create() -> Pool {
-    let pool = PoolOptions::new().identity(7).create_on(Mapping::anonymous(SIZE).unwrap()).unwrap();
+fn create(max_size: u64) -> Pool {
+    let options = PoolOptions::new().identity(7).max_size(max_size);
+    let pool = options.create_on(Mapping::anonymous(SIZE).unwrap()).unwrap();
     pool.write(|tx| tx.open::<Slots>("slots").map(drop)).unwrap();
     pool
 }
 
-fn fresh() -> Start {
-    Start::new(image_of(&create()), vec![State::default()])
+fn fresh(max_size: u64) -> Start {
+    let pool = create(max_size);
+    Start::new(image_of(&pool), vec![observe(&pool).unwrap()])
+}
+
+/// With bytes of anybody behind the pool, into which it may grow.
+fn with_room(start: Start) -> Start {
+    let mut random = fastrand::Rng::with_seed(6);
+    let mut bytes = start.image.bytes().to_vec();
+    bytes.extend((0..GROWTH).map(|_| random.u8(..)));
+    Start { image: Image::new(bytes), ..start }
 }
 
 /// A pool on which 10,000 transactions allocated, freed and changed.
-fn old() -> Start {
-    let (pool, mut state, mut random) = (create(), State::default(), fastrand::Rng::with_seed(10_000));
+fn old(max_size: u64) -> Start {
+    let (pool, mut random) = (create(max_size), fastrand::Rng::with_seed(10_000));
+    let mut state = observe(&pool).unwrap();
     let lengths = [0, 24, 64, 100, 500, 2000, 6000, 9000];
     for n in 0..10_000 {
         let (slot, len) = (random.usize(0..SLOTS), lengths[random.usize(0..lengths.len())]);
@@ -435,7 +455,8 @@ fn creation_by_path(exploration: Exploration) -> Report {
 #[test]
 fn every_step_that_is_left_out_is_found() {
     let (options, lazy) = (PoolOptions::new(), PoolOptions::new().flush_interval(1 << 16));
-    let (fresh, old) = (fresh(), old());
+    let (growing, growing_old) = (with_room(fresh(SIZE + GROWTH)), with_room(old(SIZE + GROWTH)));
+    let (fresh, old) = (fresh(SIZE), old(SIZE));
     // What an operation finds in slots 0 and 1, and a commit whose lines it is to flush.
     let put = |op: &Op| -> Vec<Op> {
         let block = match op {
@@ -503,6 +524,17 @@ fn every_step_that_is_left_out_is_found() {
                 operation(exploration, options, start, &before, name, op)
             });
         }
+    }
+    let grow = put(&Grow);
+    for (state, start, before) in [
+        ("log about to wrap", &growing, filling(&growing, &grow)),
+        ("10,000 operations old", &growing_old, grow.clone()),
+        ("fresh", &growing, grow),
+    ] {
+        let options = &options;
+        table.row("growth", state, move |exploration| {
+            operation(exploration, options, start, &before, "growth", &Grow)
+        });
     }
     for (state, start) in &left {
         table.row("open", state, |exploration| opening(exploration, &options, start));

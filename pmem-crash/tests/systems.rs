@@ -255,7 +255,10 @@ fn corundum(bug: bool) -> Report {
     )
 }
 
-const SYSTEMS: &[(&str, fn(bool) -> Report)] = &[
+/// System, and the structure: with its bug, and without.
+type System = (&'static str, fn(bool) -> Report);
+
+const SYSTEMS: &[System] = &[
     ("Level Hashing: token before key and value", level_hashing),
     ("CCEH: local depth before directory", cceh),
     ("FAST&FAIR: root before its entries", fast_fair),
