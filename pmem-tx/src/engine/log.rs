@@ -166,10 +166,9 @@ impl Log {
             .generation
             .checked_add(1)
             .ok_or(Error::Damaged { offset: log.area.start + STATE, what: "the generation is at its end" })?;
-        let mut replayed = Recovery::default();
+        let mut replayed = Recovery { repaired_header: found.damaged_copy.is_some(), ..Recovery::default() };
         // What is read here is visible, and may not be durable: a process can die between its stores and its drain. So
         // the headers, and the records that are to be applied, are stored again and drained first.
-        replayed.repaired_header = found.damaged_copy.is_some();
         log.write_header(0);
         log.write_header(1);
         log.region.flush(log.area.start..log.area.start + STATE)?;
