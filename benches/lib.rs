@@ -12,3 +12,4 @@ pub mod place;
 pub mod raw;
 pub mod rounds;
 pub mod stream;
+pub mod undo;

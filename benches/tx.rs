@@ -1,4 +1,4 @@
-//! Redo transactions against hand-written updates of a raw mapping: `cargo bench -p benches --bench tx`.
+//! Redo and undo transactions against hand-written updates of a raw mapping: `cargo bench -p benches --bench tx`.
 //!
 //! First criterion's view of each row (filters work as usual), then a closing table from interleaved rounds with
 //! ratios and goals, then latencies of single operations. `BENCH_LARGE=1` adds a working set of 1 GiB.
@@ -14,6 +14,7 @@ use benches::{
     raw::Raw,
     rounds::{self, Measured, Row, Work},
     stream::{OBJECT, Object, Stream, Update, WorkingSet},
+    undo::{self, Kind},
 };
 use criterion::Criterion;
 use pmem_map::Counters;
@@ -91,6 +92,25 @@ fn table() -> Vec<Line> {
         line.bare.take_if(|bare| bare.set.bytes == WorkingSet::LARGE.bytes);
     }
     lines.extend(one_place());
+    lines.extend(undo_rows());
+    lines
+}
+
+/// Undo transactions: the small updates of redo's rows, and large ones beside redo's.
+fn undo_rows() -> Vec<Line> {
+    /// Larger than the caches, in blocks.
+    const BLOCKS: WorkingSet = WorkingSet { name: "32 MiB", bytes: 32 << 20, milliseconds: 40 };
+    let line = |row| Line { row, bare: None, held: Held::default() };
+    let mut lines = Vec::new();
+    for set in [WorkingSet::HOT, WorkingSet::COLD] {
+        lines.push(line(undo::small("undo: one object", set, 1)));
+        lines.push(line(undo::small("undo: eight objects", set, 8)));
+    }
+    for kib in [1, 4, 16, 64, 256, 1024] {
+        for kind in [Kind::Redo, Kind::Undo] {
+            lines.push(line(undo::large(kind, kib << 10, BLOCKS)));
+        }
+    }
     lines
 }
 

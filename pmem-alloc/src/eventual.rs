@@ -129,26 +129,31 @@ impl WriteTx<'_> {
     pub fn commit_eventual(mut self) -> Result<Ticket> {
         let WriteCore { inner, writer } = &mut self.core;
         inner.readers.check("commit")?;
-        let Writer { log, set, objects, .. } = &mut **writer.get_mut().as_mut().expect("not ended");
+        let writer = &mut **writer.get_mut().as_mut().expect("not ended");
         let readers = &inner.readers;
-        let written = log.write(
-            set,
-            |newest| readers.keep_out(newest),
-            |ticket| {
-                let made = objects.created().map(|object| (ticket, object));
-                readers.unpublished.lock().extend(made);
-            },
-        )?;
+        let written = writer.with_log_space(|log, set, objects| {
+            log.write(
+                set,
+                |newest| readers.keep_out(newest),
+                |ticket| {
+                    let made = objects.created().map(|object| (ticket, object));
+                    readers.unpublished.lock().extend(made);
+                },
+            )
+        })?;
         self.outcome = written.map_or(Outcome::Durable, Outcome::Written);
-        Ok(written.unwrap_or(log.newest())) // nothing changed: what it has read
+        Ok(written.unwrap_or(writer.log.newest())) // nothing changed: what it has read
     }
 }
 
 impl WriteCore {
-    /// Blocks that commits freed which were not applied can be handed out now, at the price of a drain. False if there are
+    /// Blocks that commits freed which were not applied can be handed out now, at the price of a drain; and pages that the log holds, at the price of two. False if there are
     /// none, or if waiting for them would not end.
     #[cold]
     pub(crate) fn reclaim(&self) -> bool {
+        if self.with(Writer::retire_log_space) {
+            return true;
+        }
         let newest = self.with(|writer| writer.heap.is_waiting().then(|| writer.log.newest()));
         let Some(newest) = newest else { return false };
         let readers = &self.inner.readers;

@@ -383,6 +383,22 @@ impl Heap {
         self.steps = steps;
     }
 
+    /// Free pages for the log: from one span, the best one for `len` bytes, or the longest. They are no block: no pointer leads
+    /// there.
+    pub(crate) fn lend(&mut self, len: u64) -> Option<Range<u64>> {
+        let wanted = u32::try_from(len.div_ceil(PAGE)).unwrap_or(u32::MAX);
+        let pages = wanted.min(self.spans.longest());
+        let page = (pages > 0).then(|| self.spans.take(pages, 1, 0)).flatten()?;
+        let start = self.geometry.page_at(page);
+        Some(start..start + u64::from(pages) * PAGE)
+    }
+
+    /// Pages that were lent are free again.
+    pub(crate) fn take_back(&mut self, range: Range<u64>) {
+        let page = (range.start - self.geometry.data_start) / PAGE;
+        self.spans.give(page as u32, ((range.end - range.start) / PAGE) as u32);
+    }
+
     /// Free pages, those of empty runs not counted.
     pub(crate) fn free_spans(&self) -> &FreeSpans {
         &self.spans

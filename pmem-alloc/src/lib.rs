@@ -45,6 +45,7 @@ mod reservation;
 mod runs;
 mod savepoint;
 mod scan;
+mod space;
 mod spans;
 mod stats;
 mod transaction;

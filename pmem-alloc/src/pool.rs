@@ -251,6 +251,7 @@ impl Inner {
         let Writer { log, set, heap, .. } = &mut *writer;
         log.collect(set);
         heap.reclaim(log.applied());
+        writer.take_back_log_space();
         if self.any_cancelled.load(Relaxed) {
             let mut cancelled = self.cancelled.lock();
             cancelled.drain(..).for_each(|block| writer.heap.cancel(block));

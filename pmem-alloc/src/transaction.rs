@@ -203,7 +203,8 @@ impl<'p> WriteTx<'p> {
     }
 
     /// Commits: durable on return. Guards may still be in scope, but no longer be used. One drain; none if nothing
-    /// was changed; two if more than 4 KiB are newly allocated. With it become durable all commits before, by
+    /// was changed; two if more than 4 KiB are newly allocated, or if the record is larger than a third of the log: then it
+    /// borrows free pages of the heap for a while. With it become durable all commits before, by
     /// [`commit_eventual`](WriteTx::commit_eventual).
     ///
     /// Waits for read transactions that are open, before the changes are put in place.
@@ -211,25 +212,28 @@ impl<'p> WriteTx<'p> {
     /// # Errors
     ///
     /// [`ErrorKind::WouldDeadlock`] if this thread reads the pool: drop the [`ReadTx`] first. Errors of the log:
-    /// a record too large for it leaves everything as it was; a failed write-back poisons the pool, and what is durable
+    /// a record too large for it, and for the free pages of the pool, leaves everything as it was (split the transaction, or
+    /// make the pool larger); a failed write-back poisons the pool, and what is durable
     /// is found when it is opened again.
     pub fn commit(mut self) -> Result<()> {
         let WriteCore { inner, writer } = &mut self.core;
         if inner.readers.gate.is_read_by_this_thread() {
             return Err(ErrorKind::WouldDeadlock { held: "ReadTx", wanted: "commit" }.into());
         }
-        let Writer { log, set, objects, .. } = &mut **writer.get_mut().as_mut().expect("not ended");
-        if inner.group || log.is_in_flight() {
+        let writer = &mut **writer.get_mut().as_mut().expect("not ended");
+        if inner.group || writer.log.is_in_flight() {
             let inner = inner.clone();
             let ticket = self.commit_eventual()?;
             return inner.readers.wait(ticket);
         }
         let outcome = &mut self.outcome;
-        log.commit(set, || {
-            *outcome = Outcome::Durable;
-            let applying: Applying<'_> = inner.readers.gate.write();
-            objects.created().for_each(|object| inner.readers.names.publish(object));
-            applying
+        writer.with_log_space(|log, set, objects| {
+            log.commit(set, || {
+                *outcome = Outcome::Durable;
+                let applying: Applying<'_> = inner.readers.gate.write();
+                objects.created().for_each(|object| inner.readers.names.publish(object));
+                applying
+            })
         })?;
         self.outcome = Outcome::Durable;
         Ok(()) // `drop` does the rest

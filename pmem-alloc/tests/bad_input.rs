@@ -456,6 +456,9 @@ fn a_transaction_too_large_for_the_log_changes_nothing() {
     let pool = Pool::anonymous(8 << 20).unwrap();
     let all: Vec<Ptr<[u64; 64]>> =
         (0..1000u64).map(|i| pool.write(|tx| tx.open::<PHeap<u64>>("h")?.alloc([i; 64])).unwrap()).collect();
+    // Hardly a free page is left that could be lent to the log.
+    let free = pool.stats().unwrap().longest_free - (64 << 10);
+    pool.write(|tx| tx.open::<PHeap<u64>>("h")?.alloc_aligned(free, 8)).unwrap();
     let before = pool.stats().unwrap();
     let result = pool.write(|tx| {
         let mut heap = tx.open::<PHeap<u64>>("h")?;

@@ -509,6 +509,26 @@ fn allocation_and_free_of_large_blocks_survive_at_any_store() {
     );
 }
 
+/// A third of this pool's log is 2.6 KB: the fills are larger.
+#[test]
+fn transactions_larger_than_a_third_of_the_log_survive_at_any_store() {
+    explore(
+        "log extension",
+        &[
+            Put(vec![(0, 8000, 1), (1, 5000, 1)]),
+            Fill(0, 2),
+            Put(vec![(1, 0, 0), (2, 24, 3)]), // its pages may be lent now
+            Fill(0, 4),
+            later(Fill(0, 5)),
+            later(Fill(2, 6)),
+            Fill(0, 7),
+            Put(vec![(3, 60_000, 8)]),
+            Fill(0, 9),
+            Put(vec![(0, 0, 0)]),
+        ],
+    );
+}
+
 #[test]
 fn a_block_freed_written_and_allocated_again_survives_at_any_store() {
     for len in [500, 5000, 15_000] {

@@ -14,7 +14,7 @@ pub enum Error {
     /// The transaction's record is larger than the log takes.
     #[error(
         "the transaction needs {needed} bytes of log, a record may have {available}; \
-         split it, create the log larger, or lend it space (`LogSpace`)"
+         split it, or give the log more room: a larger area, or lent space"
     )]
     LogFull {
         /// Bytes needed.

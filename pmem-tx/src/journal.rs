@@ -47,7 +47,8 @@ impl JournalOptions {
     }
 
     /// Where transactions get log space that are larger than the log area takes. Without it they are
-    /// [`Error::LogFull`]. Such a transaction takes two drains.
+    /// [`Error::LogFull`]. Such a transaction takes two drains; one, if there is nothing to
+    /// replay before it.
     pub fn log_space(mut self, space: Arc<dyn LogSpace>) -> JournalOptions {
         self.space = Some(space);
         self

@@ -14,11 +14,11 @@ use std::ops::Range;
 /// Called on the thread that commits, or takes a snapshot, while the journal is busy: a transaction of the same journal that
 /// these functions begin is [`Error::WouldDeadlock`].
 pub trait LogSpace: Send + Sync + 'static {
-    /// Lends a range of the journal's home: aligned to 64, and made of whole lines. If it is shorter than `len`, more is asked for,
-    /// up to 16 times. `None` if there is nothing: the transaction is then [`Error::LogFull`].
+    /// Lends a range of the journal's home: aligned to 64, and made of whole lines. All of it is in use while a record is
+    /// there. If it is shorter than `len`, more is asked for, up to 16 times. `None` if there is nothing: the transaction is then [`Error::LogFull`].
     fn lend(&self, len: u64) -> Option<Range<u64>>;
 
-    /// A range that was lent is free again: no recovery can need it any more.
+    /// A range that was lent, as a whole, is free again: no recovery can need it any more.
     fn take_back(&self, range: Range<u64>);
 }
 
@@ -59,7 +59,7 @@ fn borrow(log: &mut Log, space: &dyn LogSpace, home: &Range<u64>, needed: u64) -
         let apart = |other: &Range<u64>| range.end <= other.start || other.end <= range.start;
         let whole = range.start < range.end && range.start % LINE == 0 && range.end % LINE == 0;
         let inside = range.start >= home.start && range.end <= home.end;
-        if !whole || !inside || !apart(&area) || !lent.iter().all(apart) {
+        if !whole || !inside || !apart(&area) || !lent.iter().all(apart) || log.has_lent(&range) {
             let why = "not made of lines, outside the journal's home, in its log, or lent already";
             let error = Error::Invalid { offset: range.start, expected: "space for the log", why };
             lent.into_iter().for_each(|range| space.take_back(range));

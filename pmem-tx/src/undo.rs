@@ -144,15 +144,24 @@ impl Journal {
     #[inline]
     pub(crate) fn check(&self, at: u64, len: u64, expected: &'static str) -> Result<()> {
         let (home, log) = (self.home(), self.log_area());
-        if at < home.start || len > home.end || at > home.end - len {
-            let past = at.checked_add(len).is_none_or(|end| end > self.region().len());
-            let why = if past { "past the end of the mapping" } else { "outside the journal's home" };
-            return invalid(at, expected, why);
+        let inside = at >= home.start && len <= home.end && at <= home.end - len;
+        if inside && (at >= log.end || at + len <= log.start) {
+            return Ok(());
         }
-        if at < log.end && at + len > log.start {
-            return invalid(at, expected, "inside the log");
-        }
-        Ok(())
+        self.not_the_programs(at, len, expected)
+    }
+
+    #[cold]
+    fn not_the_programs(&self, at: u64, len: u64, expected: &'static str) -> Result<()> {
+        let home = self.home();
+        let why = match at.checked_add(len) {
+            Some(end) if end <= self.region().len() => match at >= home.start && end <= home.end {
+                true => "inside the log",
+                false => "outside the journal's home",
+            },
+            _ => "past the end of the mapping",
+        };
+        invalid(at, expected, why)
     }
 
     pub(crate) fn check_range(&self, range: &Range<u64>) -> Result<()> {

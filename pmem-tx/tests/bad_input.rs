@@ -1,7 +1,7 @@
 //! Logs that are none, are damaged, foreign or newer: a clear error, and nothing changed.
 
 use pmem_map::Mapping;
-use pmem_tx::{Error, Journal};
+use pmem_tx::{Error, Journal, Transaction};
 use xxhash_rust::xxh3::xxh3_64;
 
 const LOG: std::ops::Range<u64> = 4096..12288;
@@ -161,4 +161,68 @@ fn a_flipped_bit_anywhere_in_the_ring_is_detected_or_changes_nothing() {
         }
     }
     assert!(detected > 10, "the fourth of five records is needed: {detected}");
+}
+
+/// A journal of which the last transaction, an undo one, was open when the program died: three snapshots.
+fn open_undo() -> Vec<u8> {
+    let journal = Journal::create(Mapping::anonymous(LEN).unwrap(), LOG).unwrap();
+    journal.write(|tx| tx.fill(16384, 2048, 1)).unwrap();
+    journal.write(|tx| tx.fill(18432, 2048, 1)).unwrap();
+    let mut tx = journal.begin_undo().unwrap();
+    (0..3).for_each(|i| tx.fill(16384 + i * 640, 640, 2).unwrap());
+    std::mem::forget(tx);
+    // SAFETY: the transaction is forgotten, so nobody stores.
+    unsafe { std::slice::from_raw_parts(journal.region().base().as_ptr(), LEN as usize).to_vec() }
+}
+
+/// Documented: damage to the newest record alone looks like a record that was being written.
+#[test]
+fn a_flipped_bit_in_an_open_undo_transaction_is_detected_unless_it_is_in_its_newest_snapshot() {
+    let original = open_undo();
+    let (mut detected, mut rolled_back, mut newest) = (0, 0, 0);
+    for bit in (0..(LOG.end - LOG.start - 256) * 8).step_by(13) {
+        let mut bytes = original.clone();
+        bytes[(LOG.start + 256 + bit / 8) as usize] ^= 1 << (bit % 8);
+        match Journal::open(mapping(&bytes), LOG) {
+            Ok(journal) => {
+                let tx = journal.begin().unwrap();
+                let data = tx.bytes(16384, 4096).unwrap();
+                match journal.recovery().rolled_back {
+                    3 => {
+                        assert!(data.iter().all(|byte| *byte == 1), "bit {bit}");
+                        rolled_back += 1;
+                    }
+                    2 => {
+                        let changed = |i: usize| (1280..1920).contains(&i);
+                        assert!((0..4096).all(|i| data[i] == if changed(i) { 2 } else { 1 }), "bit {bit}");
+                        newest += 1;
+                    }
+                    other => panic!("bit {bit}: {other} rolled back"),
+                }
+            }
+            Err(Error::Damaged { what, .. }) => {
+                assert_eq!(what, "a record is damaged that the newest commit needs");
+                detected += 1;
+            }
+            Err(error) => panic!("bit {bit}: {error}"),
+        }
+    }
+    assert!(detected > 200 && rolled_back > 50 && newest > 200, "{detected}, {rolled_back}, {newest}");
+}
+
+#[test]
+fn a_record_of_an_unknown_kind_or_with_unknown_flags_is_none() {
+    for (at, value) in [(30, 0u8), (30, 4), (30, 255), (31, 2), (31, 3), (31, 0x80)] {
+        let mut bytes = crashed();
+        let slot = LOG.start as usize + 256 + 4 * 256; // the newest record
+        bytes[slot + at] = value;
+        let identity = u64::from_le_bytes(bytes[LOG.start as usize + 16..][..8].try_into().unwrap());
+        let length = u32::from_le_bytes(bytes[slot + 32..][..4].try_into().unwrap()) as usize;
+        let seed = identity ^ 5u64.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        bytes[slot..][..8].copy_from_slice(&seed.to_le_bytes());
+        let sum = xxh3_64(&bytes[slot..][..length]);
+        bytes[slot..][..8].copy_from_slice(&sum.to_le_bytes());
+        let journal = Journal::open(mapping(&bytes), LOG).unwrap();
+        assert_eq!(journal.recovery().replayed, 2, "the window of the one before it");
+    }
 }

@@ -3,7 +3,7 @@
 
 use pmem_map::{Event, LINE, MapOptions, Mapping, Observer, Region};
 use pmem_tx::{
-    Error, Journal, JournalOptions,
+    Error, Journal, JournalOptions, Transaction,
     engine::{Shortcut, Shortcuts},
 };
 use std::{
@@ -302,4 +302,58 @@ fn the_mapping_may_be_of_any_length_that_holds_the_log() {
     // SAFETY: as above.
     let map = unsafe { MapOptions::new().emulate_pmem(true).open(&path) }.unwrap();
     Journal::open(map, LOG).unwrap();
+}
+
+/// What a store to one line, or an undo transaction, left visible when its process died may not be durable. The next process
+/// opens the journal, writes the value that it sees once more (which needs no logging, because it is there), and
+/// is told that it is durable.
+fn visible_and_written_again(leave: impl Fn(&Journal)) -> i64 {
+    // A store to one line dies between the store and the drain.
+    let options = JournalOptions::new().shortcuts(Shortcuts::one(Shortcut::LineNotDrained));
+    let journal = options.create(Mapping::anonymous(LEN).unwrap(), LOG).unwrap();
+    let durable = bytes(journal.region());
+    leave(&journal);
+    let visible = bytes(journal.region());
+    std::mem::forget(journal);
+    let watch = Arc::new(Watch(Mutex::new(Medium { durable, ..Medium::default() })));
+    let map = mapping(&visible);
+    map.observe(watch.clone()).map_err(drop).unwrap();
+    let journal = Journal::open(map, LOG).unwrap();
+    assert_eq!(words(&journal)[0], 7);
+    journal
+        .write(|tx| {
+            tx.write(A, &7i64)?;
+            tx.write(C, &1i64)
+        })
+        .unwrap(); // acknowledged
+    std::mem::forget(journal);
+    let crash = watch.0.lock().unwrap().durable.clone();
+    words(&Journal::open(mapping(&crash), LOG).unwrap())[0]
+}
+
+#[test]
+fn opening_makes_a_line_durable_that_was_stored_without_a_record() {
+    assert_eq!(visible_and_written_again(|journal| journal.atomic_line(A, &7i64.to_le_bytes()).unwrap()), 7);
+}
+
+#[test]
+fn opening_makes_fresh_memory_durable_that_an_undo_transaction_left() {
+    let left = visible_and_written_again(|journal| {
+        let mut tx = journal.begin_undo().unwrap();
+        tx.declare_fresh(A - 64..A + 64).unwrap();
+        tx.write(A, &7i64).unwrap();
+        std::mem::forget(tx);
+    });
+    assert_eq!(left, 7);
+}
+
+#[test]
+fn opening_makes_durable_what_it_rolls_back() {
+    let left = visible_and_written_again(|journal| {
+        journal.write(|tx| tx.write(A, &7i64)).unwrap();
+        let mut tx = journal.begin_undo().unwrap();
+        tx.write(A, &8i64).unwrap();
+        std::mem::forget(tx);
+    });
+    assert_eq!(left, 7);
 }

@@ -138,6 +138,18 @@ pub(super) fn horizon_of(word: u64, generation: u32) -> Option<u64> {
     Some(if low >> 40 == u64::from(generation & 0xff) { low & MAX_SEQ } else { 0 })
 }
 
+/// A word of the unlogged range: a line's number, and a check. 0 is none.
+pub(super) fn unlogged_word(line: u64) -> u64 {
+    let low = line & ((1 << 48) - 1);
+    if low == 0 { 0 } else { low | (xxh3_64(&low.to_le_bytes()) & 0xffff) << 48 }
+}
+
+/// The line's number; 0 if there is none, or the word is damaged: it is a hint.
+pub(super) fn unlogged_of(word: u64) -> u64 {
+    let line = word & ((1 << 48) - 1);
+    if word == unlogged_word(line) { line } else { 0 }
+}
+
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct RecordHeader {
@@ -304,6 +316,10 @@ mod tests {
         assert_eq!(horizon_of(word, 5), Some(1234));
         assert_eq!(horizon_of(word, 6), Some(0));
         assert_eq!(horizon_of(0, 6), Some(0));
+        for line in [0, 1, 77, (1 << 48) - 1] {
+            assert_eq!(unlogged_of(unlogged_word(line)), line);
+            assert!((0..64).all(|bit| unlogged_of(unlogged_word(line) ^ 1 << bit) != line || line == 0));
+        }
         for bit in 0..64 {
             assert_ne!(horizon_of(word ^ 1 << bit, 5), Some(1234), "bit {bit}");
         }

@@ -190,9 +190,7 @@ impl Log {
         }
         log.roll_back(open);
         replayed.rolled_back = open.len() as u64;
-        for line in found.unlogged {
-            log.dirty.add(line);
-        }
+        log.region.flush(found.unlogged.start * LINE..found.unlogged.end * LINE)?;
         log.dirty.flush(&log.region)?;
         if !shortcuts.has(Shortcut::ReplayNotDrained) && !shortcuts.has(Shortcut::GenerationUnderReplayDrain)
         {

@@ -15,6 +15,10 @@ impl Ranges {
         self.0.clear();
     }
 
+    pub(super) fn contains(&self, number: u64) -> bool {
+        self.0.range(..=number).next_back().is_some_and(|(_, end)| number < *end)
+    }
+
     /// In ascending order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Range<u64>> {
         self.0.iter().map(|(start, end)| *start..*end)
@@ -79,6 +83,7 @@ mod tests {
                 let mut found = [false; 200];
                 set.iter().for_each(|range| found[range.start as usize..range.end as usize].fill(true));
                 assert_eq!(found, model);
+                (0..200).for_each(|i| assert_eq!(set.contains(i), model[i as usize]));
                 let ranges: Vec<_> = set.iter().collect();
                 assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start), "{ranges:?}");
             }

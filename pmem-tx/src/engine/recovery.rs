@@ -107,9 +107,9 @@ pub(super) fn look(
     }
     let open = records.iter().rev().take_while(|record| record.header.kind == format::UNDO).count();
     let open = if shortcuts.has(Shortcut::UndoNotRolledBack) { 0 } else { open };
-    // Hints for what is merely visible: whatever they say, flushing lines does no harm.
-    let [start, end] =
-        [format::UNLOGGED_START, format::UNLOGGED_END].map(|at| read_word(region, area.start + at));
+    // A hint for what is merely visible: flushing lines does no harm.
+    let [start, end] = [format::UNLOGGED_START, format::UNLOGGED_END]
+        .map(|at| format::unlogged_of(read_word(region, area.start + at)));
     let (start, end) = (start.max(home.start / LINE), end.min(home.end / LINE));
     Ok(Plan { identity, generation, damaged_copy, records, open, unlogged: start..end.max(start) })
 }

@@ -16,10 +16,6 @@ impl Space {
         let at = DATA + LENT * 8;
         Space(Mutex::new(vec![at + 2048..at + 4096, at..at + 2048]))
     }
-
-    pub(crate) fn free(&self) -> usize {
-        self.0.lock().len()
-    }
 }
 
 impl LogSpace for Space {
@@ -30,15 +26,6 @@ impl LogSpace for Space {
     fn take_back(&self, range: Range<u64>) {
         let mut free = self.0.lock();
         free.push(range);
-        // Pieces that were used in part come back in parts.
         free.sort_by_key(|range| std::cmp::Reverse(range.start));
-        let mut merged: Vec<Range<u64>> = Vec::new();
-        for range in free.drain(..) {
-            match merged.last_mut() {
-                Some(last) if range.end == last.start && last.start % 2048 != 0 => last.start = range.start,
-                _ => merged.push(range),
-            }
-        }
-        *free = merged;
     }
 }

@@ -236,3 +236,25 @@ pub(crate) fn repeated() -> Vec<Op> {
 pub(crate) fn covered() -> Vec<Op> {
     vec![Set(words(space::LENT..space::LENT + 8, 77)), Set(words(0..200, 1000))]
 }
+
+/// Undo, stores without a record and large records, each with commits before it that are not durable.
+pub(crate) fn on_the_way() -> Vec<Op> {
+    vec![
+        Eventual(vec![(0, 1), (8, 1)]),
+        Eventual(vec![(16, 2)]),
+        Undo(vec![(0, 3), (16, 3)]),
+        Eventual(vec![(0, 4)]),
+        Line(8, vec![5]),
+        Line(64, vec![5]),
+        EventualOnThread(vec![(8, 6), (64, 6)]),
+        Sync,
+        Line(64, vec![7]),
+        Set(vec![(0, 8)]),
+        Line(64, vec![9]),
+        Eventual(vec![(100, 10)]),
+        Eventual(words(0..200, 1000)),
+        Eventual(vec![(1, 11)]),
+        UndoAbort(vec![(1, 91), (2, 91)]),
+        Eventual(vec![(2, 12)]),
+    ]
+}

@@ -1,5 +1,7 @@
 //! What undo transactions, hooks, stores of one line, lent log space and shared mappings promise, sentence by sentence.
 
+#![allow(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
+
 mod hooks;
 mod lines;
 mod shared;

@@ -45,6 +45,7 @@ const LARGE: u64 = 10_000;
 #[test]
 fn a_transaction_larger_than_the_log_takes_lent_space_and_two_drains() {
     let (journal, space) = lent();
+    journal.write(|tx| tx.fill(AT, 100, 7)).unwrap();
     let cost = spent(&journal, || journal.write(|tx| tx.fill(AT, LARGE, 1)).unwrap());
     assert_eq!(cost.drains, 2);
     assert!(space.free() < LEN / 2, "held as long as a recovery may need it");
@@ -56,7 +57,8 @@ fn a_transaction_larger_than_the_log_takes_lent_space_and_two_drains() {
 #[test]
 fn an_undo_transaction_larger_than_the_log_takes_lent_space() {
     for commit in [true, false] {
-        let (journal, space) = lent();
+        let space = Space::new(&[LEN / 2..LEN / 4 * 3, LEN / 4 * 3..LEN]);
+        let journal = open(Mapping::anonymous(LEN).unwrap(), &space);
         journal.write_undo(|tx| tx.fill(AT, LARGE, 1)).unwrap();
         let mut tx = journal.begin_undo().unwrap();
         tx.fill(AT, LARGE, 2).unwrap();
@@ -126,6 +128,43 @@ fn without_enough_space_the_log_is_full_nothing_changes_and_all_comes_back() {
         assert_eq!((word(&journal, AT), space.free()), (0, free));
         journal.write(|tx| tx.fill(AT, 100, 1)).unwrap();
     }
+}
+
+#[test]
+fn space_of_exactly_the_needed_size_is_enough_and_a_line_less_is_not() {
+    // 157 lines, which are one entry: its head, and the lines.
+    let exact = LARGE.next_multiple_of(64) + 64;
+    for (len, fits) in [(exact, true), (exact - 64, false)] {
+        let space = Space::new(&[LEN / 2..LEN / 2 + len]);
+        let journal = open(Mapping::anonymous(LEN).unwrap(), &space);
+        let result = journal.write(|tx| tx.fill(AT, LARGE.next_multiple_of(64), 1));
+        assert_eq!(result.is_ok(), fits, "{len} bytes: {result:?}");
+    }
+}
+
+/// Lends the same bytes whenever it is asked.
+struct Careless;
+
+impl LogSpace for Careless {
+    fn lend(&self, _: u64) -> Option<Range<u64>> {
+        Some(LEN / 2..LEN)
+    }
+
+    fn take_back(&self, _: Range<u64>) {}
+}
+
+#[test]
+fn space_that_a_record_still_needs_cannot_be_lent_again() {
+    let options = JournalOptions::new().log_space(Arc::new(Careless));
+    let journal = options.create(Mapping::anonymous(LEN).unwrap(), LOG).unwrap();
+    journal.write(|tx| tx.fill(AT, LARGE, 1)).unwrap();
+    let again = journal.write(|tx| tx.fill(AT, LARGE, 2));
+    assert!(matches!(again, Err(Error::Invalid { expected: "space for the log", .. })), "{again:?}");
+    let journal = options.open(killed(journal), LOG).unwrap();
+    assert!(journal.begin().unwrap().bytes(AT, LARGE).unwrap().iter().all(|byte| *byte == 1));
+    journal.write(|tx| tx.fill(AT, LARGE, 2)).unwrap();
+    journal.checkpoint().unwrap();
+    journal.write(|tx| tx.fill(AT, LARGE, 3)).unwrap();
 }
 
 #[test]

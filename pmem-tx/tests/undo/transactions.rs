@@ -202,7 +202,7 @@ fn a_snapshot_that_fills_the_log_changes_nothing_and_the_transaction_goes_on() {
     match &full {
         Err(error @ Error::LogFull { needed, .. }) => {
             assert!(*needed > 8000);
-            assert!(error.to_string().contains("LogSpace"), "{error}");
+            assert!(error.to_string().contains("lent space"), "{error}");
         }
         other => panic!("{other:?}"),
     }

@@ -52,6 +52,7 @@ impl Extensions {
 
 /// Where a record's entries are.
 struct Placed {
+    /// The used parts of the first ranges that are free.
     pieces: Vec<Range<u64>>,
     /// The record for the ring.
     chain: Builder,
@@ -61,25 +62,37 @@ impl Log {
     /// Most pieces of memory that hold one record's entries.
     const MOST_PIECES: usize = 16;
 
-    /// Lends whole lines to the log, for records that are larger than it takes: use them after
+    /// Lends a range of whole lines to the log, for records that are larger than it takes: use them after
     /// [`Error::LogFull`], then try again. They belong to the log until [`reclaim`](Log::reclaim) gives them back, which
     /// is when no recovery can need them any more. Nothing of the loan is on media: after a crash, once the log was
     /// opened, the memory is the lender's again.
     ///
     /// # Panics
     ///
-    /// The range is empty, not made of lines, outside the mapping or in the log.
+    /// The range is empty, not made of lines, outside the mapping, in the log, or lent already.
     pub fn lend(&mut self, range: Range<u64>) {
         let whole = range.start < range.end && range.start % LINE == 0 && range.end % LINE == 0;
-        let in_log = range.start < self.area.end && range.end > self.area.start;
-        assert!(whole && !in_log && range.end <= self.region.len(), "{range:?} cannot be lent to a log");
+        let taken = range.start < self.area.end && range.end > self.area.start || self.has_lent(&range);
+        assert!(whole && !taken && range.end <= self.region.len(), "{range:?} cannot be lent to a log");
         self.extensions.free.push(range);
     }
 
-    /// Memory that was lent and is not needed any more.
+    /// Whether any of `range` is lent already.
+    pub fn has_lent(&self, range: &Range<u64>) -> bool {
+        let Extensions { free, held, returned } = &self.extensions;
+        let lent = free.iter().chain(returned).chain(held.iter().map(|(_, held)| held));
+        lent.into_iter().any(|lent| range.start < lent.end && range.end > lent.start)
+    }
+
+    /// Ranges that were lent and are not needed any more.
     pub fn reclaim(&mut self) -> Vec<Range<u64>> {
         self.extensions.returned.append(&mut self.extensions.free);
         std::mem::take(&mut self.extensions.returned)
+    }
+
+    /// Whether records are in lent memory: a [checkpoint](Log::checkpoint) would free it.
+    pub fn holds_space(&self) -> bool {
+        !self.extensions.is_unused()
     }
 
     /// Whether [`reclaim`](Log::reclaim) has something.
@@ -149,20 +162,13 @@ impl Log {
         unsafe { self.region.store_nontemporal(at, bytes) };
     }
 
-    /// What `placed` takes of the lent memory is record `seq`'s.
-    fn hold(&mut self, placed: Placed, seq: u64) {
-        for piece in placed.pieces {
-            let free = &mut self.extensions.free;
-            let place = free.iter().position(|range| range.start == piece.start).expect("chosen of these");
-            free[place].start = piece.end;
-            if free[place].start == free[place].end {
-                free.swap_remove(place);
-            }
-            if self.options.shortcuts.has(Shortcut::ExtensionReusedEarly) {
-                self.extensions.returned.push(piece);
-            } else {
-                self.extensions.held.push_back((seq, piece));
-            }
+    /// The ranges that `placed` uses are record `seq`'s, as a whole.
+    fn hold(&mut self, placed: &Placed, seq: u64) {
+        let used = self.extensions.free.drain(..placed.pieces.len());
+        if self.options.shortcuts.has(Shortcut::ExtensionReusedEarly) {
+            self.extensions.returned.extend(used);
+        } else {
+            self.extensions.held.extend(used.map(|range| (seq, range)));
         }
     }
 
@@ -176,6 +182,9 @@ impl Log {
     fn settle_for_extension(&mut self) -> Result<()> {
         if self.options.shortcuts.has(Shortcut::ExtensionInCoveredMemory) {
             return self.flush_dirty();
+        }
+        if self.settled == self.durable {
+            return Ok(()); // they are
         }
         self.flush_dirty()?;
         self.region.drain()?;
@@ -262,7 +271,7 @@ impl Log {
         self.all_done(seq);
         self.window_known = true;
         self.ring.took(seq, first, count);
-        self.hold(placed, seq);
+        self.hold(&placed, seq);
         self.release_below(from.max(self.horizon + 1));
         let guard = before_apply();
         for (line, change) in body.entries() {
@@ -298,7 +307,7 @@ impl Log {
         self.write_extended(batch, &mut placed, header, first);
         self.region.drain()?;
         self.ring.took(seq, first, count);
-        self.hold(placed, seq);
+        self.hold(&placed, seq);
         self.logged_undo(seq, seq, from);
         Ok(())
     }

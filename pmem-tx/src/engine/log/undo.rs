@@ -5,9 +5,9 @@ use super::{Log, Shortcut, put};
 use crate::{
     Committed, Error, Result,
     engine::{
-        format::{self, HORIZON, MAX_SEQ, RING, RecordHeader, SLOT, UNLOGGED_END, UNLOGGED_START},
+        format::{self, HORIZON, MAX_SEQ, RING, RecordHeader, SLOT},
         ranges::Ranges,
-        record::Builder,
+        record::{Builder, Change},
         recovery::Found,
     },
 };
@@ -281,15 +281,6 @@ impl Log {
         Ok(())
     }
 
-    /// Stores to lines of `lines` that no record knows of may come. For who opens the log after a kill, not after a power
-    /// failure: so this is neither flushed nor drained.
-    pub(super) fn announce_unlogged(&self, lines: Range<u64>) {
-        for (at, line) in [(UNLOGGED_START, lines.start), (UNLOGGED_END, lines.end)] {
-            // SAFETY: a word of the log's area, which nobody else uses.
-            unsafe { self.region.store_word(self.area.start + at, line) };
-        }
-    }
-
     /// Stores `bytes` at `at`, once their old values are in the log: see [`snapshot`](Log::snapshot) for errors, panics
     /// and drains.
     pub fn undo_write(&mut self, set: &mut UndoSet, at: u64, bytes: &[u8]) -> Result<()> {
@@ -413,8 +404,15 @@ impl Log {
             set.clear();
             return Ok(());
         }
-        for batch in set.batches[..set.used].iter().rev() {
-            batch.entries().for_each(|(line, change)| put(&self.region, line, change));
+        for (line, change) in set.batches[..set.used].iter().rev().flat_map(Builder::entries) {
+            match change {
+                Change::Lines(words) => {
+                    for (i, words) in words.chunks_exact(8).enumerate() {
+                        self.put_back(set, line + i as u64, Change::Lines(words));
+                    }
+                }
+                change => self.put_back(set, line, change),
+            }
         }
         if self.options.shortcuts.has(Shortcut::UndoAbortNotSealed) {
             self.flush_changed(set)?;
@@ -426,6 +424,13 @@ impl Log {
         }
         set.clear();
         Ok(())
+    }
+
+    /// Stores what a line held, if it was changed: only such lines are flushed.
+    fn put_back(&self, set: &UndoSet, line: u64, change: Change<'_>) {
+        if set.changed.contains(line) {
+            put(&self.region, line, change);
+        }
     }
 
     /// Whether there is nothing to seal.
@@ -456,7 +461,8 @@ impl Log {
         self.clear_stale_horizon()?;
         self.flush_earlier()?;
         self.flush_changed(set)?;
-        if !at_once {
+        // Without changes there is nothing to drain: the snapshots are, and with them what was before.
+        if !at_once && (self.undo == 0 || !set.changed.is_empty()) {
             self.region.drain()?;
         }
         let seq = self.durable + 1;

@@ -1,8 +1,12 @@
 //! Stores that no record knows of: one line, one drain.
 
 use super::{Log, Shortcut};
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    engine::format::{self, UNLOGGED_END, UNLOGGED_START},
+};
 use pmem_map::LINE;
+use std::ops::Range;
 
 impl Log {
     /// Whether an unlogged store to line `line` (its number) would be undone by a replay: a record of the newest durable
@@ -52,8 +56,18 @@ impl Log {
         self.region.flush(line * LINE..line * LINE + LINE)?;
         if !self.options.shortcuts.has(Shortcut::LineNotDrained) {
             self.region.drain()?;
+            self.announce_unlogged(0..0);
         }
         self.poisoned = false;
         Ok(())
+    }
+
+    /// Stores to lines of `lines` that no record knows of may come. For who opens the log after a kill, not after a power
+    /// failure: so this is neither flushed nor drained.
+    pub(super) fn announce_unlogged(&self, lines: Range<u64>) {
+        for (at, line) in [(UNLOGGED_START, lines.start), (UNLOGGED_END, lines.end)] {
+            // SAFETY: a word of the log's area, which nobody else uses.
+            unsafe { self.region.store_word(self.area.start + at, format::unlogged_word(line)) };
+        }
     }
 }
