@@ -251,7 +251,7 @@ fn main() -> Result<(), Failure> {
             samples.push(store.run(scratch()?.path(), *threads, time)?);
         }
     }
-    println!("durability: {} in {}, {rounds} rounds of {time:?}", "an ordinary file", parent.display());
+    println!("durability: an ordinary file in {}, {rounds} rounds of {time:?}", parent.display());
     println!(
         "| transactions of one 64 B object | threads | commits/s | lowest to highest | of the floor | device flushes per commit |"
     );

@@ -44,8 +44,8 @@ fn apply(op: Op, state: State) -> State {
 fn perform(pool: &Pool, op: Op) -> Result<()> {
     let tx = pool.begin()?;
     match op {
-        Sync => return pool.sync(),
-        Look => return Ok(()),
+        Sync => pool.sync(),
+        Look => Ok(()),
         Later(op) => {
             change(&tx, *op)?;
             tx.commit_eventual().map(drop)
