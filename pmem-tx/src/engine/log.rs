@@ -343,15 +343,8 @@ impl Log {
         if flushed {
             self.flush_dirty()?;
         }
-        let seq = self.durable + 1;
-        let header = RecordHeader {
-            seq,
-            from_distance: (seq - (self.settled + 1)) as u32,
-            durable_distance: (seq - self.durable) as u32,
-            generation: self.generation,
-            kind: format::REDO,
-            ..RecordHeader::default()
-        };
+        let header = self.next_header();
+        let seq = header.seq;
         let at = self.area.start + RING + first * SLOT;
         let drained = self.is_on_pages();
         let bytes: &[u8] = bytemuck::cast_slice(self.record.finish(header, self.identity, first));
@@ -444,6 +437,20 @@ impl Log {
         }
         self.check_lent()?;
         Ok(placed)
+    }
+
+    /// The header of the next redo record.
+    #[inline(always)]
+    fn next_header(&self) -> RecordHeader {
+        let seq = self.written + 1;
+        RecordHeader {
+            seq,
+            from_distance: (seq - (self.settled + 1)) as u32,
+            durable_distance: (seq - self.durable) as u32,
+            generation: self.generation,
+            kind: format::REDO,
+            ..RecordHeader::default()
+        }
     }
 
     /// Slots for a record, when nothing is in flight: after a checkpoint if the ring is full.
