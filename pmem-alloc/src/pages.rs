@@ -103,18 +103,22 @@ impl PageMap {
 
     /// First page of the span in which `at` is.
     pub(crate) fn first_page(&self, at: u64) -> Option<u32> {
-        let page = at.wrapping_sub(self.data_start) / PAGE;
-        let word = match self.words.get(page as usize) {
-            Some(word) => word.load(Relaxed),
-            None => self.word_in_segment(page),
-        };
+        let word = self.word_of(at);
         (word as u8 as u64 != FREE).then_some((word >> 32) as u32)
     }
 
     /// Whether the page of `at` is in a run.
     pub(crate) fn is_in_run(&self, at: u64) -> bool {
-        let word = self.word(at.wrapping_sub(self.data_start) / PAGE);
-        word.is_some_and(|word| classes::get(word.load(Relaxed) as u8).is_some())
+        classes::get(self.word_of(at) as u8).is_some()
+    }
+
+    /// The word of the page of `at`.
+    fn word_of(&self, at: u64) -> u64 {
+        let page = at.wrapping_sub(self.data_start) / PAGE;
+        match self.words.get(page as usize) {
+            Some(word) => word.load(Relaxed),
+            None => self.word_in_segment(page),
+        }
     }
 
     /// Whether the page of `at` is in a span.
