@@ -23,8 +23,10 @@
 //! `classes`, `spans`, `runs` and `scan`, `directory`, `gate`, `transaction`, `eventual`, `savepoint`, and `body`, which has
 //! the soundness argument.
 //!
-//! All `unsafe` of this crate is in `body.rs`, `media.rs` and `slab.rs`, and in `path.rs` and `read_pool.rs`, where mapping a file by its path is
-//! `unsafe` for the caller.
+//! Care of a pool: [`Pool::check`], [`Pool::repair`], [`Pool::backup`], [`PoolOptions::compact`], [`WriteTx::migrate`].
+//!
+//! All `unsafe` of this crate is in `body.rs`, `media.rs` and `slab.rs`; and in `path.rs`, `read_pool.rs`, `backup.rs`, `compact.rs` and
+//! `repair.rs`, where mapping a file by its path is `unsafe` for the caller.
 
 #![deny(unsafe_code)]
 

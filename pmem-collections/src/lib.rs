@@ -42,7 +42,8 @@
 //!
 //! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
 //! the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; [`vec`](mod@vec)
-//! ([`PVec`]); below all of them `stored`, how a value of any kind sits in a container.
+//! ([`PVec`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
+//! for many threads, without transactions, each operation durable when it returns.
 
 #![deny(unsafe_code)]
 
