@@ -294,3 +294,29 @@ fn a_move_in_two_transactions_is_found() {
     let report = explore("a torn move", &ascending(0..4), &[Move(0..15, 1..2)], torn);
     println!("found after {} images", report.expect_failure());
 }
+
+#[test]
+fn it_sits_in_a_map_and_moves_with_its_pool() {
+    let pool = new_pool(1 << 20);
+    const ROOMS: Named<PBTreeMap<u64, IntervalTree>> = Named::new("rooms");
+    pool.write(|tx| {
+        let mut rooms = tx.open(ROOMS)?;
+        for room in 0..3 {
+            let mut tree = rooms.open_mut(room)?;
+            (0..50).try_for_each(|n| tree.insert(n..n + 2, room).map(drop))?;
+        }
+        rooms.remove(1).map(drop)
+    })
+    .unwrap();
+    let (moved, _) = pool.compact_on(Mapping::anonymous(1 << 20).unwrap()).unwrap();
+    for pool in [pool, moved] {
+        let report = pool.check().unwrap();
+        assert!(report.is_ok() && report.untraced_blocks == 0, "{report}");
+        let tx = pool.read().unwrap();
+        let rooms = tx.open(ROOMS).unwrap();
+        assert!(rooms.open(1).unwrap().is_none());
+        let tree = rooms.open(2).unwrap().unwrap();
+        tree.check().unwrap();
+        assert_eq!((tree.len().unwrap(), tree.get(&(3..5)).unwrap()), (50, Some(2)));
+    }
+}
