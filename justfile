@@ -44,6 +44,10 @@ quickstart *ARGS:
 fallback:
     RUSTFLAGS="--cfg pmem_fallback" cargo test -p pmem-map --target-dir target/fallback
 
+# The interleavings of the concurrent containers.
+loom:
+    RUSTFLAGS="--cfg loom --cfg crossbeam_loom" cargo test --release -p pmem-collections --features crossbeam-epoch/loom --test loom --target-dir target/loom -- --nocapture
+
 # Undefined behaviour in the unsafe code. Needs a nightly toolchain with Miri (`rustup +nightly component add miri`).
 miri:
     MIRIFLAGS="-Zmiri-disable-isolation" cargo +nightly miri test -p pmem-alloc --test soundness

@@ -69,6 +69,7 @@ fn killed(pool: &Pool) -> Mapping {
 #[test]
 fn it_takes_two_drains_and_the_pages_come_back() {
     let pool = pool();
+    pool.write(|tx| tx.open::<PHeap<u64>>("n").map(drop)).unwrap();
     let free = |pool: &Pool| pool.stats().unwrap().free_pages;
     let (before, record) = (free(&pool), pool.stats().unwrap().log.max_record);
     assert!(OBJECTS * 512 > record);

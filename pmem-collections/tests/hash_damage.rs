@@ -228,7 +228,7 @@ fn a_reference_to_the_end_of_all_offsets_is_an_error_and_not_an_overflow() -> Re
     let [header] = blocks(&pool, b"PHashMap")?[..] else { panic!("one header") };
     let chunk = blocks(&pool, b"PHMc")?[0];
     for place in [header + 16, chunk + 64, chunk + 64 + 8 * 63] {
-        for reference in [u64::MAX & !63 | 4, u64::MAX & !63 | 1, 1 << 63 | 4] {
+        for reference in [!63u64 | 4, !63 | 1, 1 << 63 | 4] {
             let before = forge(&pool, place, &reference.to_le_bytes())?;
             assert!(try_everything(&pool, reference).0, "{place:#x}: {reference:#x}");
             forge(&pool, place, &before)?;
@@ -351,7 +351,7 @@ fn a_segment_or_chunk_at_the_end_of_all_addresses_is_an_error() -> Result<()> {
     let pool = pool();
     let header = blocks(&pool, b"PHashMap")?[0];
     for kind in [0, 1, 2, 4] {
-        forge(&pool, header + 16, &((u64::MAX & !63) | kind).to_le_bytes())?;
+        forge(&pool, header + 16, &(!63u64 | kind).to_le_bytes())?;
         for seed in 0..20 {
             assert!(try_everything(&pool, seed).1, "a root of {kind}");
         }

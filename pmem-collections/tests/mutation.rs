@@ -232,7 +232,7 @@ fn that_makes(
     let shape = || {
         let tx = pool.read().unwrap();
         let nodes = tx.open::<Tree>("tree").unwrap().check().unwrap();
-        (nodes.leaves as u64, nodes.inner_nodes as u64)
+        (nodes.leaves, nodes.inner_nodes)
     };
     let mut done = before.to_vec();
     for op in candidates {

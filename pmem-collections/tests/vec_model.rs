@@ -263,6 +263,40 @@ fn vectors_of_strings_and_of_vectors_leak_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_vector_tells_all_its_blocks_and_its_compacted_copy_has_the_same_elements_and_takes_more() -> Result<()> {
+    let pool = Pool::anonymous(4 << 20)?;
+    // Several levels, elements in blocks, vectors in a vector; after shrinking, so that there are holes.
+    pool.write(|tx| tx.open::<PVec<[u64; 30]>>("large")?.extend((0..400).map(|n| [n; 30])))?;
+    pool.write(|tx| tx.open::<PVec<[u64; 30]>>("large")?.truncate(300))?;
+    pool.write(|tx| tx.open::<PVec<String>>("words")?.extend((0..200).map(|n| "w".repeat(n))))?;
+    pool.write(|tx| {
+        let mut table = tx.open::<PVec<PVec<u64>>>("table")?;
+        (0..20).try_for_each(|n| table.push_new()?.extend(0..n * 20))
+    })?;
+    let report = pool.check()?;
+    assert!(report.is_ok(), "{report:?}");
+    let copy = pool.compact_on(Mapping::anonymous(4 << 20)?)?;
+    for pool in [&pool, &copy] {
+        let tx = pool.read()?;
+        let large = tx.open::<PVec<[u64; 30]>>("large")?;
+        assert!(large.to_vec()?.into_iter().eq((0..300).map(|n| [n; 30])));
+        large.check()?;
+        let words = tx.open::<PVec<String>>("words")?;
+        assert!(words.to_vec()?.into_iter().eq((0..200).map(|n| "w".repeat(n))));
+        words.check()?;
+        let table = tx.open::<PVec<PVec<u64>>>("table")?;
+        assert_eq!(table.open(19)?.expect("it is there").to_vec()?, Vec::from_iter(0..380));
+        table.check_objects(|row| row.check().map(drop))?;
+    }
+    copy.write(|tx| {
+        tx.open::<PVec<String>>("words")?.insert(3, "more")?;
+        tx.open::<PVec<[u64; 30]>>("large")?.extend((0..100).map(|n| [n; 30]))
+    })?;
+    assert!(copy.check()?.is_ok());
+    Ok(())
+}
+
+#[test]
 fn a_full_pool_leaves_a_vector_as_it_was_and_later_pushes_work() -> Result<()> {
     let pool = Pool::anonymous(1 << 20)?;
     let element = |n: u64| [n; 500];

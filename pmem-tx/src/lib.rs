@@ -34,6 +34,10 @@
 //! | [`Journal::atomic_line`] | 1 | for what fits one line: usually nothing is logged |
 //! | a transaction that changes nothing | 0 | |
 //!
+//! A crash leaves a prefix of eventual commits. Under [group commit](JournalOptions::group_commit) strict commits of several threads
+//! share drains. On an ordinary file a drain of the log is one device flush, and changed pages are written back when the log is
+//! full, and at close.
+//!
 //! Several journals may share a mapping ([`SharedMapping`]); what is to happen when a transaction has ended is a
 //! [hook](Transaction::on_commit); [`Subscriber`] sees every committed record.
 //!

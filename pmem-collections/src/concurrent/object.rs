@@ -8,11 +8,13 @@ use super::{
 use crate::damage::corrupt;
 use bytemuck::{Pod, Zeroable};
 use pmem_alloc::{
-    Body, Error, ErrorKind, Form, MIN_SLAB, Mode, Named, Object, Pool, Ptr, Result, Slab, Stored, Write,
+    Body, Error, ErrorKind, Form, MIN_SLAB, Mode, Named, Object, Pool, Ptr, Read, Result, Slab, Stored,
+    Tracer, Write,
 };
 use std::{
     hash::{BuildHasher, RandomState},
     marker::PhantomData,
+    mem::offset_of,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
 };
@@ -103,6 +105,26 @@ impl<T: Kind> Object for CellsObject<T> {
     /// Never called: it has no name that a program could give to a container.
     fn destroy(_: &mut Body<'_, Write>, _: Ptr<u8>) -> Result<()> {
         Err(Error::abort("a concurrent container cannot be in another container"))
+    }
+
+    fn trace(body: &Body<'_, Read>, header: Ptr<u8>, tracer: &mut Tracer<'_>) -> Result<()> {
+        tracer.block(header, size_of::<Header>() as u64)?;
+        tracer.immovable(format!("{} has slabs, which threads store to", T::type_name()));
+        let Header { control, list, .. } = *body.get::<Header>(header.cast())?;
+        if control != 0 {
+            tracer.slab(Ptr::from_offset(control))?;
+        }
+        let (mut slot, mut at) = (header.offset() + offset_of!(Header, list) as u64, list);
+        // A list that was told before is an error: so this ends.
+        while at != 0 {
+            tracer.owned(slot, Ptr::from_offset(at), size_of::<List>() as u64)?;
+            let part = body.get(Ptr::<List>::from_offset(at))?;
+            let used = usize::try_from(part.used).ok().and_then(|used| part.slabs.get(..used));
+            let used = used.ok_or_else(|| corrupt(at + 8, "a number of slabs", part.used.to_string()))?;
+            used.iter().try_for_each(|&slab| tracer.slab(Ptr::from_offset(slab)))?;
+            (slot, at) = (at + offset_of!(List, next) as u64, part.next);
+        }
+        Ok(())
     }
 
     fn attach<M: Mode>(body: Body<'_, M>, header: Ptr<u8>) -> Result<CellsGuard<'_, M>> {
@@ -263,6 +285,9 @@ pub(crate) enum Fate {
     Free,
 }
 
+/// Says what becomes of a valid cell with this seq and payload.
+type Admit<'a> = dyn Fn(Cell, u64, &[u64]) -> Result<Fate> + Sync + 'a;
+
 /// Reads every cell, several slabs at a time: those that are valid go to `admit` with seq and payload, all others are free. Makes durable
 /// what was found: nothing of it may be acted on before.
 ///
@@ -304,12 +329,7 @@ pub(crate) fn recover(
     })
 }
 
-fn read_slab(
-    cells: &Cells<Slab>,
-    words: &Slab,
-    slab: usize,
-    admit: &(dyn Fn(Cell, u64, &[u64]) -> Result<Fate> + Sync),
-) -> Result<()> {
+fn read_slab(cells: &Cells<Slab>, words: &Slab, slab: usize, admit: &Admit<'_>) -> Result<()> {
     let guard = crossbeam_epoch::pin();
     let (mut payload, mut free) = (Vec::new(), Vec::new());
     let end = cells.capacity(words);

@@ -71,16 +71,19 @@ mod tests {
     fn a_value_that_was_read_stays_while_others_replace_it_and_each_is_dropped_once() {
         let dropped = Arc::new(AtomicUsize::new(0));
         let snapshot = Snapshot::new(Counted(0, dropped.clone()));
+        // One of our own: other tests of this process pin the one that all share.
+        let epochs = crossbeam_epoch::Collector::new();
         std::thread::scope(|s| {
             s.spawn(|| {
+                let epochs = epochs.register();
                 for n in 1..=1000 {
-                    snapshot.replace(Counted(n, dropped.clone()), &crossbeam_epoch::pin());
+                    snapshot.replace(Counted(n, dropped.clone()), &epochs.pin());
                 }
             });
             s.spawn(|| {
-                let mut last = 0;
+                let (epochs, mut last) = (epochs.register(), 0);
                 for _ in 0..1000 {
-                    let guard = crossbeam_epoch::pin();
+                    let guard = epochs.pin();
                     let seen = snapshot.load(&guard);
                     assert!(seen.0 >= last && seen.0 <= 1000);
                     last = seen.0;
@@ -88,12 +91,12 @@ mod tests {
             });
         });
         drop(snapshot);
+        let epochs = epochs.register();
         for _ in 0..10_000 {
             if dropped.load(SeqCst) == 1001 {
                 return;
             }
-            crossbeam_epoch::pin().flush();
-            std::thread::yield_now();
+            epochs.pin().flush();
         }
         panic!("{} of 1001 were dropped", dropped.load(SeqCst));
     }

@@ -276,13 +276,12 @@ impl<K: OrdKey, V: Stored> LeafImage<K, V> {
         let last = self.entries - 1;
         let (key_end, value_end) =
             (layout.key(last) + Shape::of::<K>().size, layout.value(last) + Shape::of::<V>().size);
-        let mut parts = vec![0..FINGERPRINTS + self.entries];
-        if layout.is_interleaved() {
-            parts.push(layout.keys..value_end);
-        } else {
-            parts.extend([layout.keys..key_end, layout.values..value_end]);
-        }
-        for part in parts {
+        let head = 0..FINGERPRINTS + self.entries;
+        let (keys, values) = match layout.is_interleaved() {
+            true => (layout.keys..value_end, 0..0),
+            false => (layout.keys..key_end, layout.values..value_end),
+        };
+        for part in [head, keys, values].into_iter().filter(|part| !part.is_empty()) {
             tree.bytes_mut(at + part.start as u64, part.len())?.copy_from_slice(&self.bytes[part]);
         }
         Ok(())

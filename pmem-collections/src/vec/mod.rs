@@ -7,7 +7,7 @@
 //! Two rules keep a failed operation from leaving a half-changed vector: what can fail for an ordinary reason (no space)
 //! comes before the first change, and every node is checked when it is read, before anything of it is changed.
 //!
-//! Reading order: `layout`, `header`, `node` (reading), `grow`, `shrink`, `shift`, `iter`, `check`.
+//! Reading order: `layout`, `header`, `node` (reading), `grow`, `shrink`, `shift`, `iter`, `check`, `trace`.
 
 mod check;
 mod grow;
@@ -17,13 +17,16 @@ mod layout;
 mod node;
 mod shift;
 mod shrink;
+mod trace;
 
 pub use {check::VecSummary, header::ElementTooLarge, iter::Iter};
 
 use crate::stored::{self, Old, Shape};
 use header::Header;
 use layout::Layout;
-use pmem_alloc::{Body, EncodeAs, Form, Mode, Mut, Object, Plain, Ptr, Read, Result, Stored, Value, Write};
+use pmem_alloc::{
+    Body, EncodeAs, Form, Mode, Mut, Object, Plain, Ptr, Read, Result, Stored, Tracer, Value, Write,
+};
 use std::{fmt, marker::PhantomData, ops::RangeBounds};
 
 /// A growable array. Open it for a [`VecGuard`].
@@ -56,6 +59,10 @@ impl<T: Stored> Object for PVec<T> {
     fn destroy(body: &mut Body<'_, Write>, header: Ptr<u8>) -> Result<()> {
         body.open_mut::<Self>(header)?.clear()?;
         body.free(header)
+    }
+
+    fn trace(body: &Body<'_, Read>, header: Ptr<u8>, tracer: &mut Tracer<'_>) -> Result<()> {
+        body.open::<Self>(header)?.trace(tracer)
     }
 }
 

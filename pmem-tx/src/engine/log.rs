@@ -343,15 +343,8 @@ impl Log {
         if flushed {
             self.flush_dirty()?;
         }
-        let seq = self.durable + 1;
-        let header = RecordHeader {
-            seq,
-            from_distance: (seq - (self.settled + 1)) as u32,
-            durable_distance: (seq - self.durable) as u32,
-            generation: self.generation,
-            kind: format::REDO,
-            ..RecordHeader::default()
-        };
+        let header = self.next_header();
+        let seq = header.seq;
         let at = self.area.start + RING + first * SLOT;
         let drained = self.is_on_pages();
         let bytes: &[u8] = bytemuck::cast_slice(self.record.finish(header, self.identity, first));
@@ -419,9 +412,9 @@ impl Log {
             return Err(Error::Poisoned);
         }
         // On a disk, placing costs a device flush: a log that has the room is cheaper.
-        let placed = set.fresh_bytes() > 4096
-            && (!self.is_on_pages() || set.fresh_bytes() > self.max_record() / 2)
-            && set.placeable().next().is_some();
+        let worth_it =
+            set.fresh_bytes() > 4096 && (!self.is_on_pages() || set.fresh_bytes() > self.max_record() / 2);
+        let placed = (worth_it || set.must_place()) && set.placeable().next().is_some();
         self.record.clear();
         set.encode(&mut self.record, placed);
         if self.record.is_empty() {
@@ -444,6 +437,20 @@ impl Log {
         }
         self.check_lent()?;
         Ok(placed)
+    }
+
+    /// The header of the next redo record.
+    #[inline(always)]
+    fn next_header(&self) -> RecordHeader {
+        let seq = self.written + 1;
+        RecordHeader {
+            seq,
+            from_distance: (seq - (self.settled + 1)) as u32,
+            durable_distance: (seq - self.durable) as u32,
+            generation: self.generation,
+            kind: format::REDO,
+            ..RecordHeader::default()
+        }
     }
 
     /// Slots for a record, when nothing is in flight: after a checkpoint if the ring is full.

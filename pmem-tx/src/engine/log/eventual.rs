@@ -1,7 +1,7 @@
 //! Commits that do not drain by themselves: the writer's side of the [pipeline](super::super::pipeline).
 
 use super::super::{
-    format::{self, HORIZON, MAX_SEQ, RING, RecordHeader, SLOT},
+    format::{self, HORIZON, MAX_SEQ, RING, SLOT},
     pipeline::{Pipeline, Ticket, Written},
     shortcut::Shortcut,
     write_set::WriteSet,
@@ -102,16 +102,9 @@ impl Log {
         if placed {
             self.place_behind(set)?;
         }
-        let seq = self.written + 1;
+        let header = self.next_header();
+        let seq = header.seq;
         let ticket = self.epoch + seq;
-        let header = RecordHeader {
-            seq,
-            from_distance: (seq - (self.settled + 1)) as u32,
-            durable_distance: (seq - self.durable) as u32,
-            generation: self.generation,
-            kind: format::REDO,
-            ..RecordHeader::default()
-        };
         let at = self.area.start + RING + first * SLOT;
         let on_pages = self.is_on_pages();
         let bytes: &[u8] = bytemuck::cast_slice(self.record.finish(header, self.identity, first));
@@ -172,6 +165,9 @@ impl Log {
             let waited = self.pipeline.wait(self.newest(), keep_out);
             self.collect_now(set);
             waited?;
+            if self.poisoned {
+                return Err(crate::Error::Poisoned); // a drain failed after all that was written had been applied
+            }
             debug_assert!(!self.in_flight, "the writer is here, so nobody else can have more to do");
         }
         Ok(())
