@@ -308,7 +308,7 @@ fn it_sits_in_a_map_and_moves_with_its_pool() {
         rooms.remove(1).map(drop)
     })
     .unwrap();
-    let (moved, _) = pool.compact_on(Mapping::anonymous(1 << 20).unwrap()).unwrap();
+    let moved = pool.compact_on(Mapping::anonymous(1 << 20).unwrap()).unwrap();
     for pool in [pool, moved] {
         let report = pool.check().unwrap();
         assert!(report.is_ok() && report.untraced_blocks == 0, "{report}");
