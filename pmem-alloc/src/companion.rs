@@ -24,7 +24,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Those of `make`.
+    /// Those of `make`; [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock) if another thread makes it while this one has a
+    /// transaction open.
     ///
     /// # Panics
     ///
@@ -35,7 +36,14 @@ impl Pool {
         make: impl FnOnce() -> Result<T>,
     ) -> Result<Arc<T>> {
         let place = self.inner.companions.0.lock().entry(header.offset()).or_default().clone();
-        let mut place = place.lock();
+        let mut place = match place.try_lock() {
+            Some(place) => place,
+            None => {
+                // Whoever makes it may be waiting for this thread's transaction.
+                self.inner.check_no_transaction("open it")?;
+                place.lock()
+            }
+        };
         if let Some(living) = place.as_ref().and_then(Weak::upgrade) {
             return Ok(living.downcast().expect("one kind of companion for an object"));
         }

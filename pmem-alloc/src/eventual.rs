@@ -46,7 +46,7 @@ impl Readers {
     }
 
     /// Nobody can wait for themselves: the calling thread has no view open, and is not applying.
-    fn check(&self, wanted: &'static str) -> Result<()> {
+    pub(crate) fn check(&self, wanted: &'static str) -> Result<()> {
         let held = if self.gate.is_read_by_this_thread() {
             "ReadTx"
         } else if self.pipeline.is_applying_here() {
@@ -146,12 +146,15 @@ impl WriteTx<'_> {
         inner.readers.check("commit")?;
         let writer = &mut **writer.get_mut().as_mut().expect("not ended");
         let readers = &inner.readers;
+        let outcome = &mut self.outcome;
         let written = inner.guarded_commit(|| {
             writer.with_log_space(|log, set, objects| {
                 log.write(
                     set,
                     |newest| readers.keep_out(newest),
                     |ticket| {
+                        // A subscriber that panics later does not take it back.
+                        *outcome = Outcome::Written(ticket);
                         let changed = objects.changed().map(|object| (ticket, object));
                         readers.unpublished.lock().extend(changed);
                     },

@@ -156,6 +156,12 @@ impl<W> Turn<W> {
         }
     }
 
+    /// Whether the calling thread has the writer.
+    pub(crate) fn is_held_here(&self) -> bool {
+        let slot = self.slot.lock();
+        slot.writer.is_none() && slot.holder == thread_number()
+    }
+
     /// The writer is with the calling thread now.
     #[cold]
     pub(crate) fn moved_here(&self) {

@@ -519,6 +519,15 @@ impl Heap {
         })
     }
 
+    /// Whether a slab begins at `at`.
+    pub(crate) fn is_slab(&self, at: u64) -> bool {
+        self.pages.first_page(at).is_some_and(|page| {
+            self.geometry.page_at(page) == at
+                && matches!(self.span_at(page), Some(Span::Slab { .. }))
+                && self.runs.is_live(page, 0)
+        })
+    }
+
     /// Whether there is a slab: memory that threads store to at any time.
     pub(crate) fn has_slabs(&self) -> bool {
         self.each_span().any(|(_, span, _, _)| matches!(span, Span::Slab { .. }))

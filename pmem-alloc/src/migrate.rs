@@ -65,6 +65,7 @@ impl WriteTx<'_> {
         if !self.has_to_migrate(&from, &to)? {
             return Ok(false);
         }
+        self.settle("migrate")?;
         self.nested(|tx| {
             let next = beside(to.name(), "next");
             {
@@ -90,6 +91,7 @@ impl WriteTx<'_> {
         if self.writer_mut().objects.version(named.name()).is_none() {
             return Ok(false);
         }
+        self.settle("remove")?;
         self.nested(|tx| {
             tx.body_of(&named)?;
             tx.free_blocks_of::<O>(named.name())?;
@@ -165,8 +167,16 @@ impl WriteTx<'_> {
         Ok(())
     }
 
+    /// Commits before this transaction are in place on return: what follows an object through its blocks reads them there.
+    fn settle(&mut self, wanted: &'static str) -> Result<()> {
+        let inner = Arc::clone(&self.core().inner);
+        inner.readers.check(wanted)?;
+        inner.guarded_commit(|| inner.readers.finish(self.writer_mut()))?
+    }
+
     /// Frees every block of an object that this transaction has not changed.
     fn free_blocks_of<O: Object>(&mut self, name: &str) -> Result<()> {
+        self.settle("free an object")?;
         let inner = Arc::clone(&self.core().inner);
         let (owner, header) = self.writer_mut().objects.place(name).expect("an object that is there");
         if self.writer_mut().set.has_changes_of(owner) {

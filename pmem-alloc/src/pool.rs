@@ -318,6 +318,15 @@ impl Inner {
         Ok(writer)
     }
 
+    /// [`ErrorKind::WouldDeadlock`] if the calling thread has a transaction open.
+    pub(crate) fn check_no_transaction(&self, wanted: &'static str) -> Result<()> {
+        self.readers.check(wanted)?;
+        match self.turn.is_held_here() {
+            true => Err(ErrorKind::WouldDeadlock { held: "WriteTx", wanted }.into()),
+            false => Ok(()),
+        }
+    }
+
     /// Gives reserved blocks back. The writer may be in use, even by this thread: whoever takes it next sees to it.
     pub(crate) fn cancel(&self, blocks: impl IntoIterator<Item = Block>) {
         let mut cancelled = self.cancelled.lock();
@@ -335,7 +344,7 @@ impl Inner {
     ) -> Result<R> {
         let mut lent = LentWriter { turn: &self.turn, writer: Some(self.take_writer(wanted)?) };
         let writer = lent.writer.as_mut().expect("given back when dropped");
-        Ok(self.media.region().guarded(|| work(writer))?)
+        self.guarded_commit(|| work(writer))
     }
 }
 
@@ -519,7 +528,8 @@ impl Pool {
         self.checkpoint()
     }
 
-    /// Tells `subscriber` every record that is committed from now on, in order, on the committing thread.
+    /// Tells `subscriber` every record that is committed from now on, in order, on the thread that puts it in place: as a rule the
+    /// one that commits.
     pub fn subscribe(&self, subscriber: Arc<dyn Subscriber>) -> Result<()> {
         // The subscriber before is dropped when the writer was given back: its `drop` is code of a caller.
         let inner = &*self.inner;

@@ -19,7 +19,7 @@ use crate::{
 use pmem_map::PAGE;
 use std::{ops::Range, sync::Arc};
 
-/// The smallest slab, bytes: large enough that its zeros are always written in place.
+/// The smallest slab, bytes.
 pub const MIN_SLAB: u64 = 16 << 10;
 
 /// Pages of a pool whose words any thread may load and store, outside transactions. Cheap to clone.
@@ -141,7 +141,7 @@ impl Pool {
 pub(crate) fn allocate(writer: &mut Writer, len: u64, owner: u32) -> Result<Block> {
     let Writer { heap, set, .. } = writer;
     let block = heap.allocate_slab(len, set)?;
-    set.fresh(block.range(), owner)
+    set.fresh_in_place(block.range(), owner)
         .map_err(|_| Error::corrupt(block.start, "free pages", "pages that an open object changed"))?;
     Ok(block)
 }

@@ -4,7 +4,7 @@
 //! the tracer's business. The check needs the blocks, compaction the references too.
 
 use crate::{
-    Body, Descriptor, Error, Object, Read, Result, Shape, Stored, TypeInfo,
+    Body, Descriptor, Error, Object, Read, Result, Shape, Slab, Stored, TypeInfo,
     describe::Pointers,
     graph,
     heap::{Block, Heap},
@@ -24,6 +24,7 @@ use std::{any::TypeId, collections::BTreeSet, rc::Rc};
 /// | a key or a value of a plain type | [`plain`](Tracer::plain) |
 /// | a nested object, and the word that refers to its header | [`object`](Tracer::object) |
 /// | a checksum that covers references, or is seeded with its place | [`sealed`](Tracer::sealed) |
+/// | a slab | [`slab`](Tracer::slab) |
 /// | something that only works where it is | [`immovable`](Tracer::immovable) |
 /// | blocks that it cannot tell | [`not_traced`](Tracer::not_traced) |
 ///
@@ -264,6 +265,18 @@ impl<'a> Tracer<'a> {
     /// This object has blocks that it cannot tell: nothing in the pool is called a leak.
     pub fn not_traced(&mut self, why: impl Into<String>) {
         self.found.not_traced.insert(why.into());
+    }
+
+    /// The slab that begins at `at` is this object's.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` if no slab begins there.
+    pub fn slab(&mut self, at: Ptr<Slab>) -> Result<()> {
+        match self.heap.is_slab(at.offset()) {
+            true => Ok(()),
+            false => Err(Error::corrupt(at.offset(), "a slab", "none")),
+        }
     }
 
     /// This object cannot be copied to other offsets.

@@ -31,7 +31,7 @@ const LINTS: &[(LintKind, &str, &str)] = &[(
     "creation flushes zeros that it finds: visible, perhaps not durable",
 )];
 
-fn judge(name: &str, report: &Report) {
+fn survived(name: &str, report: &Report) {
     println!(
         "crash | {name:<46} | {:>3} operations | {:>5} events | {:>7} images | {:>8} recoveries | {} failures",
         report.operations,
@@ -42,8 +42,14 @@ fn judge(name: &str, report: &Report) {
     );
     println!("{report:#}");
     report.assert_ok();
-    report.assert_no_lints_but(LINTS);
     assert!(report.images > 0 && report.recoveries >= report.images, "{name}: nothing was explored");
+}
+
+/// As [`survived`], and without a flush or drain that is missing, or that nobody needs. (What lints know of records ends with the
+/// next drain: commits that are on their way keep lines longer.)
+fn judge(name: &str, report: &Report) {
+    survived(name, report);
+    report.assert_no_lints_but(LINTS);
 }
 
 // ---- creation --------------------------------------------------------------------------------
@@ -488,6 +494,8 @@ fn explore_on(name: &str, options: &PoolOptions, granularity: Granularity, tears
                 judge().map_err(|e| e.to_string())
             },
         );
+        let on_the_way = ops.iter().any(|op| matches!(op, Later(_)));
+        let judge = if on_the_way { survived } else { judge };
         judge(&format!("{name}, {tear:?}"), &report);
     }
 }

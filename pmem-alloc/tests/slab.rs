@@ -4,6 +4,7 @@ use pmem_alloc::{
     Body, ErrorKind, Form, MIN_SLAB, Mapping, Mode, Object, PHeap, Pool, PoolOptions, Ptr, Result, Slab,
     Stored, Write,
 };
+use pmem_map::{Granularity, MapOptions};
 
 /// An object that is one slab.
 struct Words;
@@ -89,6 +90,33 @@ fn a_slab_exists_when_its_transaction_is_committed_and_not_before() {
     }
 }
 
+/// On pages the log has room for a small slab's zeros, and keeps the record until the next checkpoint.
+#[test]
+fn on_a_disk_the_zeros_of_a_slab_are_not_replayed_over_what_was_stored_after_them() {
+    let mapping = MapOptions::new().len(4 << 20).granularity(Granularity::Page).anonymous().unwrap();
+    let pool = PoolOptions::new().create_on(mapping).unwrap();
+    let slab = words(&pool);
+    for at in (0..slab.len()).step_by(8) {
+        slab.store(at, at + 1);
+    }
+    slab.flush(0..slab.len()).unwrap();
+    slab.drain().unwrap();
+    let again = PoolOptions::new().open_on(copy(&pool)).unwrap();
+    assert!(again.opening().replayed > 0);
+    let slab = again.slab(Ptr::from_offset(slab.offset())).unwrap();
+    assert!((0..slab.len()).step_by(8).all(|at| slab.load(at) == at + 1));
+}
+
+/// The pool's bytes, as a kill would leave them.
+fn copy(pool: &Pool) -> Mapping {
+    let mut bytes = vec![0; pool.region().len() as usize];
+    // SAFETY: nobody stores meanwhile: this is the only thread.
+    unsafe { pool.region().load(0, &mut bytes) };
+    let mut copy = Mapping::anonymous(bytes.len() as u64).unwrap();
+    copy.write(0, &bytes).unwrap();
+    copy
+}
+
 #[test]
 fn what_is_stored_in_a_slab_is_not_taken_back_by_the_replay_of_earlier_records() {
     // A large object is written and freed; its pages become a slab; the pool is not closed, so the log is replayed.
@@ -120,15 +148,7 @@ fn what_is_stored_in_a_slab_is_not_taken_back_by_the_replay_of_earlier_records()
     }
     slab.flush(0..slab.len()).unwrap();
     slab.drain().unwrap();
-    let mut copy = Mapping::anonymous(1 << 20).unwrap();
-    let bytes = {
-        let mut bytes = vec![0; pool.region().len() as usize];
-        // SAFETY: nobody stores meanwhile: this is the only thread.
-        unsafe { pool.region().load(0, &mut bytes) };
-        bytes
-    };
-    copy.write(0, &bytes).unwrap();
-    let again = PoolOptions::new().open_on(copy).unwrap();
+    let again = PoolOptions::new().open_on(copy(&pool)).unwrap();
     assert!(again.opening().replayed > 0);
     let slab = again.slab(Ptr::from_offset(slab.offset())).unwrap();
     assert!((0..slab.len()).step_by(8).all(|at| slab.load(at) == at + 1));

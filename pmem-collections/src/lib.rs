@@ -38,6 +38,8 @@
 //! no space, the operation says so and has changed nothing. After any *other* error of an operation
 //! that changes, roll the transaction back (return the error from `pool.write`): the object may be half changed.
 //!
+//! A structure of your own, on the same pieces: [`guide`] builds one.
+//!
 //! # Modules, in reading order
 //!
 //! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
@@ -50,6 +52,7 @@
 mod cell;
 pub mod concurrent;
 mod damage;
+pub mod guide;
 mod hash;
 pub mod hash_map;
 pub mod hash_set;

@@ -1,6 +1,7 @@
 //! Flushes and drains that are missing on return, and those that nobody needs, with their source lines.
 //!
-//! These need no crash to be seen. A missing flush is a bug even where no image shows it; a superfluous one only costs.
+//! These need no crash to be seen. A missing flush is a bug even where no image shows it; a superfluous one only costs. They
+//! are about lines: on a region that is written back by pages there are none.
 
 use crate::trace::{self, Code};
 use pmem_map::LINE;
@@ -102,6 +103,8 @@ pub(crate) struct Linter {
     operation: (usize, Arc<str>),
     /// Nothing is reported, only followed.
     pub(crate) muted: bool,
+    /// The region is written back by pages: what is said here of lines does not hold.
+    pub(crate) on_pages: bool,
 }
 
 impl Linter {
@@ -120,7 +123,7 @@ impl Linter {
         code: Option<Code>,
         line: Option<u64>,
     ) {
-        if self.muted {
+        if self.muted || self.on_pages {
             return;
         }
         let operation = &self.operation.1;

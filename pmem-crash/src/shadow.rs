@@ -173,6 +173,7 @@ impl Shadow {
 
     /// Takes in an event other than [`Event::BeforeDrain`], which changes nothing.
     pub(crate) fn event(&mut self, region: &Region, event: &Event<'_>) {
+        self.linter.on_pages |= region.granularity() == Granularity::Page;
         if !matches!(event, Event::Resize { .. } | Event::NameCreated) {
             self.meet(region);
         }

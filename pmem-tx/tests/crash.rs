@@ -90,7 +90,7 @@ fn some(name: &str, options: &JournalOptions, granularity: Granularity, ops: &[O
     let config = config().tear(Tear::EightBytes).granularity(granularity);
     let config = if long() { config } else { config.samples(32).nested(32) };
     let totals = lives(name, &config, options, ops, later, if long() { 40 } else { 4 });
-    totals.assert_ok(&format!("{name}, {granularity:?}"));
+    totals.assert_survived(&format!("{name}, {granularity:?}"));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn torn(name: &str, intervals: &[u32], ops: &[Op], later: &[Op]) {
             let options = JournalOptions::new().flush_interval(*interval);
             let count = if long() { 40 } else { 4 };
             let totals = lives(name, &config().tear(tear), &options, ops, later, count);
-            totals.assert_ok(&format!("{name}, torn {torn}, flush interval {interval}"));
+            totals.assert_survived(&format!("{name}, torn {torn}, flush interval {interval}"));
         }
     }
 }
@@ -207,7 +207,7 @@ fn two_journals_in_one_mapping_survive_at_any_store() {
             totals.add(shared::explore(config().tear(tear), &options, false));
         }
     }
-    totals.assert_ok("two journals in one mapping");
+    totals.assert_survived("two journals in one mapping");
 }
 
 #[test]

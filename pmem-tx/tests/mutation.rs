@@ -9,7 +9,7 @@ use pmem_crash::{Config, Exploration, Image, Ops, Point, Report, mutation::Table
 use pmem_map::{Granularity, Mapping};
 use pmem_tx::{Error, Journal, JournalOptions};
 use std::cell::RefCell;
-use support::{LOG, Op, Op::*, State, apply, observe, perform, set};
+use support::{LOG, Op, Op::*, State, all_words as observe, apply, perform, set};
 
 /// Steps that can be left out. More is better; less needs a reason.
 const STEPS: usize = 752;

@@ -110,13 +110,19 @@ impl<T: Kind> Object for CellsObject<T> {
     fn trace(body: &Body<'_, Read>, header: Ptr<u8>, tracer: &mut Tracer<'_>) -> Result<()> {
         tracer.block(header, size_of::<Header>() as u64)?;
         tracer.immovable(format!("{} has slabs, which threads store to", T::type_name()));
-        let mut slot = header.offset() + offset_of!(Header, list) as u64;
-        let mut at = body.get::<Header>(header.cast())?.list;
+        let Header { control, list, .. } = *body.get::<Header>(header.cast())?;
+        if control != 0 {
+            tracer.slab(Ptr::from_offset(control))?;
+        }
+        let (mut slot, mut at) = (header.offset() + offset_of!(Header, list) as u64, list);
         // A list that was told before is an error: so this ends.
         while at != 0 {
             tracer.owned(slot, Ptr::from_offset(at), size_of::<List>() as u64)?;
-            slot = at + offset_of!(List, next) as u64;
-            at = body.get(Ptr::<List>::from_offset(at))?.next;
+            let part = body.get(Ptr::<List>::from_offset(at))?;
+            let used = usize::try_from(part.used).ok().and_then(|used| part.slabs.get(..used));
+            let used = used.ok_or_else(|| corrupt(at + 8, "a number of slabs", part.used.to_string()))?;
+            used.iter().try_for_each(|&slab| tracer.slab(Ptr::from_offset(slab)))?;
+            (slot, at) = (at + offset_of!(List, next) as u64, part.next);
         }
         Ok(())
     }

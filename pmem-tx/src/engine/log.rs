@@ -412,9 +412,9 @@ impl Log {
             return Err(Error::Poisoned);
         }
         // On a disk, placing costs a device flush: a log that has the room is cheaper.
-        let placed = set.fresh_bytes() > 4096
-            && (!self.is_on_pages() || set.fresh_bytes() > self.max_record() / 2)
-            && set.placeable().next().is_some();
+        let worth_it =
+            set.fresh_bytes() > 4096 && (!self.is_on_pages() || set.fresh_bytes() > self.max_record() / 2);
+        let placed = (worth_it || set.must_place()) && set.placeable().next().is_some();
         self.record.clear();
         set.encode(&mut self.record, placed);
         if self.record.is_empty() {

@@ -199,6 +199,8 @@ pub struct WriteSet {
     /// One bit for each of 64 classes of block starts: most look-ups of unchanged blocks end here.
     filter: u64,
     fresh_bytes: u64,
+    /// A fresh block must be written in place.
+    must_place: bool,
     savepoints: Savepoints,
     /// What pending records say. Changed by the log, between transactions.
     pub(super) overlay: Overlay,
@@ -220,6 +222,7 @@ impl WriteSet {
             round: 1,
             filter: 0,
             fresh_bytes: 0,
+            must_place: false,
             savepoints: Savepoints::new(),
             overlay: Overlay::new(),
         }
@@ -272,6 +275,7 @@ impl WriteSet {
         self.arena.reset();
         self.filter = 0;
         self.fresh_bytes = 0;
+        self.must_place = false;
         self.round = self.round.wrapping_add(1);
         if self.round == 0 {
             self.table.fill((0, 0));
@@ -496,6 +500,22 @@ impl WriteSet {
         // SAFETY: the buffer has `len` bytes, and nobody knows it yet.
         unsafe { self.shadows[index].bytes.write_bytes(0, len as usize) };
         Ok(())
+    }
+
+    /// As [`fresh`](WriteSet::fresh), for a block of which no record may have a byte, because it will be stored to outside
+    /// transactions: it is written in place, whatever the log has room for. Whole lines, at least 256 bytes.
+    pub fn fresh_in_place(&mut self, block: Range<u64>, owner: u32) -> Result<(), Conflict> {
+        let start = block.start;
+        self.fresh(block, owner)?;
+        let index = self.find(start).expect("just added");
+        assert!(self.shadows[index].is_placeable(), "a block that can be written in place");
+        self.must_place = true;
+        Ok(())
+    }
+
+    /// Whether fresh blocks have to be written in place.
+    pub(super) fn must_place(&self) -> bool {
+        self.must_place
     }
 
     /// The block was freed by `owner`: its changes will not be logged. Its shadow stays, for references may live.

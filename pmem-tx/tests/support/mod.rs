@@ -167,9 +167,14 @@ fn open(mapping: Mapping, options: &JournalOptions) -> Result<Journal, Error> {
 }
 
 pub(crate) fn observe(journal: &Journal) -> Result<State, Error> {
+    Ok(undo::judged(all_words(journal)?))
+}
+
+/// Those that are lent, or that a crash may tear, among them.
+pub(crate) fn all_words(journal: &Journal) -> Result<State, Error> {
     let tx = journal.begin()?;
     let bytes = tx.bytes(DATA, LEN - DATA)?;
-    Ok(undo::judged(bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect()))
+    Ok(bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
 }
 
 /// An image of a formatted, empty journal.
@@ -285,7 +290,11 @@ pub(crate) struct Totals {
 }
 
 /// Lints that are as they should be: kind, file, why.
-const EXCEPTIONS: &[(LintKind, &str, &str)] = &[];
+const EXCEPTIONS: &[(LintKind, &str, &str)] = &[(
+    LintKind::NotFlushed,
+    "engine/log/unlogged.rs",
+    "the hint of unlogged stores is for whoever opens after a kill; a power failure may take it",
+)];
 
 impl Totals {
     pub(crate) fn add(&mut self, report: Report) {
@@ -318,15 +327,21 @@ impl Totals {
     }
 
     pub(crate) fn assert_ok(&self, name: &str) {
-        self.print(name);
-        if let Some(report) = &self.first {
-            report.assert_ok();
-        }
+        self.assert_survived(name);
         let excepted =
             |kind: LintKind, file: &str| EXCEPTIONS.iter().any(|e| e.0 == kind && file.ends_with(e.1));
         let lints = self.lints.iter().filter(|((kind, file, _), _)| !excepted(*kind, file));
         let lints: Vec<&String> = lints.map(|(_, lint)| lint).collect();
         assert!(lints.is_empty(), "{name}: {lints:#?}");
+    }
+
+    /// As [`assert_ok`](Totals::assert_ok), but for the lints. They know what a record of one log covers from a commit to the
+    /// next drain; not that snapshots, commits on their way, lent memory, a second log, or the rollback of an opening keep lines longer.
+    pub(crate) fn assert_survived(&self, name: &str) {
+        self.print(name);
+        if let Some(report) = &self.first {
+            report.assert_ok();
+        }
         assert!(self.images > 0 && self.recoveries >= self.images, "{name}: nothing was explored");
     }
 }

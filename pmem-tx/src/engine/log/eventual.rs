@@ -165,6 +165,9 @@ impl Log {
             let waited = self.pipeline.wait(self.newest(), keep_out);
             self.collect_now(set);
             waited?;
+            if self.poisoned {
+                return Err(crate::Error::Poisoned); // a drain failed after all that was written had been applied
+            }
             debug_assert!(!self.in_flight, "the writer is here, so nobody else can have more to do");
         }
         Ok(())
