@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Steps that can be left out. More is better; less needs a reason.
-const STEPS: usize = 712;
+const STEPS: usize = 710;
 
 /// Keys so large that an inner node has 8 of them, values so large that a leaf has few: three levels with 60 entries.
 type Key = [u64; 8];

@@ -213,6 +213,12 @@ impl Memory {
         if let Memory::File { file, sharing: Sharing::Shared | Sharing::Synchronous, .. } = self
             && by_descriptor
         {
+            // A file that somebody cut off would be made longer again, with holes for what is lost; a store would meet
+            // the missing page.
+            let length = file.len()?;
+            if length < offset + bytes.len() as u64 {
+                return Err(Error::PageLost { offset: length / PAGE * PAGE });
+            }
             return file.write_through(offset, bytes);
         }
         // SAFETY: the caller's.

@@ -354,6 +354,9 @@ impl Region {
         let known = self.durability == Durability::Power;
         // SAFETY: `to` is good for that many bytes, just checked; the caller excludes other accesses.
         let written = unsafe { self.memory.write_through(offset, to, bytes, self.len(), known) };
+        if let Err(Error::PageLost { offset }) = written {
+            self.lose(offset);
+        }
         let calls = self.or_poison(written)?;
         let len = bytes.len() as u64;
         self.counters.nontemporal((offset + len).div_ceil(LINE) - offset / LINE, len);
