@@ -48,7 +48,7 @@ impl Arguments {
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("kills") => parsed.kills = parser.value()?.parse()?,
-                Long("jobs") => parsed.jobs = parser.value()?.parse()?,
+                Long("jobs") => parsed.jobs = parser.value()?.parse::<u32>()?.into(),
                 Long("pool") => parsed.pool = Some(parser.value()?.into()),
                 Long("worker") => parsed.worker = true,
                 Long("help") | Short('h') => return Ok(None),

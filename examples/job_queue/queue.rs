@@ -25,9 +25,8 @@ fn options() -> PoolOptions {
 pub(crate) fn create(path: &Path, jobs: u64) -> Result<()> {
     // SAFETY: a file that this program makes, and which no other changes.
     let pool = unsafe { options().size((4 << 20) + jobs * 512).create(path) }?;
-    let all: Vec<u64> = (0..jobs).collect();
-    for some in all.chunks(500) {
-        pool.write(|tx| tx.open(WAITING)?.extend(some))?;
+    for first in (0..jobs).step_by(500) {
+        pool.write(|tx| tx.open(WAITING)?.extend(first..jobs.min(first + 500)))?;
     }
     pool.write(|tx| {
         tx.open(TAKEN)?;

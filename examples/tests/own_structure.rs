@@ -8,6 +8,7 @@ use pmem_crash::{Config, Exploration, Image, Report};
 use std::ops::Range;
 
 const TREE: Named<IntervalTree> = Named::new("tree");
+const ROOMS: Named<PBTreeMap<u64, IntervalTree>> = Named::new("rooms");
 const LEN: usize = 256 << 10;
 
 /// Intervals with their numbers, in the order of the tree.
@@ -298,7 +299,7 @@ fn a_move_in_two_transactions_is_found() {
 #[test]
 fn it_sits_in_a_map_and_moves_with_its_pool() {
     let pool = new_pool(1 << 20);
-    const ROOMS: Named<PBTreeMap<u64, IntervalTree>> = Named::new("rooms");
+
     pool.write(|tx| {
         let mut rooms = tx.open(ROOMS)?;
         for room in 0..3 {
