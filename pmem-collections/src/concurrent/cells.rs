@@ -275,9 +275,10 @@ impl<W: Words> Cells<W> {
         self.slabs(guard).get(cell.slab()).map_or(0, |slab| slab.place() + self.at(cell))
     }
 
-    /// Stores 0 in a cell's seq, at opening: flushed with its slab.
-    pub(crate) fn clear(&self, cell: Cell, guard: &Guard) {
+    /// Stores 0 in a cell's seq, and flushes it: at opening.
+    pub(crate) fn clear(&self, cell: Cell, guard: &Guard) -> Result<()> {
         self.slabs(guard)[cell.slab()].store(self.at(cell), 0);
+        self.flush_seq(cell, guard)
     }
 
     /// A number that no cell had in any life.
@@ -358,7 +359,7 @@ impl<W: Words> Cells<W> {
     /// A newer cell of the same key is durable and published: this one counts no more.
     pub(crate) fn supersede(&self, stripe: &mut Stripe, cell: Cell, guard: &Guard) {
         if !self.takes(Shortcut::SupersededLeft) {
-            self.clear(cell, guard);
+            self.slabs(guard)[cell.slab()].store(self.at(cell), 0);
         }
         if self.takes(Shortcut::SupersededReused) {
             return self.give_back(cell);
@@ -419,9 +420,8 @@ impl<W: Words> Cells<W> {
                 Ok(slab) => self.add_slab(slab),
                 Err(e) => {
                     let reclaimed = || {
-                        let mut spare = list.lock();
-                        self.refill(&mut spare);
-                        spare.pop()
+                        self.refill(&mut list.lock());
+                        self.spare.iter().find_map(|list| list.lock().pop())
                     };
                     return once_readers_are_gone(reclaimed).ok_or(e);
                 }
@@ -462,9 +462,13 @@ impl<W: Words> Cells<W> {
         self.slabs.replace(slabs, &guard);
     }
 
-    /// A reserved cell that was not needed.
+    /// A reserved cell that was not needed. A thread that gives more than it takes gives to others.
     pub(crate) fn give_back(&self, cell: Cell) {
-        self.spare[this_list()].lock().push(cell);
+        let mut spare = self.spare[this_list()].lock();
+        spare.push(cell);
+        if spare.len() >= 2 * SPARE {
+            self.free.lock().extend(spare.drain(SPARE..));
+        }
     }
 
     /// Cells found free at opening.

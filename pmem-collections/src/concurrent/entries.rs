@@ -337,7 +337,7 @@ impl<K: Plain, V: Plain, W: Words, I: Index<K, W>> Entries<K, V, W, I> {
         }
         let superseded = if newer { old } else { Some(cell) };
         if let Some(superseded) = superseded {
-            self.cells.clear(superseded, guard);
+            self.cells.clear(superseded, guard)?;
             self.cells.retire(superseded, guard);
         }
         Ok(())

@@ -61,7 +61,7 @@ pub struct ConcurrentHashMap<K, V> {
 
 impl<K: Plain, V: Plain> ConcurrentHashMap<K, V> {
     /// Opens the map `name`, or makes it. 1 drain if another handle is open; otherwise the map is read once, and what is
-    /// found is flushed: 1 drain and one for each thread that helps.
+    /// found is flushed: 1 drain and two for each thread that helps.
     ///
     /// # Errors
     ///
@@ -124,7 +124,8 @@ impl<K: Plain, V: Plain> ConcurrentHashMap<K, V> {
 
     /// Sets the value for `key` to what `change` makes of the one before; returns it. No other change of that key comes between.
     ///
-    /// `change` runs under the key's lock: it must not use this map. If it panics, nothing was changed.
+    /// `change` runs under the key's lock: it must use neither this map nor a transaction of its pool, which could wait for a
+    /// thread that waits for that lock. If it panics, nothing was changed.
     pub fn update(&self, key: impl EncodeAs<K>, change: impl FnOnce(Option<V>) -> V) -> Result<V> {
         self.check_process()?;
         self.entries.update(key.arg(), change)
@@ -135,7 +136,8 @@ impl<K: Plain, V: Plain> ConcurrentHashMap<K, V> {
         self.remove_if(key, |_| true)
     }
 
-    /// Removes the entry for `key` if `condition` holds; the value that was removed. `condition` runs under the key's lock.
+    /// Removes the entry for `key` if `condition` holds; the value that was removed. `condition` runs under the key's lock,
+    /// with the same bounds as `change` of [`update`](Self::update).
     pub fn remove_if(&self, key: impl EncodeAs<K>, condition: impl FnOnce(&V) -> bool) -> Result<Option<V>> {
         self.check_process()?;
         self.entries.remove_if(key.arg(), condition)
@@ -156,6 +158,9 @@ impl<K: Plain, V: Plain> ConcurrentHashMap<K, V> {
     pub fn iter(&self) -> impl Iterator<Item = Result<(K, V)>> {
         (0..)
             .map_while(|stripe| {
+                if let Err(forked) = self.check_process() {
+                    return (stripe == 0).then(|| vec![Err(forked)]);
+                }
                 let guard = crossbeam_epoch::pin();
                 let cells = self.entries.index().cells(stripe, &guard)?;
                 Some(cells.map(|cell| self.entries.entry(cell, &guard)).collect::<Vec<_>>())

@@ -414,7 +414,8 @@ impl<W: Words> Log<W> {
             let state = self.state.lock();
             let segments = self.segments.load(&guard);
             let [oldest, next, ..] = &segments[..] else { return Ok(()) };
-            if next.start > seq.min(self.watermark() + 1) {
+            // One record of the next segment has to be durable, and with it its first line: it is what says where the log begins.
+            if next.start > seq.min(self.watermark()) {
                 return Ok(());
             }
             oldest.words.store(0, 0);
@@ -457,6 +458,8 @@ impl Log<Slab> {
             while let Some(found) = read_record(&segment.words, self.identity, end, &mut buffer)
                 && found.previous == newest
                 && found.seq > newest
+                // Not one that an earlier use of the segment left here, whose first line was lost.
+                && found.seq >= segment.start
             {
                 segment.records.push(Place { seq: found.seq, at: end as u32, len: found.len as u32 });
                 (newest, end) = (found.seq, end + footprint(found.len));
@@ -505,6 +508,9 @@ impl Log<Slab> {
         for at in (from..words.len()).step_by(LINE as usize) {
             let Some(found) = read_record(words, self.identity, at, buffer) else { continue };
             budget = budget.saturating_sub(footprint(found.len));
+            if found.seq < words.load(0) {
+                continue; // left by an earlier use of the segment
+            }
             if (found.seq > last && found.durable > last) || budget == 0 {
                 let expected = format!("the record after number {last}, which was durable");
                 return Err(corrupt(words.offset() + from, expected, "a damaged one"));

@@ -114,7 +114,8 @@ impl<K: SharedKey, V: Plain> ConcurrentMap<K, V> {
 
     /// Sets the value for `key` to what `change` makes of the one before; returns it. No other change of that key comes between.
     ///
-    /// `change` runs under the key's lock: it must not use this map. If it panics, nothing was changed.
+    /// `change` runs under the key's lock: it must use neither this map nor a transaction of its pool, which could wait for a
+    /// thread that waits for that lock. If it panics, nothing was changed.
     pub fn update(&self, key: impl EncodeAs<K>, change: impl FnOnce(Option<V>) -> V) -> Result<V> {
         self.check_process()?;
         self.entries.update(key.arg(), change)
@@ -125,7 +126,8 @@ impl<K: SharedKey, V: Plain> ConcurrentMap<K, V> {
         self.remove_if(key, |_| true)
     }
 
-    /// Removes the entry for `key` if `condition` holds; the value that was removed. `condition` runs under the key's lock.
+    /// Removes the entry for `key` if `condition` holds; the value that was removed. `condition` runs under the key's lock,
+    /// with the same bounds as `change` of [`update`](Self::update).
     pub fn remove_if(&self, key: impl EncodeAs<K>, condition: impl FnOnce(&V) -> bool) -> Result<Option<V>> {
         self.check_process()?;
         self.entries.remove_if(key.arg(), condition)

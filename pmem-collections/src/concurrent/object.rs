@@ -288,10 +288,12 @@ pub(crate) enum Fate {
 /// Says what becomes of a valid cell with this seq and payload.
 type Admit<'a> = dyn Fn(Cell, u64, &[u64]) -> Result<Fate> + Sync + 'a;
 
-/// Reads every cell, several slabs at a time: those that are valid go to `admit` with seq and payload, all others are free. Makes durable
-/// what was found: nothing of it may be acted on before.
+/// Reads every cell, several slabs at a time: those that are valid go to `admit` with seq and payload, all others are free.
 ///
-/// Work for each byte of the slabs: once through, and a flush of each line. One drain for each thread.
+/// What is visible need not be durable: whoever stored it may have been killed before its drain. So all of it is flushed and
+/// drained first. An older cell whose 0 became durable before the newer one would be an acknowledged value lost.
+///
+/// Work for each byte of the slabs: once through, and a flush of each line. Two drains for each thread.
 pub(crate) fn recover(
     cells: &Cells<Slab>,
     admit: impl Fn(Cell, u64, &[u64]) -> Result<Fate> + Sync,
@@ -322,11 +324,9 @@ pub(crate) fn recover(
         });
         failed.lock().take().map_or(Ok(()), Err)
     };
-    in_parallel(&|slab| read_slab(cells, &slabs[slab], slab, &admit), &|| Ok(()))?;
-    // Only now: a cell may be superseded by one of another slab.
-    in_parallel(&|slab| slabs[slab].flush(0..slabs[slab].len()), &|| {
-        slabs.first().map_or(Ok(()), Slab::drain)
-    })
+    let drain = || slabs.first().map_or(Ok(()), Slab::drain);
+    in_parallel(&|slab| slabs[slab].flush(0..slabs[slab].len()), &drain)?;
+    in_parallel(&|slab| read_slab(cells, &slabs[slab], slab, &admit), &drain)
 }
 
 fn read_slab(cells: &Cells<Slab>, words: &Slab, slab: usize, admit: &Admit<'_>) -> Result<()> {
@@ -348,7 +348,7 @@ fn read_slab(cells: &Cells<Slab>, words: &Slab, slab: usize, admit: &Admit<'_>) 
             _ => Fate::Free,
         };
         if let Fate::Free = fate {
-            cells.clear(cell, &guard);
+            cells.clear(cell, &guard)?;
             free.push(cell);
         }
     }

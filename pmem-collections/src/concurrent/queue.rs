@@ -197,7 +197,7 @@ impl<T: Plain, W: Words> Queue<T, W> {
 
 impl<T: Plain> MpmcQueue<T> {
     /// Opens the queue `name`, or makes it. No drain if another handle is open; otherwise the queue is read once, and what
-    /// is found is flushed: 2 drains and one for each thread that helps.
+    /// is found is flushed: 2 drains and two for each thread that helps.
     ///
     /// # Errors
     ///

@@ -336,3 +336,21 @@ fn explore_overtaking() -> Report {
 fn of_two_pops_under_way_no_crash_leaves_the_second_alone() {
     explore_overtaking().assert_ok();
 }
+
+/// (Cells went to a list of the thread that popped, of which the one that pushed never took any: the pool ran full.)
+#[test]
+fn a_thread_that_only_pushes_gets_the_cells_of_one_that_only_pops() {
+    const ELEMENTS: u64 = 40_000; // 24 bytes each: twice the pool
+    let pool = pool(512 << 10);
+    let queue = MpmcQueue::<u64>::open(&pool, "queue").unwrap();
+    let (pushed, elements) = mpsc::sync_channel::<u64>(64);
+    std::thread::scope(|s| {
+        let queue = &queue;
+        s.spawn(move || elements.iter().for_each(|element| assert_eq!(queue.pop().unwrap(), Some(element))));
+        for element in 0..ELEMENTS {
+            queue.push(element).unwrap();
+            pushed.send(element).unwrap();
+        }
+        drop(pushed);
+    });
+}
