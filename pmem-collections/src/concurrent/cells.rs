@@ -27,8 +27,9 @@
 //! *Reuse*: a cell is free for another key when its 0 is durable, and no reader can have found it in the index: it is
 //! retired through the epoch.
 //!
-//! *Opening* (see `recover`): every cell is read; of several cells with one key the highest seq counts; all others, and
-//! all that are neither empty nor valid, are stored 0. All lines are flushed and drained before anybody may act on what
+//! *Opening* (see `recover`): all lines are flushed and **drained**, because what a killed process stored is visible and may not be
+//! durable; then every cell is read; of several cells with one key the highest seq counts; all others, and
+//! all that are neither empty nor valid, are stored 0. Those are flushed and **drained** before anybody may act on what
 //! was found, for what is visible need not be durable.
 //!
 //! Drains: put 1, remove 1 (2 if the key was overwritten just before). Lines: those of the cell, and one for each cell

@@ -35,7 +35,8 @@
 //! no end but damage: an error. All that was found is flushed and drained before it counts.
 //!
 //! *Truncation*: whole segments, the oldest first, each by a 0 in its start and a drain of its own, so that no crash leaves
-//! a hole. They are used again when no reader is left.
+//! a hole; and only while a record of the next one is durable. They are used again when no reader is left: a record of a number below
+//! its segment's start is one of an earlier use.
 //!
 //! Drains: append 1, for a batch too. Lines: those of the records (64 bytes: 2).
 

@@ -19,7 +19,7 @@ use std::{
     thread,
 };
 
-/// On media: see FORMAT.md.
+/// On media: see format/concurrent.md.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Header {

@@ -14,7 +14,8 @@
 //! *Reuse*: a cell is free when a head that covers it is durable: only the pop that took it off knows it. What is left in
 //! it counts no more, for its ticket is not above the head.
 //!
-//! *Opening*: the valid cells above the head, in the order of their tickets.
+//! *Opening*: head and cells are made durable; then the valid cells above the head count, in the order of their tickets, and all others are
+//! stored 0.
 //!
 //! Drains: push 1, pop 1; lines: the cell's, and one. The lock is held for a few instructions, never while anybody drains.
 
