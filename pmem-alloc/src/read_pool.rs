@@ -14,6 +14,7 @@ use std::path::Path;
 /// # use pmem_alloc::*;
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("pool");
+/// # // SAFETY: nobody else knows this file.
 /// # drop(unsafe { Pool::create(&path, 1 << 20) }?.write(|tx| {
 /// #     *tx.open::<PHeap<u64>>("answer")?.root_mut()? = 42;
 /// #     Ok(())
