@@ -178,6 +178,39 @@ fn find(bytes: &[u8], content: &[u8]) -> usize {
     bytes.windows(content.len()).position(|window| window == content).expect("it is there")
 }
 
+/// A pool of these bytes.
+fn pool_of(bytes: &[u8]) -> Pool {
+    let mut mapping = Mapping::anonymous(bytes.len() as u64).unwrap();
+    mapping.write(0, bytes).unwrap();
+    Pool::on(mapping).unwrap()
+}
+
+/// Two crashes: the first one keeps a record and loses the first line of its segment, so that the log ends before it; the second one
+/// keeps the first line of the segment's next use and loses its record. (The old record was in the log again.)
+#[test]
+fn a_record_that_an_earlier_use_of_its_segment_left_does_not_come_back() {
+    let first = pool(2 << 20);
+    let log = ConcurrentLog::open(&first, "log").unwrap();
+    let long = vec![7; (256 << 10) - 200]; // the next one needs another segment
+    log.append(&long).unwrap();
+    log.append(&[0xa5; 64]).unwrap();
+    let mut bytes = media(&first);
+    let segment = find(&bytes, &[0xa5; 64]) - 64 - 40;
+    bytes[segment..segment + 64].fill(0);
+
+    let second = pool_of(&bytes);
+    let log = ConcurrentLog::open(&second, "log").unwrap();
+    assert_eq!(all(&log).unwrap(), [long.clone()]);
+    log.append(&[0x5a; 64]).unwrap();
+    let mut after = media(&second);
+    assert_eq!(find(&after, &[0x5a; 64]), segment + 64 + 40, "the segment is used again");
+    let records = segment + 64..segment + 256;
+    after[records.clone()].copy_from_slice(&bytes[records]);
+
+    let third = pool_of(&after);
+    assert_eq!(all(&ConcurrentLog::open(&third, "log").unwrap()).unwrap(), [long]);
+}
+
 #[test]
 fn damage_before_durable_records_is_an_error_and_at_the_very_end_the_log_ends_there() {
     let start = pool(LEN);
