@@ -37,8 +37,7 @@
 
 use super::{
     shortcut::Shortcut,
-    snapshot::Snapshot,
-    sync::{Arc, AtomicU64, Mutex, Ordering, Site, is_weak},
+    sync::{Appended, Arc, AtomicU64, Mutex, Ordering, Site, is_weak},
 };
 use crossbeam_epoch::Guard;
 use pmem_alloc::{Result, Slab};
@@ -46,7 +45,7 @@ use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Words that any thread may load and store: a slab of a pool, or a model of one.
-pub(crate) trait Words: Clone + Send + Sync + 'static {
+pub(crate) trait Words: Send + Sync + 'static {
     /// Bytes.
     fn len(&self) -> u64;
     /// Where it is, for checksums: no two have the same.
@@ -164,7 +163,8 @@ pub(crate) struct Cells<W: Words> {
     shape: Shape,
     identity: u64,
     next_seq: AtomicU64,
-    slabs: Snapshot<Vec<W>>,
+    /// Only grows. Owned by the container alone: a copy that waited for readers would keep the pool open.
+    slabs: Appended<W>,
     /// Free cells near a thread. No lock of these is held while anything else is waited for.
     spare: [Mutex<Vec<Cell>>; LISTS],
     /// Free cells for anybody.
@@ -183,7 +183,7 @@ impl<W: Words> Cells<W> {
             shape,
             identity,
             next_seq: AtomicU64::new(life << COUNTER_BITS | 1),
-            slabs: Snapshot::new(slabs),
+            slabs: appended(slabs),
             spare: std::array::from_fn(|_| Mutex::new(Vec::new())),
             free: Arc::new(Mutex::new(Vec::new())),
             tails: Mutex::new(Vec::new()),
@@ -206,8 +206,9 @@ impl<W: Words> Cells<W> {
         self.shape
     }
 
-    pub(crate) fn slabs<'g>(&'g self, guard: &'g Guard) -> &'g [W] {
-        self.slabs.load(guard)
+    /// In the order of their numbers.
+    pub(crate) fn slabs(&self) -> impl Iterator<Item = &W> {
+        (0..self.slabs.count()).map(|slab| &self.slabs[slab])
     }
 
     /// Cells that fit in a slab.
@@ -243,14 +244,8 @@ impl<W: Words> Cells<W> {
 
     /// Words `words` of the payload of a cell that the index has, or had when `guard` was pinned.
     #[inline]
-    pub(crate) fn read(
-        &self,
-        cell: Cell,
-        words: Range<usize>,
-        guard: &Guard,
-        mut each: impl FnMut(usize, u64),
-    ) {
-        let slab = &self.slabs(guard)[cell.slab()];
+    pub(crate) fn read(&self, cell: Cell, words: Range<usize>, _: &Guard, mut each: impl FnMut(usize, u64)) {
+        let slab = &self.slabs[cell.slab()];
         let at = self.at(cell) + (HEAD * 8) as u64;
         let first = words.start;
         for i in words {
@@ -260,26 +255,26 @@ impl<W: Words> Cells<W> {
 
     /// Whether the cell's key has these words.
     #[inline]
-    pub(crate) fn has_key(&self, cell: Cell, key: &[u64], guard: &Guard) -> bool {
-        let slab = &self.slabs(guard)[cell.slab()];
+    pub(crate) fn has_key(&self, cell: Cell, key: &[u64], _: &Guard) -> bool {
+        let slab = &self.slabs[cell.slab()];
         let at = self.at(cell) + (HEAD * 8) as u64;
         key.iter().enumerate().all(|(i, &word)| slab.load(at + (i * 8) as u64) == word)
     }
 
     /// The seq of a cell that is in the index.
-    pub(crate) fn seq(&self, cell: Cell, guard: &Guard) -> u64 {
-        self.slabs(guard)[cell.slab()].load(self.at(cell))
+    pub(crate) fn seq(&self, cell: Cell, _: &Guard) -> u64 {
+        self.slabs[cell.slab()].load(self.at(cell))
     }
 
     /// Where a cell is in the pool, for errors.
-    pub(crate) fn offset(&self, cell: Cell, guard: &Guard) -> u64 {
-        self.slabs(guard).get(cell.slab()).map_or(0, |slab| slab.place() + self.at(cell))
+    pub(crate) fn offset(&self, cell: Cell) -> u64 {
+        self.slabs.get(cell.slab()).map_or(0, |slab| slab.place() + self.at(cell))
     }
 
     /// Stores 0 in a cell's seq, and flushes it: at opening.
-    pub(crate) fn clear(&self, cell: Cell, guard: &Guard) -> Result<()> {
-        self.slabs(guard)[cell.slab()].store(self.at(cell), 0);
-        self.flush_seq(cell, guard)
+    pub(crate) fn clear(&self, cell: Cell) -> Result<()> {
+        self.slabs[cell.slab()].store(self.at(cell), 0);
+        self.flush_seq(cell)
     }
 
     /// A number that no cell had in any life.
@@ -316,7 +311,7 @@ impl<W: Words> Cells<W> {
         };
         payload[..key.len()].copy_from_slice(key);
         payload[key.len()..].copy_from_slice(value);
-        let slab = self.store(cell, self.new_seq(), payload, guard)?;
+        let slab = self.store(cell, self.new_seq(), payload)?;
         if self.takes(Shortcut::PutNotDrained) {
             return Ok(());
         }
@@ -324,14 +319,14 @@ impl<W: Words> Cells<W> {
     }
 
     /// The same with a number of the caller's, and no stripe.
-    pub(crate) fn put_as(&self, cell: Cell, seq: u64, payload: &[u64], guard: &Guard) -> Result<()> {
-        let slab = self.store(cell, seq, payload, guard)?;
+    pub(crate) fn put_as(&self, cell: Cell, seq: u64, payload: &[u64]) -> Result<()> {
+        let slab = self.store(cell, seq, payload)?;
         if self.takes(Shortcut::PutNotDrained) { Ok(()) } else { slab.drain() }
     }
 
     /// Stores an entry and flushes it.
-    fn store<'g>(&'g self, cell: Cell, seq: u64, payload: &[u64], guard: &'g Guard) -> Result<&'g W> {
-        let slab = &self.slabs(guard)[cell.slab()];
+    fn store(&self, cell: Cell, seq: u64, payload: &[u64]) -> Result<&W> {
+        let slab = &self.slabs[cell.slab()];
         let at = self.at(cell);
         for (i, &word) in payload.iter().enumerate() {
             slab.store(at + ((HEAD + i) * 8) as u64, word);
@@ -345,22 +340,22 @@ impl<W: Words> Cells<W> {
     /// Flushes what the stripe superseded, and drains this thread; those cells can then be had again.
     fn drain_superseded(&self, slab: &W, stripe: &mut Stripe, guard: &Guard) -> Result<()> {
         for &cell in &stripe.superseded {
-            self.flush_seq(cell, guard)?;
+            self.flush_seq(cell)?;
         }
         slab.drain()?;
         stripe.superseded.drain(..).for_each(|cell| self.retire(cell, guard));
         Ok(())
     }
 
-    fn flush_seq(&self, cell: Cell, guard: &Guard) -> Result<()> {
+    fn flush_seq(&self, cell: Cell) -> Result<()> {
         let at = self.at(cell);
-        self.slabs(guard)[cell.slab()].flush(at..at + 8)
+        self.slabs[cell.slab()].flush(at..at + 8)
     }
 
     /// A newer cell of the same key is durable and published: this one counts no more.
-    pub(crate) fn supersede(&self, stripe: &mut Stripe, cell: Cell, guard: &Guard) {
+    pub(crate) fn supersede(&self, stripe: &mut Stripe, cell: Cell) {
         if !self.takes(Shortcut::SupersededLeft) {
-            self.slabs(guard)[cell.slab()].store(self.at(cell), 0);
+            self.slabs[cell.slab()].store(self.at(cell), 0);
         }
         if self.takes(Shortcut::SupersededReused) {
             return self.give_back(cell);
@@ -376,13 +371,13 @@ impl<W: Words> Cells<W> {
         key: &[u64],
         guard: &Guard,
     ) -> Result<()> {
-        let slab = &self.slabs(guard)[cell.slab()];
+        let slab = &self.slabs[cell.slab()];
         let older = stripe.superseded.iter().any(|&older| self.has_key(older, key, guard));
         if older && !self.takes(Shortcut::OlderNotDrained) {
             self.drain_superseded(slab, stripe, guard)?;
         }
         slab.store(self.at(cell), 0);
-        self.flush_seq(cell, guard)?;
+        self.flush_seq(cell)?;
         if self.takes(Shortcut::RemoveNotDrained) {
             return Ok(());
         }
@@ -454,13 +449,9 @@ impl<W: Words> Cells<W> {
 
     /// A slab of zeros joins the others.
     fn add_slab(&self, slab: W) {
-        let mut tails = self.tails.lock(); // and with it the right to replace the list
-        let guard = crossbeam_epoch::pin();
-        let mut slabs = self.slabs.load(&guard).clone();
         let end = self.capacity(&slab);
-        slabs.push(slab);
-        tails.push(Tail { slab: slabs.len() - 1, next: 0, end });
-        self.slabs.replace(slabs, &guard);
+        let slab = self.slabs.push(slab);
+        self.tails.lock().push(Tail { slab, next: 0, end });
     }
 
     /// A reserved cell that was not needed. A thread that gives more than it takes gives to others.
@@ -483,6 +474,13 @@ impl<W: Words> Cells<W> {
             self.tails.lock().push(Tail { slab, next: from, end });
         }
     }
+}
+
+/// As a vector that only grows.
+pub(crate) fn appended<T>(all: impl IntoIterator<Item = T>) -> Appended<T> {
+    let appended = Appended::new();
+    all.into_iter().for_each(|one| _ = appended.push(one));
+    appended
 }
 
 /// What a cell on media is.

@@ -226,7 +226,7 @@ impl<K: Plain, V: Plain, W: Words, I: Index<K, W>> Entries<K, V, W, I> {
         let Shape { key, value } = self.cells.shape();
         let mut packed = Packed::zeroed(value);
         self.cells.read(cell, key..key + value, guard, |i, word| packed[i] = word);
-        packed.unpack().ok_or_else(|| self.no_value::<V>(cell, guard))
+        packed.unpack().ok_or_else(|| self.no_value::<V>(cell))
     }
 
     /// Key and value in a published cell.
@@ -234,13 +234,13 @@ impl<K: Plain, V: Plain, W: Words, I: Index<K, W>> Entries<K, V, W, I> {
         let Shape { key, .. } = self.cells.shape();
         let mut packed = Packed::zeroed(key);
         self.cells.read(cell, 0..key, guard, |i, word| packed[i] = word);
-        let key = packed.unpack().ok_or_else(|| self.no_value::<K>(cell, guard))?;
+        let key = packed.unpack().ok_or_else(|| self.no_value::<K>(cell))?;
         Ok((key, self.value(cell, guard)?))
     }
 
     #[cold]
-    fn no_value<T>(&self, cell: Cell, guard: &Guard) -> pmem_alloc::Error {
-        corrupt(self.cells.offset(cell, guard), std::any::type_name::<T>(), "bits that are none")
+    fn no_value<T>(&self, cell: Cell) -> pmem_alloc::Error {
+        corrupt(self.cells.offset(cell), std::any::type_name::<T>(), "bits that are none")
     }
 
     /// The value for a key. No lock, no flush.
@@ -279,7 +279,7 @@ impl<K: Plain, V: Plain, W: Words, I: Index<K, W>> Entries<K, V, W, I> {
                 self.cells.put(cell, &mut stripe, &at.words, &Packed::of(&value), &guard)?;
                 self.index.set(&mut stripe, &at, old, Some(cell), &guard);
                 if let Some(old) = old {
-                    self.cells.supersede(&mut stripe, old, &guard);
+                    self.cells.supersede(&mut stripe, old);
                 }
             }
             (Change::Remove, Some(old)) => {
@@ -326,7 +326,7 @@ impl<K: Plain, V: Plain, W: Words, I: Index<K, W>> Entries<K, V, W, I> {
         let Shape { key, .. } = self.cells.shape();
         let mut packed = Packed::zeroed(key);
         packed.copy_from_slice(&payload[..key]);
-        let key: K = packed.unpack().ok_or_else(|| self.no_value::<K>(cell, guard))?;
+        let key: K = packed.unpack().ok_or_else(|| self.no_value::<K>(cell))?;
         let at = self.asked(&key);
         let mut stripe = self.lock(&at);
         let old = self.index.find(&at, &self.cells, guard);
@@ -337,7 +337,7 @@ impl<K: Plain, V: Plain, W: Words, I: Index<K, W>> Entries<K, V, W, I> {
         }
         let superseded = if newer { old } else { Some(cell) };
         if let Some(superseded) = superseded {
-            self.cells.clear(superseded, guard)?;
+            self.cells.clear(superseded)?;
             self.cells.retire(superseded, guard);
         }
         Ok(())
@@ -349,10 +349,10 @@ impl<K: Plain, V: Plain, W: Words, I: Index<K, W>> Entries<K, V, W, I> {
     pub(crate) fn check(&self) -> Result<u64> {
         let guard = crossbeam_epoch::pin();
         let (mut found, mut payload) = (0, Vec::new());
-        for (slab, words) in self.cells.slabs(&guard).iter().enumerate() {
+        for (slab, words) in self.cells.slabs().enumerate() {
             for number in 0..self.cells.capacity(words) {
                 let cell = Cell::new(slab, number);
-                let offset = self.cells.offset(cell, &guard);
+                let offset = self.cells.offset(cell);
                 match self.cells.read_checked(words, number, &mut payload) {
                     Found::Empty => {}
                     Found::Torn => {

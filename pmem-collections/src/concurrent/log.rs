@@ -32,7 +32,8 @@
 //! *Opening*: segments in the order of their starts; records as long as each is the next one. What comes behind was never
 //! acknowledged; the word that would begin the next record is stored 0, so that a torn record does not become whole when
 //! another is written over it, and later ones do not have the right `previous`. If a record behind the end says that more was durable, the end is
-//! no end but damage: an error. All that was found is flushed and drained before it counts.
+//! no end but damage: an error; and so is a segment that is not in order and whose start was durable by then. Nothing is stored before
+//! that is known. All that was found is flushed and drained before it counts.
 //!
 //! *Truncation*: whole segments, the oldest first, each by a 0 in its start and a drain of its own, so that no crash leaves
 //! a hole; and only while a record of the next one is durable. They are used again when no reader is left: a record of a number below
@@ -110,18 +111,21 @@ pub(crate) struct Log<W: Words> {
     /// Seq of the last record that is durable, with all before it.
     watermark: AtomicU64,
     /// In the order of their records; replaced under the lock of `state`.
-    segments: Snapshot<Vec<Arc<Segment<W>>>>,
+    segments: Snapshot<Vec<Arc<Segment>>>,
     state: Mutex<State>,
     /// The watermark has risen, or the log is broken.
     moved: Condvar,
-    /// Segments that nobody uses.
-    spare: Arc<Mutex<Vec<W>>>,
+    /// Only grows. Owned by the log alone: a copy that waited for readers would keep the pool open.
+    slabs: Appended<W>,
+    /// Numbers of slabs that nobody uses.
+    spare: Arc<Mutex<Vec<usize>>>,
     grow: Grow<W>,
     shortcut: Option<Shortcut>,
 }
 
-struct Segment<W> {
-    words: W,
+struct Segment {
+    /// The number of its slab.
+    slab: usize,
     start: u64,
     /// In order. Those above the watermark are under way.
     records: Appended<Place>,
@@ -149,15 +153,6 @@ struct State {
 /// Bytes from the start of a record to that of the next.
 fn footprint(len: u64) -> u64 {
     (HEAD * 8 + len).next_multiple_of(LINE)
-}
-
-impl<W: Words> Segment<W> {
-    fn seal(&self, identity: u64, previous: u64) -> u64 {
-        xxh3_64_with_seed(
-            bytemuck::bytes_of(&[self.start, previous]),
-            seed(identity, self.words.place(), self.start),
-        )
-    }
 }
 
 fn seed(identity: u64, place: u64, seq: u64) -> u64 {
@@ -205,8 +200,8 @@ impl<W: Words> Drop for Appending<'_, W> {
 }
 
 /// Where an append's records go.
-struct Reserved<W> {
-    segment: Arc<Segment<W>>,
+struct Reserved {
+    segment: Arc<Segment>,
     first: u64,
     previous: u64,
     at: u64,
@@ -225,10 +220,21 @@ impl<W: Words> Log<W> {
             segments: Snapshot::new(Vec::new()),
             state: Mutex::new(State { next, last: 0, at: 0, under_way: VecDeque::new(), broken: false }),
             moved: Condvar::new(),
+            slabs: Appended::new(),
             spare: Arc::new(Mutex::new(Vec::new())),
             grow,
             shortcut: None,
         }
+    }
+
+    fn words(&self, segment: &Segment) -> &W {
+        &self.slabs[segment.slab]
+    }
+
+    /// The checksum of a segment's first line.
+    fn seal(&self, segment: &Segment, previous: u64) -> u64 {
+        let seed = seed(self.identity, self.words(segment).place(), segment.start);
+        xxh3_64_with_seed(bytemuck::bytes_of(&[segment.start, previous]), seed)
     }
 
     fn takes(&self, shortcut: Shortcut) -> bool {
@@ -237,7 +243,7 @@ impl<W: Words> Log<W> {
 
     /// Takes places for records of these lengths, one after the other. Makes a segment where one is needed, with no lock held:
     /// that is a transaction of the pool, which waits for readers.
-    fn reserve(&self, lens: &[u64]) -> Result<Reserved<W>> {
+    fn reserve(&self, lens: &[u64]) -> Result<Reserved> {
         let needed: u64 = lens.iter().map(|&len| footprint(len)).sum();
         if needed > SEGMENT - LINE {
             return Err(ErrorKind::TooLarge { what: "records", size: needed, maximum: SEGMENT - LINE }.into());
@@ -254,28 +260,30 @@ impl<W: Words> Log<W> {
                 }
             };
             let fits = LINE + needed <= words.len(); // a pool without longer stretches gives a short one
-            self.spare.lock().push(words);
+            let slab = self.slabs.push(words);
+            self.spare.lock().push(slab);
             if !fits {
                 return Err(ErrorKind::NoSpace { needed }.into());
             }
         }
     }
 
-    fn try_reserve(&self, lens: &[u64], needed: u64, guard: &Guard) -> Result<Option<Reserved<W>>> {
+    fn try_reserve(&self, lens: &[u64], needed: u64, guard: &Guard) -> Result<Option<Reserved>> {
         let mut state = self.state.lock();
         if state.broken {
             return Err(self.failed(guard));
         }
         let last = self.segments.load(guard).last();
-        let (segment, opens) = match last.filter(|segment| state.at + needed <= segment.words.len()) {
+        let (segment, opens) = match last.filter(|segment| state.at + needed <= self.words(segment).len()) {
             Some(segment) => (segment.clone(), false),
             None => {
                 let mut spare = self.spare.lock();
-                let Some(fits) = spare.iter().position(|words| LINE + needed <= words.len()) else {
+                let Some(fits) = spare.iter().position(|&slab| LINE + needed <= self.slabs[slab].len())
+                else {
                     return Ok(None);
                 };
-                let words = spare.swap_remove(fits);
-                let segment = Arc::new(Segment { words, start: state.next, records: Appended::new() });
+                let slab = spare.swap_remove(fits);
+                let segment = Arc::new(Segment { slab, start: state.next, records: Appended::new() });
                 let mut segments = self.segments.load(guard).clone();
                 segments.push(segment.clone());
                 self.segments.replace(segments, guard);
@@ -298,7 +306,7 @@ impl<W: Words> Log<W> {
     /// Why nothing can be appended any more.
     #[cold]
     fn failed(&self, guard: &Guard) -> pmem_alloc::Error {
-        let drained = self.segments.load(guard).last().map_or(Ok(()), |segment| segment.words.drain());
+        let drained = self.segments.load(guard).last().map_or(Ok(()), |segment| self.words(segment).drain());
         drained.err().unwrap_or_else(|| {
             pmem_alloc::Error::abort("an append before this one did not end; open the log again")
         })
@@ -309,9 +317,9 @@ impl<W: Words> Log<W> {
         let lens: Vec<u64> = records.iter().map(|record| record.len() as u64).collect();
         let Reserved { segment, first, previous, at, opens } = self.reserve(&lens)?;
         let mut appending = Appending { log: self, last: first + lens.len() as u64 - 1, done: false };
-        let words = &segment.words;
+        let words = self.words(&segment);
         if opens {
-            words.store(8, segment.seal(self.identity, previous));
+            words.store(8, self.seal(&segment, previous));
             words.store(16, previous);
             words.store(0, segment.start);
             words.flush(0..24)?;
@@ -380,7 +388,7 @@ impl<W: Words> Log<W> {
         let (mut read, mut bytes) = (Vec::new(), 0);
         let first = segments.partition_point(|segment| segment.start <= from).saturating_sub(1);
         for segment in &segments[first.min(segments.len())..] {
-            let records = &segment.records;
+            let (records, words) = (&segment.records, self.words(segment));
             let (mut low, mut high) = (0, records.count());
             while low < high {
                 let middle = low + (high - low) / 2;
@@ -394,7 +402,7 @@ impl<W: Words> Log<W> {
                 let at = u64::from(at) + HEAD * 8;
                 let mut record = Vec::with_capacity(len.next_multiple_of(8) as usize);
                 for word in 0..u64::from(len.div_ceil(8)) {
-                    record.extend_from_slice(&segment.words.load(at + word * 8).to_le_bytes());
+                    record.extend_from_slice(&words.load(at + word * 8).to_le_bytes());
                 }
                 record.truncate(len as usize);
                 bytes += record.len() + 64;
@@ -419,13 +427,14 @@ impl<W: Words> Log<W> {
             if next.start > seq.min(self.watermark()) {
                 return Ok(());
             }
-            oldest.words.store(0, 0);
-            oldest.words.flush(0..8)?;
-            oldest.words.drain()?;
-            let (words, spare) = (oldest.words.clone(), self.spare.clone());
+            let words = self.words(oldest);
+            words.store(0, 0);
+            words.flush(0..8)?;
+            words.drain()?;
+            let (slab, spare) = (oldest.slab, self.spare.clone());
             self.segments.replace(segments[1..].to_vec(), &guard);
             drop(state);
-            guard.defer(move || spare.lock().push(words));
+            guard.defer(move || spare.lock().push(slab));
         }
     }
 }
@@ -434,29 +443,31 @@ impl Log<Slab> {
     /// Finds what is in the slabs. See the head of the file.
     fn recover(&mut self, slabs: Vec<Slab>) -> Result<()> {
         let guard = crossbeam_epoch::pin();
-        let mut used = Vec::new();
-        for words in slabs {
-            let segment = Segment { start: words.load(0), words, records: Appended::new() };
-            let previous = segment.words.load(16);
-            if segment.start != 0 && segment.words.load(8) == segment.seal(self.identity, previous) {
+        let (mut used, mut unused) = (Vec::new(), Vec::new());
+        for slab in slabs {
+            let (start, previous, sum) = (slab.load(0), slab.load(16), slab.load(8));
+            let segment = Segment { slab: self.slabs.push(slab), start, records: Appended::new() };
+            if start != 0 && sum == self.seal(&segment, previous) {
                 used.push((previous, segment));
             } else {
-                segment.words.store(0, 0);
-                segment.words.flush(0..8)?;
-                self.spare.lock().push(segment.words);
+                unused.push(segment);
             }
         }
         used.sort_by_key(|(_, segment)| segment.start);
-        let (mut segments, mut last, mut end, mut buffer) = (Vec::new(), None, 0, Vec::new());
-        let mut rest = used.into_iter();
-        for (previous, segment) in rest.by_ref() {
-            if last.is_some_and(|last| last != previous) {
-                self.discard(segment, last.unwrap_or(0), &mut buffer)?;
-                break;
+        let (mut segments, mut last, mut end, mut buffer) = (Vec::<Arc<Segment>>::new(), None, 0, Vec::new());
+        // Up to here records were durable when one that was found was made.
+        let mut durable = 0;
+        let mut follows = true;
+        for (previous, segment) in used {
+            follows &= last.is_none_or(|last| last == previous);
+            if !follows {
+                // Its records were never acknowledged, or what is before them is damaged: see below.
+                unused.push(segment);
+                continue;
             }
             let mut newest = last.unwrap_or(previous);
             end = LINE;
-            while let Some(found) = read_record(&segment.words, self.identity, end, &mut buffer)
+            while let Some(found) = read_record(self.words(&segment), self.identity, end, &mut buffer)
                 && found.previous == newest
                 && found.seq > newest
                 // Not one that an earlier use of the segment left here, whose first line was lost.
@@ -464,41 +475,47 @@ impl Log<Slab> {
             {
                 segment.records.push(Place { seq: found.seq, at: end as u32, len: found.len as u32 });
                 (newest, end) = (found.seq, end + footprint(found.len));
+                durable = durable.max(found.durable);
             }
             last = Some(newest);
             segments.push(Arc::new(segment));
         }
         let last = last.unwrap_or(0);
-        for (_, segment) in rest {
-            self.discard(segment, last, &mut buffer)?;
-        }
         if let Some(segment) = segments.last() {
-            self.look_for_damage(&segment.words, end, last, &mut buffer)?;
-            if end < segment.words.len() && !self.takes(Shortcut::TornLeft) {
-                segment.words.store(end, 0);
-            }
+            self.look_for_damage(self.words(segment), end, last, &mut buffer)?;
+        }
+        for torn in unused.iter().filter(|segment| segment.start != 0) {
+            self.look_for_damage(self.words(torn), LINE, last, &mut buffer)?;
+        }
+        if let Some(lost) = unused.iter().find(|segment| (1..=durable).contains(&segment.start)) {
+            let expected =
+                format!("the first line of a segment from number {}, which was durable", lost.start);
+            return Err(corrupt(self.words(lost).offset(), expected, "a damaged one"));
+        }
+        // Nothing was stored before all of it was found in order.
+        for segment in unused {
+            let words = self.words(&segment);
+            words.store(0, 0);
+            words.flush(0..8)?;
+            self.spare.lock().push(segment.slab);
+        }
+        if let Some(words) = segments.last().map(|segment| self.words(segment))
+            && end < words.len()
+            && !self.takes(Shortcut::TornLeft)
+        {
+            words.store(end, 0);
         }
         for segment in &segments {
-            segment.words.flush(0..segment.words.len())?;
+            let words = self.words(segment);
+            words.flush(0..words.len())?;
         }
-        if let Some(segment) = segments.last() {
-            segment.words.drain()?;
-        } else if let Some(words) = self.spare.lock().first() {
-            words.drain()?;
+        if let Some(words) = self.slabs.get(0) {
+            words.drain()?; // this thread's flushes, of whichever slab
         }
         self.watermark.store(last, Ordering::Release);
         let mut state = self.state.lock();
         (state.last, state.at) = (last, end);
         self.segments.replace(segments, &guard);
-        Ok(())
-    }
-
-    /// A segment whose records do not follow: they were never acknowledged, or what is before them is damaged.
-    fn discard(&self, segment: Segment<Slab>, last: u64, buffer: &mut Vec<u64>) -> Result<()> {
-        self.look_for_damage(&segment.words, LINE, last, buffer)?;
-        segment.words.store(0, 0);
-        segment.words.flush(0..8)?;
-        self.spare.lock().push(segment.words);
         Ok(())
     }
 
@@ -509,10 +526,9 @@ impl Log<Slab> {
         for at in (from..words.len()).step_by(LINE as usize) {
             let Some(found) = read_record(words, self.identity, at, buffer) else { continue };
             budget = budget.saturating_sub(footprint(found.len));
-            if found.seq < words.load(0) {
-                continue; // left by an earlier use of the segment
-            }
-            if (found.seq > last && found.durable > last) || budget == 0 {
+            // A lower number was left by an earlier use of the segment.
+            if (found.seq > last.max(words.load(0).saturating_sub(1)) && found.durable > last) || budget == 0
+            {
                 let expected = format!("the record after number {last}, which was durable");
                 return Err(corrupt(words.offset() + from, expected, "a damaged one"));
             }

@@ -298,8 +298,7 @@ pub(crate) fn recover(
     cells: &Cells<Slab>,
     admit: impl Fn(Cell, u64, &[u64]) -> Result<Fate> + Sync,
 ) -> Result<()> {
-    let guard = crossbeam_epoch::pin();
-    let slabs = cells.slabs(&guard);
+    let slabs: Vec<&Slab> = cells.slabs().collect();
     let threads = thread::available_parallelism().map_or(1, usize::from).min(slabs.len().div_ceil(4)).max(1);
     let failed = Mutex::new(None);
     let in_parallel = |work: &(dyn Fn(usize) -> Result<()> + Sync),
@@ -324,13 +323,12 @@ pub(crate) fn recover(
         });
         failed.lock().take().map_or(Ok(()), Err)
     };
-    let drain = || slabs.first().map_or(Ok(()), Slab::drain);
+    let drain = || slabs.first().map_or(Ok(()), |slab| slab.drain());
     in_parallel(&|slab| slabs[slab].flush(0..slabs[slab].len()), &drain)?;
-    in_parallel(&|slab| read_slab(cells, &slabs[slab], slab, &admit), &drain)
+    in_parallel(&|slab| read_slab(cells, slabs[slab], slab, &admit), &drain)
 }
 
 fn read_slab(cells: &Cells<Slab>, words: &Slab, slab: usize, admit: &Admit<'_>) -> Result<()> {
-    let guard = crossbeam_epoch::pin();
     let (mut payload, mut free) = (Vec::new(), Vec::new());
     let end = cells.capacity(words);
     // Cells that were never used are in one piece at the end.
@@ -348,7 +346,7 @@ fn read_slab(cells: &Cells<Slab>, words: &Slab, slab: usize, admit: &Admit<'_>) 
             _ => Fate::Free,
         };
         if let Fate::Free = fate {
-            cells.clear(cell, &guard)?;
+            cells.clear(cell)?;
             free.push(cell);
         }
     }

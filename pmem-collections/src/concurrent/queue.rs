@@ -150,9 +150,9 @@ impl<T: Plain, W: Words> Queue<T, W> {
         if is_weak(Site::Ready) {
             pushing.became = Element::Ready(cell);
             drop(pushing);
-            return self.cells.put_as(cell, ticket, &Packed::of(value), &crossbeam_epoch::pin());
+            return self.cells.put_as(cell, ticket, &Packed::of(value));
         }
-        self.cells.put_as(cell, ticket, &Packed::of(value), &crossbeam_epoch::pin())?;
+        self.cells.put_as(cell, ticket, &Packed::of(value))?;
         pushing.became = Element::Ready(cell);
         Ok(())
     }
@@ -181,7 +181,7 @@ impl<T: Plain, W: Words> Queue<T, W> {
         };
         let mut packed = Packed::zeroed(words_of::<T>());
         self.cells.read(cell, 0..words_of::<T>(), &guard, |i, word| packed[i] = word);
-        let offset = self.cells.offset(cell, &guard);
+        let offset = self.cells.offset(cell);
         if !self.cells.takes(Shortcut::RemoveNotDrained) {
             self.control.flush(0..8)?;
             self.control.drain()?;
@@ -266,21 +266,21 @@ impl<T: Plain> MpmcQueue<T> {
     pub fn check(&self) -> Result<()> {
         self.pool.region().check_process()?;
         let Queue { cells, control, order, .. } = &*self.queue;
-        let (guard, head) = (crossbeam_epoch::pin(), control.load(0));
+        let head = control.load(0);
         let mut left: HashSet<Cell> = HashSet::new();
         left.extend(order.lock().elements.iter().filter_map(|element| match element {
             Element::Ready(cell) => Some(cell),
             _ => None,
         }));
         let mut payload = Vec::new();
-        for (slab, words) in cells.slabs(&guard).iter().enumerate() {
+        for (slab, words) in cells.slabs().enumerate() {
             for number in 0..cells.capacity(words) {
                 let cell = Cell::new(slab, number);
                 let known = left.remove(&cell);
                 let found = cells.read_checked(words, number, &mut payload);
                 if known != matches!(found, Found::Valid(seq) if seq > head) || found == Found::Torn {
                     let expected = if known { "an element" } else { "none" };
-                    return Err(corrupt(cells.offset(cell, &guard), expected, format!("{found:?}")));
+                    return Err(corrupt(cells.offset(cell), expected, format!("{found:?}")));
                 }
             }
         }

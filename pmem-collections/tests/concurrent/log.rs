@@ -200,7 +200,7 @@ fn a_record_that_an_earlier_use_of_its_segment_left_does_not_come_back() {
 
     let second = pool_of(&bytes);
     let log = ConcurrentLog::open(&second, "log").unwrap();
-    assert_eq!(all(&log).unwrap(), [long.clone()]);
+    assert_eq!(all(&log).unwrap(), std::slice::from_ref(&long));
     log.append(&[0x5a; 64]).unwrap();
     let mut after = media(&second);
     assert_eq!(find(&after, &[0x5a; 64]), segment + 64 + 40, "the segment is used again");
@@ -231,6 +231,33 @@ fn damage_before_durable_records_is_an_error_and_at_the_very_end_the_log_ends_th
             // The record behind this one was made when this one was not known to be durable to whoever made it: or it was.
             Err(error) => assert!(n == 8 && matches!(error.kind(), ErrorKind::Corrupt { .. }), "{error}"),
             Ok(log) => assert!(n == 9 && all(&log).unwrap().len() == 9, "record {n}"),
+        }
+    }
+}
+
+/// (Opening stored zeros over what it had not understood before it said that it was damaged; and the oldest segment, or the newest, was
+/// gone without an error.)
+#[test]
+fn damage_of_a_segments_first_line_is_an_error_that_leaves_everything_as_it_is() {
+    let start = pool(4 << 20);
+    let log = ConcurrentLog::open(&start, "log").unwrap();
+    let records: Vec<_> = (0..8u8).map(|n| vec![n + 100; 100_000]).collect(); // two in each segment
+    for record in &records {
+        log.append(record).unwrap();
+    }
+    start.checkpoint().unwrap();
+    let bytes = media(&start);
+    for record in records.iter().step_by(2) {
+        let segment = find(&bytes, &record[..4096]) - 64 - 40;
+        for word in [8, 16] {
+            let mut damaged = bytes.clone();
+            damaged[segment + word] ^= 4;
+            let pool = pool_of(&damaged);
+            let error = ConcurrentLog::open(&pool, "log").expect_err("damaged");
+            assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{error}");
+            let mut mended = media(&pool);
+            mended[segment + word] ^= 4;
+            assert_eq!(all(&ConcurrentLog::open(&pool_of(&mended), "log").unwrap()).unwrap(), records);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Concurrent containers: against models, with many threads, in full pools.
 
+mod closing;
 mod crash;
 mod linear;
 mod log;
