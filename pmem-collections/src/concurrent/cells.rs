@@ -39,8 +39,9 @@ use super::{
     shortcut::Shortcut,
     sync::{Appended, Arc, AtomicU64, Mutex, Ordering, Site, is_weak},
 };
+use crate::damage::corrupt;
 use crossbeam_epoch::Guard;
-use pmem_alloc::{Result, Slab};
+use pmem_alloc::{Error, Result, Slab};
 use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -122,7 +123,7 @@ const HEAD: usize = 2;
 /// Most words of a payload: a cell is at most a page, and a slab has several.
 pub(crate) const MAX_PAYLOAD: usize = 510;
 /// The upper bits of a seq are the number of the life, its lower bits count.
-const COUNTER_BITS: u32 = 40;
+pub(crate) const COUNTER_BITS: u32 = 40;
 /// The last life. (Sixteen million openings.)
 pub(crate) const MAX_LIFE: u64 = (1 << (64 - COUNTER_BITS)) - 1;
 /// Lists of spare cells; a thread uses one of them.
@@ -162,6 +163,7 @@ pub(crate) type Grow<W> = Box<dyn Fn() -> Result<W> + Send + Sync>;
 pub(crate) struct Cells<W: Words> {
     shape: Shape,
     identity: u64,
+    life: u64,
     next_seq: AtomicU64,
     /// Only grows. Owned by the container alone: a copy that waited for readers would keep the pool open.
     slabs: Appended<W>,
@@ -182,6 +184,7 @@ impl<W: Words> Cells<W> {
         Cells {
             shape,
             identity,
+            life,
             next_seq: AtomicU64::new(life << COUNTER_BITS | 1),
             slabs: appended(slabs),
             spare: std::array::from_fn(|_| Mutex::new(Vec::new())),
@@ -278,8 +281,23 @@ impl<W: Words> Cells<W> {
     }
 
     /// A number that no cell had in any life.
-    fn new_seq(&self) -> u64 {
-        self.next_seq.fetch_add(1, Ordering::Relaxed)
+    fn new_seq(&self) -> Result<u64> {
+        let seq = self.next_seq.fetch_add(1, Ordering::Relaxed);
+        self.check_seq(seq).map(|()| seq)
+    }
+
+    /// Whether a number is one that this life may give: a change that got another would count for less than what is there,
+    /// or be given again by the next life.
+    pub(crate) fn check_seq(&self, seq: u64) -> Result<()> {
+        if seq >> COUNTER_BITS == self.life { Ok(()) } else { Err(exhausted()) }
+    }
+
+    /// An error if `seq`, of a cell or the head, found at `offset`, is none of an earlier life.
+    pub(crate) fn check_earlier(&self, seq: u64, offset: u64) -> Result<()> {
+        if seq >> COUNTER_BITS < self.life || self.takes(Shortcut::NoNewLife) {
+            return Ok(());
+        }
+        Err(corrupt(offset, format!("a number of a life before {}", self.life), format!("{seq:#x}")))
     }
 
     /// The next number that [`put`](Cells::put) would use.
@@ -311,7 +329,7 @@ impl<W: Words> Cells<W> {
         };
         payload[..key.len()].copy_from_slice(key);
         payload[key.len()..].copy_from_slice(value);
-        let slab = self.store(cell, self.new_seq(), payload)?;
+        let slab = self.store(cell, self.new_seq()?, payload)?;
         if self.takes(Shortcut::PutNotDrained) {
             return Ok(());
         }
@@ -474,6 +492,14 @@ impl<W: Words> Cells<W> {
             self.tails.lock().push(Tail { slab, next: from, end });
         }
     }
+}
+
+/// A life has no number left.
+#[cold]
+pub(crate) fn exhausted() -> Error {
+    Error::abort(
+        "2^40 changes were made since this container was opened: drop all handles on it, and open it again",
+    )
 }
 
 /// As a vector that only grows.

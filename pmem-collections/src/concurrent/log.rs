@@ -42,7 +42,7 @@
 //! Drains: append 1, for a batch too. Lines: those of the records (64 bytes: 2).
 
 use super::{
-    cells::{Grow, MAX_LIFE, Shape, Words, once_readers_are_gone},
+    cells::{COUNTER_BITS, Grow, MAX_LIFE, Shape, Words, exhausted, once_readers_are_gone},
     object::{self, Kind, Parts},
     shortcut::Shortcut,
     snapshot::Snapshot,
@@ -57,7 +57,6 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 const LINE: u64 = 64;
 /// Words of a record before its bytes.
 const HEAD: u64 = 5;
-const COUNTER_BITS: u32 = 40;
 /// Bytes of a segment, if the pool has as much in one piece.
 const SEGMENT: u64 = 256 << 10;
 
@@ -108,6 +107,7 @@ pub struct ConcurrentLog {
 /// A log without its name.
 pub(crate) struct Log<W: Words> {
     identity: u64,
+    life: u64,
     /// Seq of the last record that is durable, with all before it.
     watermark: AtomicU64,
     /// In the order of their records; replaced under the lock of `state`.
@@ -216,6 +216,7 @@ impl<W: Words> Log<W> {
         let next = life << COUNTER_BITS | 1;
         Log {
             identity,
+            life,
             watermark: AtomicU64::new(0),
             segments: Snapshot::new(Vec::new()),
             state: Mutex::new(State { next, last: 0, at: 0, under_way: VecDeque::new(), broken: false }),
@@ -272,6 +273,9 @@ impl<W: Words> Log<W> {
         let mut state = self.state.lock();
         if state.broken {
             return Err(self.failed(guard));
+        }
+        if (state.next + lens.len() as u64 - 1) >> COUNTER_BITS != self.life {
+            return Err(exhausted());
         }
         let last = self.segments.load(guard).last();
         let (segment, opens) = match last.filter(|segment| state.at + needed <= self.words(segment).len()) {
@@ -491,6 +495,11 @@ impl Log<Slab> {
             let expected =
                 format!("the first line of a segment from number {}, which was durable", lost.start);
             return Err(corrupt(self.words(lost).offset(), expected, "a damaged one"));
+        }
+        if last >> COUNTER_BITS >= self.life && !self.takes(Shortcut::NoNewLife) {
+            let place = segments.last().map_or(0, |segment| self.words(segment).offset());
+            let expected = format!("numbers of lives before {}", self.life);
+            return Err(corrupt(place, expected, format!("{last:#x}")));
         }
         // Nothing was stored before all of it was found in order.
         for segment in unused {

@@ -174,6 +174,12 @@ impl<M: Mode> CellsGuard<'_, M> {
             return Err(corrupt(self.at.offset(), expected, slabs.len().to_string()));
         }
         slabs.reverse();
+        let mut offsets: Vec<u64> = slabs.iter().map(|slab| slab.offset()).collect();
+        offsets.push(self.header()?.control);
+        offsets.sort_unstable();
+        if let Some(twice) = offsets.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(corrupt(self.at.offset(), "a slab once", format!("the one at {} twice", twice[0])));
+        }
         Ok(slabs)
     }
 }
@@ -342,7 +348,10 @@ fn read_slab(cells: &Cells<Slab>, words: &Slab, slab: usize, admit: &Admit<'_>) 
         }
         tail = number + 1;
         let fate = match found {
-            Found::Valid(seq) => admit(cell, seq, &payload)?,
+            Found::Valid(seq) => {
+                cells.check_earlier(seq, cells.offset(cell))?;
+                admit(cell, seq, &payload)?
+            }
             _ => Fate::Free,
         };
         if let Fate::Free = fate {

@@ -143,8 +143,14 @@ impl<T: Plain, W: Words> Queue<T, W> {
         let cell = self.cells.reserve()?;
         let ticket = {
             let mut order = self.order.lock();
+            let ticket = order.first + order.elements.len() as u64;
+            if let Err(exhausted) = self.cells.check_seq(ticket) {
+                drop(order);
+                self.cells.give_back(cell);
+                return Err(exhausted);
+            }
             order.elements.push_back(Element::Pending);
-            order.first + order.elements.len() as u64 - 1
+            ticket
         };
         let mut pushing = Pushing { queue: self, ticket, became: Element::Failed };
         if is_weak(Site::Ready) {
@@ -216,6 +222,7 @@ impl<T: Plain> MpmcQueue<T> {
             let (cells, control) = object::open_cells::<QueueKind<T>>(pool, name, shortcut)?;
             let control = control.ok_or_else(|| corrupt(header.offset(), "a slab with the head", "none"))?;
             let (head, found) = (control.load(0), Mutex::new(Vec::new()));
+            cells.check_earlier(head, control.offset())?;
             control.flush(0..8)?; // it is visible, and is drained with the cells
             object::recover(&cells, |cell, seq, _| {
                 if seq > head {

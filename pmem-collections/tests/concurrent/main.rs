@@ -2,6 +2,7 @@
 
 mod closing;
 mod crash;
+mod damage;
 mod linear;
 mod log;
 mod maps;
