@@ -33,7 +33,7 @@ pub trait SharedKey: Plain + Ord + Send + Sync {}
 #[diagnostic::do_not_recommend]
 impl<K: Plain + Ord + Send + Sync> SharedKey for K {}
 
-/// A map in key order for any number of threads. Each operation is atomic, durable and linearizable when it returns,
+/// A map in key order for any number of threads. Each operation on one key is atomic, durable and linearizable when it returns,
 /// without a transaction: after a crash every change that returned is there, and one that had not is there as a whole or
 /// not at all.
 ///
@@ -134,11 +134,17 @@ impl<K: SharedKey, V: Plain> ConcurrentMap<K, V> {
     }
 
     /// The entry with the smallest key.
+    ///
+    /// While others change the map it is an entry that was there at some time of the call, but need not have been the first one at any
+    /// one moment: leaves are read one after the other.
     pub fn first(&self) -> Result<Option<(K, V)>> {
         self.iter().next().transpose()
     }
 
     /// The entry with the greatest key.
+    ///
+    /// While others change the map it is an entry that was there at some time of the call, but need not have been the last one at any
+    /// one moment: leaves are read one after the other.
     pub fn last(&self) -> Result<Option<(K, V)>> {
         self.check_process()?;
         let guard = crossbeam_epoch::pin();

@@ -1,4 +1,5 @@
-//! Containers for many threads, without transactions: each operation is atomic, durable and linearizable when it returns.
+//! Containers for many threads, without transactions: each operation on one key or element is atomic, durable and linearizable when it
+//! returns.
 //!
 //! What is persistent is cells that validate themselves (`cells.rs` has the protocol); what finds them is in DRAM, and made
 //! anew by a parallel scan at opening. Readers take no lock: they follow snapshots that epochs keep alive. Writers lock one
