@@ -44,7 +44,7 @@
 //!
 //! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
 //! the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; [`vec`](mod@vec)
-//! ([`PVec`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
+//! ([`PVec`]); [`deque`] ([`PDeque`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
 //! for many threads, without transactions, each operation durable when it returns.
 
 #![deny(unsafe_code)]
@@ -52,6 +52,7 @@
 mod cell;
 pub mod concurrent;
 mod damage;
+pub mod deque;
 pub mod guide;
 mod hash;
 pub mod hash_map;
@@ -64,6 +65,7 @@ pub mod vec;
 
 pub use cell::{CellGuard, PCell};
 pub use concurrent::{ConcurrentHashMap, ConcurrentLog, ConcurrentMap, MpmcQueue};
+pub use deque::{DequeGuard, PDeque};
 pub use hash_map::PHashMap;
 pub use hash_set::PHashSet;
 pub use map::PBTreeMap;

@@ -3,13 +3,13 @@
 use crate::stored::Shape;
 
 /// Bytes before the slots, at least: the word that says which node it is.
-pub(super) const NODE_HEAD: usize = 8;
+pub(crate) const NODE_HEAD: usize = 8;
 /// Children of an inner node.
-pub(super) const FANOUT: u64 = 63;
+pub(crate) const FANOUT: u64 = 63;
 /// Bytes of an inner node.
-pub(super) const INNER: usize = NODE_HEAD + 8 * FANOUT as usize;
+pub(crate) const INNER: usize = NODE_HEAD + 8 * FANOUT as usize;
 /// Most levels: with 63 children a node, far more than 2^32 leaves need.
-pub(super) const MAX_HEIGHT: u32 = 10;
+pub(crate) const MAX_HEIGHT: u32 = 10;
 
 const LEAF: usize = 1024;
 const SMALLEST: usize = 64;
@@ -19,17 +19,17 @@ const MAX_ALIGN: usize = 64;
 
 /// The leaves of elements of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Where slot 0 is.
-    pub(super) slots: usize,
+    pub(crate) slots: usize,
     /// Bytes of a slot.
-    pub(super) stride: usize,
+    pub(crate) stride: usize,
     /// Slots of a full leaf; 0 if not even a few fit in the largest.
-    pub(super) full: u32,
+    pub(crate) full: u32,
 }
 
 impl Layout {
-    pub(super) const fn of(element: Shape) -> Layout {
+    pub(crate) const fn of(element: Shape) -> Layout {
         let slots = if element.align > NODE_HEAD { element.align } else { NODE_HEAD };
         let stride = element.size;
         if element.align > MAX_ALIGN {
@@ -51,17 +51,17 @@ impl Layout {
     }
 
     /// Bytes of a leaf of `capacity` slots.
-    pub(super) const fn bytes(&self, capacity: u32) -> usize {
+    pub(crate) const fn bytes(&self, capacity: u32) -> usize {
         self.slots + capacity as usize * self.stride
     }
 
     /// Where a slot is.
-    pub(super) const fn slot(&self, slot: usize) -> usize {
+    pub(crate) const fn slot(&self, slot: usize) -> usize {
         self.slots + slot * self.stride
     }
 
     /// The capacity of the first leaf, or of the one that takes the place of an only leaf of `capacity`.
-    pub(super) const fn next_capacity(&self, capacity: u32) -> u32 {
+    pub(crate) const fn next_capacity(&self, capacity: u32) -> u32 {
         let mut bytes = SMALLEST;
         while bytes < LEAF {
             let fit = Self::fit(bytes, self.slots, self.stride) as u32;
@@ -74,7 +74,7 @@ impl Layout {
     }
 
     /// Whether an only leaf can have `capacity`.
-    pub(super) const fn is_capacity(&self, capacity: u32) -> bool {
+    pub(crate) const fn is_capacity(&self, capacity: u32) -> bool {
         let mut possible = self.next_capacity(0);
         while possible < self.full && possible != capacity {
             possible = self.next_capacity(possible);

@@ -13,7 +13,7 @@ mod check;
 mod grow;
 mod header;
 mod iter;
-mod layout;
+pub(crate) mod layout;
 mod node;
 mod shift;
 mod shrink;
