@@ -42,13 +42,14 @@
 //!
 //! # Modules, in reading order
 //!
-//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
+//! [`PCell`]; [`boxed`] ([`PBox`]); [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
 //! the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; [`vec`](mod@vec)
 //! ([`PVec`]); [`deque`] ([`PDeque`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
 //! for many threads, without transactions, each operation durable when it returns.
 
 #![deny(unsafe_code)]
 
+pub mod boxed;
 mod cell;
 pub mod concurrent;
 mod damage;
@@ -63,6 +64,7 @@ mod stored;
 mod tree;
 pub mod vec;
 
+pub use boxed::{BoxGuard, PBox};
 pub use cell::{CellGuard, PCell};
 pub use concurrent::{ConcurrentHashMap, ConcurrentLog, ConcurrentMap, MpmcQueue};
 pub use deque::{DequeGuard, PDeque};

@@ -1,6 +1,8 @@
 //! Lines and drains of tree operations at 100,000 entries: averages over 1,000 of them, the closing checkpoint
 //! included.
 
+#[path = "budget/boxed.rs"]
+mod boxed;
 #[path = "budget/deque.rs"]
 mod deque;
 #[path = "budget/hash.rs"]

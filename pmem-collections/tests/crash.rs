@@ -3,6 +3,8 @@
 //!
 //! `PMEM_CRASH_LONG=1` explores further (`just crash`); without it, a seeded part that is quick.
 
+#[path = "crash/boxed.rs"]
+mod boxed;
 #[path = "crash/deque.rs"]
 mod deque;
 #[path = "crash/harness.rs"]

@@ -21,7 +21,13 @@ impl<V: Stored> Old<V> {
             Form::Object(_) => &[],
             _ => bytes::<V, M>(body, at, slot)?,
         };
-        Ok(Old { at, form: StoredBytes::new(form, const { align_of_form::<V>() }), types: PhantomData })
+        Ok(Self::copy_of(at, form))
+    }
+
+    /// A copy of the stored form `form`, which was at `at` or was referred to there.
+    #[inline]
+    pub(crate) fn copy_of(at: u64, form: &[u8]) -> Self {
+        Old { at, form: StoredBytes::new(form, const { align_of_form::<V>() }), types: PhantomData }
     }
 }
 
