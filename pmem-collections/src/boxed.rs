@@ -274,7 +274,7 @@ impl<T: Value> BoxGuard<'_, T, Write> {
     ///
     /// # Errors
     ///
-    /// `NoSpace`, and `TooLarge` beyond [`MAX_VALUE`](crate::map::MAX_VALUE) bytes of what varies in length: nothing was changed.
+    /// `NoSpace`, and `TooLarge` beyond [`MAX_VALUE`] bytes of what varies in length: nothing was changed.
     pub fn set(&mut self, value: impl EncodeAs<T>) -> Result<()> {
         let form = stored::form::<T>(value.arg())?;
         let (len, Header { block: old, len: old_len, .. }) = (form.len() as u64, self.header);

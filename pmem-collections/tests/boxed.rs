@@ -98,7 +98,6 @@ fn run(transactions: &[(Vec<Operation>, u8)]) -> Result<()> {
         let summary = guard.check()?;
         assert_eq!(summary.is_some, committed.is_some());
         assert_eq!(summary.bytes, 64 + committed.as_ref().map_or(0, |value| value.len() as u64));
-        drop(guard);
         drop(tx);
         let report = pool.check()?;
         assert!(report.is_ok() && report.untraced_blocks == 0, "{report}");

@@ -7,6 +7,8 @@ mod boxed;
 mod deque;
 #[path = "budget/hash.rs"]
 mod hash;
+#[path = "budget/log.rs"]
+mod log;
 #[path = "budget/vec.rs"]
 mod vec;
 

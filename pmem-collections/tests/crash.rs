@@ -11,6 +11,8 @@ mod deque;
 mod harness;
 #[path = "crash/hash.rs"]
 mod hash;
+#[path = "crash/log.rs"]
+mod log;
 #[path = "crash/nested.rs"]
 mod nested;
 #[path = "support/tree.rs"]
