@@ -44,12 +44,13 @@
 //!
 //! [`PCell`]; [`boxed`] ([`PBox`]); [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
 //! the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; [`vec`](mod@vec)
-//! ([`PVec`]); [`deque`] ([`PDeque`]); [`log`] ([`PLog`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
+//! ([`PVec`]); [`deque`] ([`PDeque`]); [`log`] ([`PLog`]); [`bytes`] and [`string`] ([`PBytes`], [`PString`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
 //! for many threads, without transactions, each operation durable when it returns.
 
 #![deny(unsafe_code)]
 
 pub mod boxed;
+pub mod bytes;
 mod cell;
 pub mod concurrent;
 mod damage;
@@ -62,10 +63,12 @@ pub mod log;
 pub mod map;
 pub mod set;
 mod stored;
+pub mod string;
 mod tree;
 pub mod vec;
 
 pub use boxed::{BoxGuard, PBox};
+pub use bytes::{BytesGuard, PBytes};
 pub use cell::{CellGuard, PCell};
 pub use concurrent::{ConcurrentHashMap, ConcurrentLog, ConcurrentMap, MpmcQueue};
 pub use deque::{DequeGuard, PDeque};
@@ -80,4 +83,5 @@ pub use pmem_alloc::{
     Write, WriteTx,
 };
 pub use set::PBTreeSet;
+pub use string::{PString, StringGuard};
 pub use vec::{PVec, VecGuard};

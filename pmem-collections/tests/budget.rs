@@ -9,6 +9,8 @@ mod deque;
 mod hash;
 #[path = "budget/log.rs"]
 mod log;
+#[path = "budget/text.rs"]
+mod text;
 #[path = "budget/vec.rs"]
 mod vec;
 

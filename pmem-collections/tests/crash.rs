@@ -15,6 +15,8 @@ mod hash;
 mod log;
 #[path = "crash/nested.rs"]
 mod nested;
+#[path = "crash/text.rs"]
+mod text;
 #[path = "support/tree.rs"]
 mod tree;
 #[path = "crash/values.rs"]

@@ -35,6 +35,11 @@ fn guards_of_readers_cross_threads_and_guards_of_writers_do_not() {
     facts! {
         Mut<'static, Map> => false false,
         Ref<'static, Map> => true true,  // parallel scans
+        Mut<'static, PDeque<u64>> => false false,
+        Ref<'static, PDeque<u64>> => true true,
+        Ref<'static, PLog> => true true,
+        Ref<'static, PString> => true true,
+        Ref<'static, PBox<u64>> => true true,
         map::Iter<'static, u64, u64, Read> => true true,
         map::Iter<'static, u64, u64, Write> => false false,
         map::Entry<'static, 'static, u64, u64, &'static u64> => false false,

@@ -2,7 +2,7 @@
 
 use super::{DequeGuard, header::ROOT};
 use crate::{
-    stored,
+    stored::{self, is_fixed},
     vec::layout::{FANOUT, INNER, NODE_HEAD},
 };
 use pmem_alloc::{Ptr, Read, Result, Stored, Tracer};
@@ -39,6 +39,9 @@ impl<T: Stored> DequeGuard<'_, T, Read> {
     fn trace_leaf(&self, tracer: &mut Tracer<'_>, slot: u64, number: u64) -> Result<()> {
         let (at, leaf) = self.leaf(number)?;
         tracer.owned(slot, Ptr::from_offset(at), leaf.len() as u64)?;
+        if const { is_fixed::<T>() } && !tracer.has_references::<T>() {
+            return Ok(());
+        }
         let (first, capacity) = (self.header.head, u64::from(self.header.capacity));
         let all = 0..self.header.len;
         // Of a ring, all elements; else those whose positions are in this leaf.

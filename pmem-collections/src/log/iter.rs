@@ -49,7 +49,7 @@ impl<'g, M: Mode> Iter<'g, M> {
             return Err(corrupt(view.at, expected, format!("one from record {} on", view.head.base)));
         }
         // The last segment may end before that record.
-        if self.number + 1 == self.count && view.tail(self.log.header.seed)?.seq <= self.seq {
+        if self.number + 1 == self.count && self.log.find_tail()?.is_none_or(|tail| tail.seq <= self.seq) {
             return Ok(None);
         }
         Ok(Some((view, view.seek(self.seq)?)))

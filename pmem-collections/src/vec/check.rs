@@ -27,10 +27,27 @@ pub struct VecSummary {
 impl<T: Stored, M: Mode> VecGuard<'_, T, M> {
     /// Reads every node and slot, and checks all there is to check. Of elements, `check_element` checks each.
     pub(super) fn check_with(&self, check_element: impl Fn(u64, &[u8]) -> Result<()>) -> Result<VecSummary> {
+        let mut summary = self.check_nodes()?;
+        let mut owned = HashSet::new();
+        for index in 0..self.header.len {
+            let (at, slot) = self.slot(index)?;
+            check_element(at, slot)?;
+            if let Some((block, len)) = stored::block::<T>(at, slot)? {
+                if !owned.insert(block) {
+                    return Err(corrupt(block, "a block with one owner", "one with two"));
+                }
+                summary.blocks += 1;
+                summary.bytes += len;
+            }
+        }
+        Ok(summary)
+    }
+
+    /// Reads every node, and checks all there is to check but elements.
+    pub(super) fn check_nodes(&self) -> Result<VecSummary> {
         let header = &self.header;
         let mut summary =
             VecSummary { elements: header.len, leaves: header.leaves, bytes: 64, ..VecSummary::default() };
-        let mut owned = HashSet::new();
         // Nodes say which they are: none is met twice.
         for level in 1..header.height {
             for number in 0..header.leaves.div_ceil(FANOUT.pow(level)) {
@@ -47,17 +64,6 @@ impl<T: Stored, M: Mode> VecGuard<'_, T, M> {
         for number in 0..header.leaves {
             self.leaf(number)?;
             summary.bytes += self.leaf_bytes() as u64;
-        }
-        for index in 0..header.len {
-            let (at, slot) = self.slot(index)?;
-            check_element(at, slot)?;
-            if let Some((block, len)) = stored::block::<T>(at, slot)? {
-                if !owned.insert(block) {
-                    return Err(corrupt(block, "a block with one owner", "one with two"));
-                }
-                summary.blocks += 1;
-                summary.bytes += len;
-            }
         }
         Ok(summary)
     }

@@ -50,7 +50,7 @@ impl<T: Stored> VecGuard<'_, T, Write> {
     fn append(&mut self, slot: &[u8]) -> Result<u64> {
         let len = self.header.len;
         if len == self.header.leaves * u64::from(self.header.capacity) {
-            self.make_room()?;
+            self.make_room(len + 1)?;
         }
         let (at, _) = self.slot(len)?;
         self.bytes_mut(at, slot.len())?.copy_from_slice(slot);
@@ -58,17 +58,21 @@ impl<T: Stored> VecGuard<'_, T, Write> {
         Ok(at)
     }
 
-    fn make_room(&mut self) -> Result<()> {
+    /// More slots: one leaf more, or an only leaf of more than it has, of `len` if that is possible.
+    pub(super) fn make_room(&mut self, len: u64) -> Result<()> {
         if self.header.height < 2 && self.header.capacity < Self::LAYOUT.full {
-            self.enlarge_only_leaf()
+            self.enlarge_only_leaf(len)
         } else {
             self.add_leaf()
         }
     }
 
-    /// A first leaf, or one of about twice the size in place of an only one.
-    fn enlarge_only_leaf(&mut self) -> Result<()> {
-        let capacity = Self::LAYOUT.next_capacity(self.header.capacity);
+    /// A first leaf, or one of about twice the size in place of an only one; or of so much more that `len` elements fit.
+    fn enlarge_only_leaf(&mut self, len: u64) -> Result<()> {
+        let mut capacity = Self::LAYOUT.next_capacity(self.header.capacity);
+        while u64::from(capacity) < len && capacity < Self::LAYOUT.full {
+            capacity = Self::LAYOUT.next_capacity(capacity);
+        }
         let mut image = vec![0; Self::LAYOUT.bytes(capacity)];
         let old = (self.header.height == 1).then_some(self.header.root);
         if old.is_some() {

@@ -7,8 +7,9 @@
 //! Two rules keep a failed operation from leaving a half-changed vector: what can fail for an ordinary reason (no space)
 //! comes before the first change, and every node is checked when it is read, before anything of it is changed.
 //!
-//! Reading order: `layout`, `header`, `node` (reading), `grow`, `shrink`, `shift`, `iter`, `check`, `trace`.
+//! Reading order: `layout`, `header`, `node` (reading), `grow`, `shrink`, `shift`, `bulk`, `iter`, `check`, `trace`.
 
+mod bulk;
 mod check;
 mod grow;
 mod header;

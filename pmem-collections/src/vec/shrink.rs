@@ -28,7 +28,12 @@ impl<T: Stored> VecGuard<'_, T, Write> {
         for (at, slot) in &gone {
             stored::release::<T>(&mut self.body, *at, slot.as_slice())?;
         }
-        let used = len.div_ceil(u64::from(self.header.capacity.max(1))).max(1);
+        self.free_unused()
+    }
+
+    /// Frees the leaves behind the last element, but for one.
+    pub(super) fn free_unused(&mut self) -> Result<()> {
+        let used = self.header.len.div_ceil(u64::from(self.header.capacity.max(1))).max(1);
         while self.header.leaves > used + 1 {
             self.remove_last_leaf()?;
         }

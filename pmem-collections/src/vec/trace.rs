@@ -5,7 +5,7 @@ use super::{
     header::ROOT,
     layout::{FANOUT, INNER, NODE_HEAD},
 };
-use crate::stored;
+use crate::stored::{self, is_fixed};
 use pmem_alloc::{Ptr, Read, Result, Stored, Tracer};
 
 impl<T: Stored> VecGuard<'_, T, Read> {
@@ -37,6 +37,9 @@ impl<T: Stored> VecGuard<'_, T, Read> {
     fn trace_leaf(&self, tracer: &mut Tracer<'_>, slot: u64, number: u64) -> Result<()> {
         let (at, leaf) = self.leaf(number)?;
         tracer.owned(slot, Ptr::from_offset(at), leaf.len() as u64)?;
+        if const { is_fixed::<T>() } && !tracer.has_references::<T>() {
+            return Ok(());
+        }
         let capacity = u64::from(self.header.capacity);
         let elements = self.header.len.saturating_sub(number * capacity).min(capacity);
         for i in 0..elements as usize {

@@ -58,9 +58,9 @@ impl Subject for Records {
         let mut log = tx.open::<PLog>("log")?;
         let next = log.seqs()?.end;
         match *op {
-            Append(len) => drop(log.append(&record(next, len))?),
+            Append(len) => _ = log.append(&record(next, len))?,
             AppendAll(count, len) => {
-                drop(log.append_all((next..next + count as u64).map(|seq| record(seq, len)))?)
+                log.append_all((next..next + count as u64).map(|seq| record(seq, len)))?;
             }
             Rotate(len, seq) => {
                 log.append(&record(next, len))?;
