@@ -160,7 +160,14 @@ impl Header {
 /// The number of the node of `level` over leaf `leaf`.
 #[inline]
 pub(super) fn over(leaf: u64, level: u32) -> u64 {
-    leaf / FANOUT.pow(level)
+    // Divisors that the compiler knows, for all levels that a deque of a few million leaves has.
+    match level {
+        0 => leaf,
+        1 => leaf / FANOUT,
+        2 => leaf / FANOUT.pow(2),
+        3 => leaf / FANOUT.pow(3),
+        _ => leaf / FANOUT.pow(level),
+    }
 }
 
 /// Whether a root of `level` can be over `leaves`, of which there is one at least.

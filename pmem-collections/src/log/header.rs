@@ -116,15 +116,24 @@ impl SegmentHead {
     }
 
     fn marks_are_possible(&self) -> bool {
-        let mut before = Mark::default();
-        self.marks.iter().enumerate().filter(|(_, mark)| **mark != Mark::default()).all(|(eighth, &mark)| {
-            let inside = u64::from(mark.at) >= SEGMENT_HEAD && mark.at.is_multiple_of(8);
-            let right = inside && self.eighth(u64::from(mark.at)) == eighth;
-            let first = before == Mark::default();
-            let in_order = if first { mark.seq == 0 } else { mark.seq > before.seq };
-            before = mark;
-            right && in_order && (!first || u64::from(mark.at) == SEGMENT_HEAD)
-        })
+        let eighth = self.size / MARKS as u32;
+        let (mut start, mut before) = (0, None::<Mark>);
+        for mark in self.marks {
+            let (at, end) = (u32::from(mark.at), start + eighth);
+            if mark != Mark::default() {
+                let inside = start <= at && at < end && at.is_multiple_of(8);
+                let in_order = match before {
+                    None => u64::from(at) == SEGMENT_HEAD && mark.seq == 0,
+                    Some(before) => mark.seq > before.seq,
+                };
+                if !inside || !in_order {
+                    return false;
+                }
+                before = Some(mark);
+            }
+            start = end;
+        }
+        true
     }
 
     /// The eighth in which a place is.

@@ -162,7 +162,8 @@ impl<M: Mode> LogGuard<'_, M> {
         Iter::new(self, ..)
     }
 
-    /// The records whose seqs are in `seqs`. The first is found in logarithmic time.
+    /// The records whose seqs are in `seqs`. The first is found by a few looks at the index, at most about twice the logarithm of its
+    /// length.
     pub fn range(&self, seqs: impl RangeBounds<u64>) -> Iter<'_, M> {
         Iter::new(self, seqs)
     }

@@ -152,14 +152,27 @@ impl<M: Mode> LogGuard<'_, M> {
     /// The number of the segment in which record `seq` is, if there is such a record.
     pub(super) fn number_of(&self, seq: u64) -> Result<usize> {
         let index = self.index()?;
+        let base = |i: usize| index.get(i).map(|found| found.map_or(u64::MAX, |segment| segment.base));
+        // From `low` on, below `high`; segment `low` begins with record `from`, segment `high` with `to`, or not before it.
         let (mut low, mut high) = (0, index.len());
+        let (mut from, mut to) = (base(0)?, self.header.base.max(seq).saturating_add(1));
+        let mut guesses = true;
         while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if index.get(middle)?.is_some_and(|segment| segment.base <= seq) {
-                low = middle
+            // Segments have about as many records each, so a guess is near; but every other step is a half, whatever is in the index.
+            let guess =
+                seq.saturating_sub(from) as f64 / to.saturating_sub(from).max(1) as f64 * (high - low) as f64;
+            let middle = if guesses {
+                low + (guess as usize).clamp(1, high - low - 1)
             } else {
-                high = middle
+                low + (high - low) / 2
+            };
+            let found = base(middle)?;
+            if found <= seq {
+                (low, from) = (middle, found);
+            } else {
+                (high, to) = (middle, found);
             }
+            guesses = !guesses;
         }
         Ok(low)
     }
