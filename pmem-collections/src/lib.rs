@@ -42,9 +42,10 @@
 //!
 //! # Modules, in reading order
 //!
-//! [`PCell`]; [`boxed`] ([`PBox`]); [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
-//! the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; [`vec`](mod@vec)
-//! ([`PVec`]); [`deque`] ([`PDeque`]); [`log`] ([`PLog`]); [`bytes`] and [`string`] ([`PBytes`], [`PString`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
+//! [`PCell`] and [`boxed`] ([`PBox`]); [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`]
+//! ([`PBTreeSet`]); below them the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash
+//! table; [`vec`](mod@vec) ([`PVec`]), on it [`bytes`] and [`string`] ([`PBytes`], [`PString`]); [`deque`] ([`PDeque`]), and with it
+//! [`log`] ([`PLog`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
 //! for many threads, without transactions, each operation durable when it returns.
 
 #![deny(unsafe_code)]
