@@ -44,7 +44,7 @@
 //!
 //! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
 //! the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; [`vec`](mod@vec)
-//! ([`PVec`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
+//! ([`PVec`]); [`list`] ([`PLinkedList`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
 //! for many threads, without transactions, each operation durable when it returns.
 
 #![deny(unsafe_code)]
@@ -56,6 +56,7 @@ pub mod guide;
 mod hash;
 pub mod hash_map;
 pub mod hash_set;
+pub mod list;
 pub mod map;
 pub mod set;
 mod stored;
@@ -66,6 +67,7 @@ pub use cell::{CellGuard, PCell};
 pub use concurrent::{ConcurrentHashMap, ConcurrentLog, ConcurrentMap, MpmcQueue};
 pub use hash_map::PHashMap;
 pub use hash_set::PHashSet;
+pub use list::{ListGuard, PLinkedList};
 pub use map::PBTreeMap;
 pub use pmem_alloc::fields;
 pub use pmem_alloc::{

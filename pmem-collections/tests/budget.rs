@@ -3,6 +3,8 @@
 
 #[path = "budget/hash.rs"]
 mod hash;
+#[path = "budget/list.rs"]
+mod list;
 #[path = "budget/vec.rs"]
 mod vec;
 

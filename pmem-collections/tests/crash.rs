@@ -7,6 +7,8 @@
 mod harness;
 #[path = "crash/hash.rs"]
 mod hash;
+#[path = "crash/list.rs"]
+mod list;
 #[path = "crash/nested.rs"]
 mod nested;
 #[path = "support/tree.rs"]
