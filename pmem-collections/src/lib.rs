@@ -42,8 +42,8 @@
 //!
 //! # Modules, in reading order
 //!
-//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); below them
-//! the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; [`vec`](mod@vec)
+//! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); [`priority_queue`]
+//! ([`PPriorityQueue`]); below them the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; [`vec`](mod@vec)
 //! ([`PVec`]); [`list`] ([`PLinkedList`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
 //! for many threads, without transactions, each operation durable when it returns.
 
@@ -58,6 +58,7 @@ pub mod hash_map;
 pub mod hash_set;
 pub mod list;
 pub mod map;
+pub mod priority_queue;
 pub mod set;
 mod stored;
 mod tree;
@@ -75,5 +76,6 @@ pub use pmem_alloc::{
     PlainField, Pool, PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Schema, Serde, Stored, Value,
     Write, WriteTx,
 };
+pub use priority_queue::{PPriorityQueue, PriorityQueueGuard};
 pub use set::PBTreeSet;
 pub use vec::{PVec, VecGuard};

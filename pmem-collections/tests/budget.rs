@@ -5,6 +5,8 @@
 mod hash;
 #[path = "budget/list.rs"]
 mod list;
+#[path = "budget/priority_queue.rs"]
+mod priority_queue;
 #[path = "budget/vec.rs"]
 mod vec;
 

@@ -11,6 +11,8 @@ mod hash;
 mod list;
 #[path = "crash/nested.rs"]
 mod nested;
+#[path = "crash/priority_queue.rs"]
+mod priority_queue;
 #[path = "support/tree.rs"]
 mod tree;
 #[path = "crash/values.rs"]
