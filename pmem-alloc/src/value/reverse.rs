@@ -7,6 +7,7 @@ use std::{
     cmp::{Ordering, Reverse},
 };
 
+#[diagnostic::do_not_recommend]
 impl<T: Value> Stored for Reverse<T> {
     const FORM: Form = T::FORM;
     fn type_name() -> String {
@@ -17,6 +18,7 @@ impl<T: Value> Stored for Reverse<T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Value> Value for Reverse<T> {
     type Ref<'a> = Reverse<T::Ref<'a>>;
     type Arg<'a> = T::Arg<'a>;
@@ -34,8 +36,10 @@ impl<T: Value> Value for Reverse<T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Key> Key for Reverse<T> {}
 
+#[diagnostic::do_not_recommend]
 impl<T: OrdKey> OrdKey for Reverse<T> {
     type Ordered<'a> = Reverse<T::Ordered<'a>>;
 
@@ -48,12 +52,14 @@ impl<T: OrdKey> OrdKey for Reverse<T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Value, Q: EncodeAs<T>> EncodeAs<Reverse<T>> for Reverse<Q> {
     fn arg(&self) -> T::Arg<'_> {
         self.0.arg()
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Value, Q: EncodeAs<T>> EncodeAs<Reverse<T>> for &Reverse<Q> {
     fn arg(&self) -> T::Arg<'_> {
         self.0.arg()
