@@ -44,11 +44,12 @@
 //!
 //! [`PCell`]; [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`] ([`PBTreeSet`]); [`priority_queue`]
 //! ([`PPriorityQueue`]); below them the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash table; [`vec`](mod@vec)
-//! ([`PVec`]); [`list`] ([`PLinkedList`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
+//! ([`PVec`]); [`list`] ([`PLinkedList`]); [`art`] ([`PArt`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
 //! for many threads, without transactions, each operation durable when it returns.
 
 #![deny(unsafe_code)]
 
+pub mod art;
 mod cell;
 pub mod concurrent;
 mod damage;
@@ -64,6 +65,7 @@ mod stored;
 mod tree;
 pub mod vec;
 
+pub use art::{ArtGuard, PArt};
 pub use cell::{CellGuard, PCell};
 pub use concurrent::{ConcurrentHashMap, ConcurrentLog, ConcurrentMap, MpmcQueue};
 pub use hash_map::PHashMap;

@@ -1,6 +1,8 @@
 //! Lines and drains of tree operations at 100,000 entries: averages over 1,000 of them, the closing checkpoint
 //! included.
 
+#[path = "budget/art.rs"]
+mod art;
 #[path = "budget/hash.rs"]
 mod hash;
 #[path = "budget/list.rs"]

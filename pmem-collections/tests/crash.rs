@@ -3,6 +3,8 @@
 //!
 //! `PMEM_CRASH_LONG=1` explores further (`just crash`); without it, a seeded part that is quick.
 
+#[path = "crash/art.rs"]
+mod art;
 #[path = "crash/harness.rs"]
 mod harness;
 #[path = "crash/hash.rs"]
