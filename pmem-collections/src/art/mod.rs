@@ -41,9 +41,9 @@ use std::{borrow::Cow, fmt, marker::PhantomData, ops::Bound};
 
 /// A map from byte strings in their order: an adaptive radix tree. Open it for an [`ArtGuard`].
 ///
-/// For long keys that begin alike (paths, URLs, words): a look-up depends on where keys differ, not on how many there
-/// are, and what begins with a prefix, or is a prefix of something, is found at once. Where keys are numbers, or ranges of entries are read
-/// for the most part, take a [`PBTreeMap`](crate::PBTreeMap).
+/// Beside a [`PBTreeMap`](crate::PBTreeMap) of byte strings, which it is otherwise like: what begins with a prefix is one descent away, and so is the longest
+/// key that a given one begins with; a look-up compares the key once, in the leaf, and its way is as long as keys are alike, not as there are
+/// many. But each entry is in a block of its own: ranges are read faster from a map.
 ///
 /// Keys are anything that is bytes (`"word"`, `b"bytes"`, `&[u8]`, `&String`), up to [`MAX_KEY`](crate::map::MAX_KEY) of them; they may hold zeros, and be prefixes
 /// of each other. Values are anything that can be stored ([`Value`]), or containers (`PArt<PVec<u64>>`). Plain ones have

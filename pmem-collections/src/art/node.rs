@@ -139,6 +139,40 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
         }
     }
 
+    /// Some entry of a node.
+    pub(super) fn any_entry(&self, head: &Head<'_>) -> Result<Entry> {
+        let byte = match (self.entry(head, None)?, head.node.kind) {
+            (Some(ending), _) => return Ok(ending),
+            (None, Kind::Node4 | Kind::Node16) => head.listed()?.next().map(|(_, byte)| byte),
+            (None, Kind::Node48) => {
+                self.after_head(head.node, 256)?.iter().position(|number| *number != 0).map(|byte| byte as u8)
+            }
+            (None, Kind::Node256) => {
+                let mut references = self.after_head(head.node, 8 * 256)?.chunks_exact(8);
+                references.position(|reference| word(reference, 0) != 0).map(|byte| byte as u8)
+            }
+        };
+        let entry = byte.map(|byte| self.entry(head, Some(byte))).transpose()?.flatten();
+        entry.ok_or_else(|| no_entries(head.node))
+    }
+
+    /// How many children a node has.
+    pub(super) fn children(&self, head: &Head<'_>) -> Result<usize> {
+        Ok(match head.node.kind {
+            Kind::Node4 | Kind::Node16 => head.listed()?.count(),
+            Kind::Node48 => self.after_head(head.node, 256)?.iter().filter(|number| **number != 0).count(),
+            Kind::Node256 => {
+                let references = self.after_head(head.node, 8 * 256)?.chunks_exact(8);
+                references.filter(|reference| word(reference, 0) != 0).count()
+            }
+        })
+    }
+
+    /// What of a node is behind its first line: so many bytes.
+    fn after_head(&self, node: Node, len: usize) -> Result<&[u8]> {
+        self.body.bytes(Ptr::from_offset(node.at + HEAD), len as u64)
+    }
+
     /// All entries of a node, in the order of keys: the end first. There is one at least.
     pub(super) fn entries(&self, head: &Head<'_>) -> Result<Vec<Entry>> {
         let Node { kind, at } = head.node;
@@ -147,15 +181,15 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
         let mut add = |byte: u8, place: usize, word: u64| {
             entries.push(Entry { step: Some(byte), slot: slot(place), word });
         };
-        let rest = |len: usize| self.body.bytes(Ptr::from_offset(at + HEAD), (len - HEAD as usize) as u64);
+        let rest = |kind: Kind| self.after_head(head.node, kind.len() - HEAD as usize);
         match kind {
             Kind::Node4 => head.listed()?.for_each(|(i, byte)| add(byte, i, word(head.line, 24 + 8 * i))),
             Kind::Node16 => {
-                let references = rest(kind.len())?;
+                let references = rest(kind)?;
                 head.listed()?.for_each(|(i, byte)| add(byte, i, word(references, 8 * i)));
             }
             Kind::Node48 => {
-                let rest = rest(kind.len())?;
+                let rest = rest(kind)?;
                 for byte in 0..=255 {
                     if let Some(place) = self.numbered(head.node, rest[usize::from(byte)])? {
                         add(byte, place, word(rest, 256 + 8 * place));
@@ -163,7 +197,7 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
                 }
             }
             Kind::Node256 => {
-                let references = rest(kind.len())?;
+                let references = rest(kind)?;
                 for (byte, reference) in (0..=255).zip(references.chunks_exact(8)) {
                     let word = word(reference, 0);
                     if word != 0 {
@@ -177,13 +211,13 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
         }
         match entries.is_sorted_by(|a, b| a.step < b.step) && !entries.is_empty() {
             true => Ok(entries),
-            false => Err(corrupt(at, "entries with a byte each", "none, or two with the same")),
+            false => Err(no_entries(head.node)),
         }
     }
 
     /// The place of no reference, in a node of 48.
     pub(super) fn free_number(&self, node: Node) -> Result<Option<usize>> {
-        let numbers = self.body.bytes(Ptr::from_offset(node.at + NUMBERS as u64), 256)?;
+        let numbers = self.after_head(node, 256)?;
         let mut taken = 0u64;
         for &number in numbers {
             self.numbered(node, number)?.into_iter().for_each(|place| taken |= 1 << place);
@@ -239,6 +273,11 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
             (slot, word, least) = (entry.slot, entry.word, head.depth + 1);
         }
     }
+}
+
+#[cold]
+fn no_entries(node: Node) -> Error {
+    corrupt(node.at, "entries with a byte each", "none, or two with the same")
 }
 
 #[cold]

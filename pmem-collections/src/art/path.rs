@@ -83,7 +83,7 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
             let along = if depth > key.len() { None } else { self.entry(&head, key.get(depth).copied())? };
             let Entry { step, slot: next, word: reference } = match along {
                 Some(entry) => entry,
-                None => self.entries(&head)?[0],
+                None => self.any_entry(&head)?,
             };
             nodes.push(Passed { node, depth: head.depth, slot, step });
             (slot, word, least) = (next, reference, head.depth + 1);

@@ -36,20 +36,26 @@ impl<V: Stored> ArtGuard<'_, V, Write> {
     /// Takes the entry by which a path has left a node out of it.
     fn unlink(&mut self, Passed { node, depth, slot, step }: Passed) -> Result<()> {
         let head = self.head(node, depth)?;
-        let mut left = self.entries(&head)?;
-        left.retain(|entry| entry.step != step);
-        let children = left.iter().filter(|entry| entry.step.is_some()).count();
-        let smaller = node.kind.after_removal(children);
-        let instead = match left[..] {
-            [] => return Err(corrupt(node.at, "two entries at least", "one")),
-            [Entry { word, .. }] => Some(word),
-            _ if smaller == node.kind => None,
-            _ => match self.make_node(smaller, depth, &left) {
-                Ok(word) => Some(word),
-                // It stays as large as it is.
-                Err(error) if matches!(error.kind(), ErrorKind::NoSpace { .. }) => None,
-                Err(error) => return Err(error),
-            },
+        let has_ending = self.entry(&head, None)?.is_some();
+        let children = self.children(&head)?;
+        let children_left = children - usize::from(step.is_some()).min(children);
+        let entries_left = (children + usize::from(has_ending)).saturating_sub(1);
+        let smaller = node.kind.after_removal(children_left);
+        let instead = if entries_left > 1 && smaller == node.kind {
+            None
+        } else {
+            let mut left = self.entries(&head)?;
+            left.retain(|entry| entry.step != step);
+            match left[..] {
+                [] => return Err(corrupt(node.at, "two entries at least", "one")),
+                [Entry { word, .. }] => Some(word),
+                _ => match self.make_node(smaller, depth, &left) {
+                    Ok(word) => Some(word),
+                    // It stays as large as it is.
+                    Err(error) if matches!(error.kind(), ErrorKind::NoSpace { .. }) => None,
+                    Err(error) => return Err(error),
+                },
+            }
         };
         match instead {
             Some(word) => {

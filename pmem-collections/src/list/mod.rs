@@ -311,8 +311,8 @@ impl<T: Stored> ListGuard<'_, T, Write> {
 
     /// Puts all elements of `other` behind those of this list; `other` is empty then.
     ///
-    /// If this transaction has not changed `other` yet, four references change, however many elements there are. If it
-    /// has, or if `other` is of another pool, the elements are copied: then it takes as many lines as pushing them.
+    /// If this transaction has not changed `other` yet, nor the object that it is in, four references change, however many elements there
+    /// are. If it has, or if `other` is of another pool, the elements are copied: then it takes as many lines as pushing them.
     ///
     /// Positions in `other` become void.
     ///

@@ -12,7 +12,8 @@ use pmem_alloc::{Error, Mode, Plain, PlainField, Result, Stored, fields};
 ///
 /// A position is good for the list that gave it ([`ForeignPosition`] otherwise). When all elements go to another list
 /// ([`append`](ListGuard::append)), the positions of the first say that they are gone. They also do after a compaction,
-/// which moves the elements. A position that was given in a part of a transaction that went back to a savepoint means nothing.
+/// which moves the elements. A position that was given in a part of a transaction that went back to a savepoint means
+/// nothing, nor does one of a list that was destroyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
 #[repr(C)]
 pub struct Position {
