@@ -86,7 +86,12 @@ fn operate<V: Plain + PartialEq + Debug>(
             (found, expected) => assert_eq!(found, expected),
         },
         12 => {
-            let (found, expected) = (art.or_insert(&k, v)?, model.entry(k).or_insert(v));
+            let mut seen = None;
+            let entry = art.entry(&k).and_modify(|value| seen = Some(*value));
+            assert_eq!(entry.key(), k);
+            let found = entry.or_insert(v)?;
+            assert_eq!(seen, model.get(&k).copied());
+            let expected = model.entry(k).or_insert(v);
             assert_eq!(found, expected);
             (*found, *expected) = (v, v);
         }
@@ -432,6 +437,43 @@ fn a_full_pool_leaves_a_tree_as_it_was_and_removals_and_later_inserts_work() -> 
     art.check()?;
     let found = art.iter().map(|entry| entry.map(|(key, word)| (key.to_vec(), word.to_string())));
     assert_eq!(found.collect::<Result<BTreeMap<_, _>>>()?, model);
+    Ok(())
+}
+
+#[test]
+fn entries_are_looked_at_changed_inserted_and_removed_with_one_search() -> Result<()> {
+    let pool = Pool::anonymous(1 << 20)?;
+    pool.write(|tx| {
+        let mut words = tx.open::<PArt<String>>("words")?;
+        assert_eq!(words.entry("a").or_set("first")?, "first");
+        assert_eq!(words.entry("a").or_set("second")?, "first");
+        match words.entry("ab").find()? {
+            art::Found::Vacant(entry) => {
+                assert_eq!(entry.key(), b"ab");
+                assert_eq!(entry.insert("w".repeat(50))?, "w".repeat(50));
+            }
+            art::Found::Occupied(_) => panic!("it is not there"),
+        }
+        match words.entry("ab").find()? {
+            art::Found::Occupied(mut entry) => {
+                assert_eq!((entry.key()?, entry.get()?), (&b"ab"[..], &*"w".repeat(50)));
+                assert_eq!(entry.insert("short")?.get()?, "w".repeat(50));
+                assert_eq!(entry.remove()?.get()?, "short");
+            }
+            art::Found::Vacant(_) => panic!("it is there"),
+        }
+        assert_eq!((words.len(), words.get("ab")?), (1, None));
+        let mut counts = tx.open::<PArt<u64>>("counts")?;
+        *counts.entry("x").or_default()? += 1;
+        counts.entry("x").and_modify(|n| *n *= 10).or_insert(7)?;
+        counts.entry("y").and_modify(|n| *n *= 10).or_insert_with(|| 7)?;
+        assert_eq!(format!("{counts:?}"), r#"{b"x": 10, b"y": 7}"#);
+        let error = counts.entry(&"x".repeat((1 << 16) + 1)).or_insert(1).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::TooLarge { .. }), "{error}");
+        words.check()?;
+        counts.check().map(drop)
+    })?;
+    assert!(pool.check()?.is_ok());
     Ok(())
 }
 

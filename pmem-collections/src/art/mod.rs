@@ -7,9 +7,10 @@
 //! Two rules keep a failed operation from leaving a half-changed tree: what can fail for an ordinary reason (no space)
 //! comes before the first change, and every node is checked when it is read, before anything of it is changed.
 //!
-//! Reading order: `layout`, `header`, `node` (reading), `path`, `insert`, `remove`, `iter`, `check`, `trace`.
+//! Reading order: `layout`, `header`, `node` (reading), `path`, `insert`, `remove`, `entry`, `iter`, `check`, `trace`.
 
 mod check;
+mod entry;
 mod header;
 mod insert;
 mod iter;
@@ -21,6 +22,7 @@ mod trace;
 
 pub use {
     check::ArtSummary,
+    entry::{Entry, Found, OccupiedEntry, VacantEntry},
     header::ValueTooLarge,
     iter::{Iter, Keys, Objects},
 };
@@ -179,7 +181,7 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
         }
         for passed in path.nodes.iter().rev().filter(|passed| passed.depth as usize <= path.common) {
             let head = self.head(passed.node, passed.depth)?;
-            if let Some(ending) = self.entry(&head, None)?
+            if let Some(ending) = self.entry_at(&head, None)?
                 && let Target::Leaf(at) = Target::read(ending.slot, ending.word)?
             {
                 return Ok(Some(self.leaf(at)?).filter(|leaf| key.starts_with(leaf.key)));
@@ -320,7 +322,7 @@ impl<V: Stored> ArtGuard<'_, V, Write> {
 }
 
 /// Changing values.
-impl<V: Value> ArtGuard<'_, V, Write> {
+impl<'t, V: Value> ArtGuard<'t, V, Write> {
     /// Sets the value for `key`; returns the one before.
     ///
     /// # Errors
@@ -328,20 +330,45 @@ impl<V: Value> ArtGuard<'_, V, Write> {
     /// `NoSpace`, and `TooLarge` beyond [`MAX_KEY`](crate::map::MAX_KEY) and [`MAX_VALUE`](crate::map::MAX_VALUE) bytes: nothing was
     /// changed.
     pub fn insert(&mut self, key: impl EncodeAs<Vec<u8>>, value: impl EncodeAs<V>) -> Result<Option<Old<V>>> {
-        let (key, form) = (key_of(&key)?, stored::form::<V>(value.arg())?);
+        let key = key_of(&key)?;
         match self.place(&key)? {
-            Place::Taken(leaf) => {
-                let at = Self::value_at(leaf);
-                let old = Old::take(&self.body, at, self.leaf(leaf)?.value)?;
-                stored::replace::<V>(&mut self.body, at, &form)?;
-                Ok(Some(old))
-            }
-            place => {
-                let slot = stored::make::<V>(&mut self.body, &form)?;
-                self.insert_new(place, &key, slot)?;
-                Ok(None)
-            }
+            Place::Taken(leaf) => self.replace(leaf, &stored::form::<V>(value.arg())?).map(Some),
+            place => self.insert_at(place, &key, value.arg()).map(|_| None),
         }
+    }
+
+    /// A key's place, to look, change or insert with one search.
+    ///
+    /// ```
+    /// # use pmem_collections::*; fn main() -> Result<()> {
+    /// # let pool = PoolOptions::new().create_on(Mapping::anonymous(1 << 20)?)?;
+    /// pool.write(|tx| {
+    ///     let mut counts = tx.open::<PArt<u64>>("counts")?;
+    ///     for word in "a rose is a rose".split(' ') {
+    ///         *counts.entry(word).or_insert(0)? += 1;
+    ///     }
+    ///     assert_eq!(counts.get("rose")?, Some(&2));
+    ///     Ok(())
+    /// })
+    /// # }
+    /// ```
+    pub fn entry<Q: EncodeAs<Vec<u8>>>(&mut self, key: Q) -> Entry<'_, 't, V, Q> {
+        Entry::new(self, key)
+    }
+
+    /// Puts a new leaf at a place; where it is.
+    fn insert_at(&mut self, place: Place, key: &[u8], value: V::Arg<'_>) -> Result<u64> {
+        let form = stored::form::<V>(value)?;
+        let slot = stored::make::<V>(&mut self.body, &form)?;
+        self.insert_new(place, key, slot)
+    }
+
+    /// Replaces the value in a leaf; what was there.
+    fn replace(&mut self, leaf: u64, form: &[u8]) -> Result<Old<V>> {
+        let at = Self::value_at(leaf);
+        let old = Old::take(&self.body, at, self.leaf(leaf)?.value)?;
+        stored::replace::<V>(&mut self.body, at, form)?;
+        Ok(old)
     }
 
     /// Inserts many, one by one. (Not `std::iter::Extend`, which cannot fail.)
@@ -368,18 +395,11 @@ impl<V: Value> ArtGuard<'_, V, Write> {
 impl<V: Plain> ArtGuard<'_, V, Write> {
     /// The value for `key`, to change in place.
     pub fn get_mut(&mut self, key: impl EncodeAs<Vec<u8>>) -> Result<Option<&mut V>> {
-        let Some(leaf) = self.find(&key_of(&key)?)? else { return Ok(None) };
-        let at = Self::value_at(leaf.at);
-        self.body.get_mut(Ptr::from_offset(at)).map(Some)
+        let leaf = self.find(&key_of(&key)?)?.map(|leaf| leaf.at);
+        leaf.map(|leaf| self.value_mut(leaf)).transpose()
     }
 
-    /// The value for `key`, to change in place; `value` if there was none.
-    pub fn or_insert(&mut self, key: impl EncodeAs<Vec<u8>>, value: V) -> Result<&mut V> {
-        let key = key_of(&key)?;
-        let leaf = match self.place(&key)? {
-            Place::Taken(leaf) => leaf,
-            place => self.insert_new(place, &key, stored::Slot::Fixed(bytemuck::bytes_of(&value)))?,
-        };
+    fn value_mut(&mut self, leaf: u64) -> Result<&mut V> {
         self.body.get_mut(Ptr::from_offset(Self::value_at(leaf)))
     }
 }

@@ -98,7 +98,7 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
 
     /// The entry for a byte, or for the end.
     #[inline]
-    pub(super) fn entry(&self, head: &Head<'_>, step: Step) -> Result<Option<Entry>> {
+    pub(super) fn entry_at(&self, head: &Head<'_>, step: Step) -> Result<Option<Entry>> {
         let Node { kind, at } = head.node;
         let children = at + kind.children() as u64;
         let Some(byte) = step else {
@@ -141,7 +141,7 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
 
     /// Some entry of a node.
     pub(super) fn any_entry(&self, head: &Head<'_>) -> Result<Entry> {
-        let byte = match (self.entry(head, None)?, head.node.kind) {
+        let byte = match (self.entry_at(head, None)?, head.node.kind) {
             (Some(ending), _) => return Ok(ending),
             (None, Kind::Node4 | Kind::Node16) => head.listed()?.next().map(|(_, byte)| byte),
             (None, Kind::Node48) => {
@@ -152,7 +152,7 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
                 references.position(|reference| word(reference, 0) != 0).map(|byte| byte as u8)
             }
         };
-        let entry = byte.map(|byte| self.entry(head, Some(byte))).transpose()?.flatten();
+        let entry = byte.map(|byte| self.entry_at(head, Some(byte))).transpose()?.flatten();
         entry.ok_or_else(|| no_entries(head.node))
     }
 
@@ -176,7 +176,7 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
     /// All entries of a node, in the order of keys: the end first. There is one at least.
     pub(super) fn entries(&self, head: &Head<'_>) -> Result<Vec<Entry>> {
         let Node { kind, at } = head.node;
-        let mut entries = Vec::from_iter(self.entry(head, None)?);
+        let mut entries = Vec::from_iter(self.entry_at(head, None)?);
         let slot = |place: usize| at + (kind.children() + 8 * place) as u64;
         let mut add = |byte: u8, place: usize, word: u64| {
             entries.push(Entry { step: Some(byte), slot: slot(place), word });
@@ -267,7 +267,7 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
             if head.depth as usize > key.len() {
                 return Ok(None);
             }
-            let Some(entry) = self.entry(&head, key.get(head.depth as usize).copied())? else {
+            let Some(entry) = self.entry_at(&head, key.get(head.depth as usize).copied())? else {
                 return Ok(None);
             };
             (slot, word, least) = (entry.slot, entry.word, head.depth + 1);

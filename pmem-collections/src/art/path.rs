@@ -80,7 +80,7 @@ impl<V: Stored, M: Mode> ArtGuard<'_, V, M> {
             };
             let head = self.head(node, least)?;
             let depth = head.depth as usize;
-            let along = if depth > key.len() { None } else { self.entry(&head, key.get(depth).copied())? };
+            let along = if depth > key.len() { None } else { self.entry_at(&head, key.get(depth).copied())? };
             let Entry { step, slot: next, word: reference } = match along {
                 Some(entry) => entry,
                 None => self.any_entry(&head)?,

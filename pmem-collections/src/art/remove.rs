@@ -36,7 +36,7 @@ impl<V: Stored> ArtGuard<'_, V, Write> {
     /// Takes the entry by which a path has left a node out of it.
     fn unlink(&mut self, Passed { node, depth, slot, step }: Passed) -> Result<()> {
         let head = self.head(node, depth)?;
-        let has_ending = self.entry(&head, None)?.is_some();
+        let has_ending = self.entry_at(&head, None)?.is_some();
         let children = self.children(&head)?;
         let children_left = children - usize::from(step.is_some()).min(children);
         let entries_left = (children + usize::from(has_ending)).saturating_sub(1);
@@ -70,7 +70,7 @@ impl<V: Stored> ArtGuard<'_, V, Write> {
         let Node { kind, at } = node;
         let Some(byte) = step else { return self.set_word(at + ENDING as u64, 0) };
         let head = self.head(node, depth)?;
-        let entry = self.entry(&head, step)?;
+        let entry = self.entry_at(&head, step)?;
         let entry = entry.ok_or_else(|| corrupt(at, format!("an entry for byte {byte}"), "none"))?;
         match kind {
             Kind::Node4 | Kind::Node16 => {
