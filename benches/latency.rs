@@ -17,10 +17,25 @@ const LONGEST: u64 = 60_000_000_000;
 pub struct Latency(Histogram<u64>);
 
 impl Latency {
+    /// Of no operations.
+    pub fn empty() -> Latency {
+        Latency(Histogram::new_with_max(LONGEST, 3).expect("a range of 3 digits"))
+    }
+
+    /// One operation more.
+    pub fn record(&mut self, time: Duration) {
+        self.0.saturating_record(time.as_nanos() as u64);
+    }
+
+    /// Those of another thread, or another round.
+    pub fn add(&mut self, other: &Latency) {
+        self.0.add(&other.0).expect("ranges are equal");
+    }
+
     /// Times each of `operations` operations, from one look at the clock to the next: the CPU may read the clock
     /// while a drain still holds the stores back, and the wait would fall between the operations.
     pub fn of(operations: u64, mut operation: impl FnMut(u64)) -> Latency {
-        let mut latency = Latency(Histogram::new_with_max(LONGEST, 3).expect("a range of 3 digits"));
+        let mut latency = Latency::empty();
         let mut before = Instant::now();
         for i in 0..operations {
             operation(i);

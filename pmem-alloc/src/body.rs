@@ -388,6 +388,15 @@ impl<'t> Body<'t, Write> {
         self.tx.with(|writer| writer.log.identity())
     }
 
+    /// Whether this object may go on with the blocks of another, which are no longer that one's: both are in one transaction,
+    /// and it has not changed any of that object's blocks. (What it has changed can be reached only through the object it was
+    /// changed through, until the commit: anybody else gets [`Corrupt`](crate::ErrorKind::Corrupt).) Costs no
+    /// lines; a look at each block that the transaction has changed.
+    pub fn may_take_over(&self, other: &Body<'_, Write>) -> bool {
+        std::ptr::eq(self.tx, other.tx)
+            && (self.owner == other.owner || !self.tx.with(|writer| writer.set.has_changes_of(other.owner)))
+    }
+
     /// Makes a nested object; store the result.
     pub fn create<O: Object>(&mut self) -> Result<Ptr<u8>> {
         O::create(self)

@@ -43,13 +43,15 @@
 //! # Modules, in reading order
 //!
 //! [`PCell`] and [`boxed`] ([`PBox`]); [`map`] (the guard of [`PBTreeMap`], its entries, iterators and ranges); [`set`]
-//! ([`PBTreeSet`]); below them the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`], [`PHashSet`]), below them the hash
-//! table; [`vec`](mod@vec) ([`PVec`]), on it [`bytes`] and [`string`] ([`PBytes`], [`PString`]); [`deque`] ([`PDeque`]), and with it
-//! [`log`] ([`PLog`]); below all of them `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
+//! ([`PBTreeSet`]); [`priority_queue`] ([`PPriorityQueue`]); below them the tree itself; [`hash_map`] and [`hash_set`] ([`PHashMap`],
+//! [`PHashSet`]), below them the hash table; [`vec`](mod@vec) ([`PVec`]), on it [`bytes`] and [`string`] ([`PBytes`], [`PString`]);
+//! [`deque`] ([`PDeque`]), and with it [`log`] ([`PLog`]); [`list`] ([`PLinkedList`]); [`art`] ([`PArt`]); below all of them
+//! `stored`, how a value of any kind sits in a container. Apart from these, [`concurrent`]: containers
 //! for many threads, without transactions, each operation durable when it returns.
 
 #![deny(unsafe_code)]
 
+pub mod art;
 pub mod boxed;
 pub mod bytes;
 mod cell;
@@ -60,14 +62,17 @@ pub mod guide;
 mod hash;
 pub mod hash_map;
 pub mod hash_set;
+pub mod list;
 pub mod log;
 pub mod map;
+pub mod priority_queue;
 pub mod set;
 mod stored;
 pub mod string;
 mod tree;
 pub mod vec;
 
+pub use art::{ArtGuard, PArt};
 pub use boxed::{BoxGuard, PBox};
 pub use bytes::{BytesGuard, PBytes};
 pub use cell::{CellGuard, PCell};
@@ -75,6 +80,7 @@ pub use concurrent::{ConcurrentHashMap, ConcurrentLog, ConcurrentMap, MpmcQueue}
 pub use deque::{DequeGuard, PDeque};
 pub use hash_map::PHashMap;
 pub use hash_set::PHashSet;
+pub use list::{ListGuard, PLinkedList};
 pub use log::{LogGuard, PLog};
 pub use map::PBTreeMap;
 pub use pmem_alloc::fields;
@@ -83,6 +89,7 @@ pub use pmem_alloc::{
     PlainField, Pool, PoolOptions, Ptr, Read, ReadTx, Ref, Result, Savepoint, Schema, Serde, Stored, Value,
     Write, WriteTx,
 };
+pub use priority_queue::{PPriorityQueue, PriorityQueueGuard};
 pub use set::PBTreeSet;
 pub use string::{PString, StringGuard};
 pub use vec::{PVec, VecGuard};

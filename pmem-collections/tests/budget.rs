@@ -1,14 +1,20 @@
 //! Lines and drains of tree operations at 100,000 entries: averages over 1,000 of them, the closing checkpoint
 //! included.
 
+#[path = "budget/art.rs"]
+mod art;
 #[path = "budget/boxed.rs"]
 mod boxed;
 #[path = "budget/deque.rs"]
 mod deque;
 #[path = "budget/hash.rs"]
 mod hash;
+#[path = "budget/list.rs"]
+mod list;
 #[path = "budget/log.rs"]
 mod log;
+#[path = "budget/priority_queue.rs"]
+mod priority_queue;
 #[path = "budget/text.rs"]
 mod text;
 #[path = "budget/vec.rs"]

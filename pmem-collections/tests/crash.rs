@@ -3,6 +3,8 @@
 //!
 //! `PMEM_CRASH_LONG=1` explores further (`just crash`); without it, a seeded part that is quick.
 
+#[path = "crash/art.rs"]
+mod art;
 #[path = "crash/boxed.rs"]
 mod boxed;
 #[path = "crash/deque.rs"]
@@ -11,10 +13,14 @@ mod deque;
 mod harness;
 #[path = "crash/hash.rs"]
 mod hash;
+#[path = "crash/list.rs"]
+mod list;
 #[path = "crash/log.rs"]
 mod log;
 #[path = "crash/nested.rs"]
 mod nested;
+#[path = "crash/priority_queue.rs"]
+mod priority_queue;
 #[path = "crash/text.rs"]
 mod text;
 #[path = "support/tree.rs"]

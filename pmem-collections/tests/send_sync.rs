@@ -1,7 +1,7 @@
 //! `Send` and `Sync` of the guards, as decided; a negative fact is a test too.
 #![allow(missing_docs)]
 
-use pmem_collections::{map, *};
+use pmem_collections::{art, list, map, *};
 
 /// `is!(Type: Trait)` is a constant bool. An inherent constant wins over the trait's when its bound holds.
 macro_rules! is {
@@ -48,6 +48,14 @@ fn guards_of_readers_cross_threads_and_guards_of_writers_do_not() {
         Ref<'static, PBTreeMap<String, Vec<u8>>> => true true,
         map::Iter<'static, String, Serde<Stamp>, Read> => true true,
         Ref<'static, PBTreeSet<(String, u32)>> => true true,
+        Mut<'static, PLinkedList<u64>> => false false,
+        Ref<'static, PLinkedList<u64>> => true true,
+        list::Position => true true,
+        Mut<'static, PPriorityQueue<u64>> => false false,
+        Ref<'static, PPriorityQueue<u64>> => true true,
+        Mut<'static, PArt<u64>> => false false,
+        Ref<'static, PArt<u64>> => true true,
+        art::Iter<'static, u64, Read> => true true,
         Mut<'static, PCell<u64>> => false false,
         Ref<'static, PCell<u64>> => true true,
     }

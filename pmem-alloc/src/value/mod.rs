@@ -2,9 +2,10 @@
 //!
 //! [`Stored`] is anything with a place in a pool; a [`Value`] has a stored form, of bytes; [`Key`] and [`OrdKey`] are
 //! values that can be found by it. The kinds of values, a file each: [`plain`] data, [`text`], [`slice`]s, [`tuple`]s
-//! with [`Option`], and what [`serde`] encodes.
+//! with [`Option`], what is ordered in [`reverse`], and what [`serde`] encodes.
 
 mod plain;
+mod reverse;
 mod serde;
 mod slice;
 mod text;
@@ -85,6 +86,7 @@ pub struct ObjectForm {
 /// | `String` | `&str`, zero-copy, validated at each read | `&str`, `&String`, `String` |
 /// | `Vec<T>`, `T` plain | `&[T]`, zero-copy | `&[T]`, `&[T; N]`, `&Vec<T>`, `Vec<T>` |
 /// | tuples of 1 to 6, `Option<A>` | of the parts' [views](Field::View), e.g. `(u32, &str)` | `(7, "x")`, `Some(7)` |
+/// | `Reverse<T>`, of std, for keys in descending order | `Reverse` of what `T` is read as | `Reverse` of what is given for `T` |
 /// | [`Serde<T>`] | `T`, decoded | `T`, `&T` |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a value that a container can hold",

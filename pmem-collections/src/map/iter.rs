@@ -220,7 +220,7 @@ iterator! {
 }
 
 impl<'g, K: OrdKey, V: Value, M: Mode> Iter<'g, K, V, M> {
-    pub(super) fn new(
+    pub(crate) fn new(
         tree: &'g Tree<'_, K, V, M>,
         low: Bound<StoredBytes>,
         high: Bound<StoredBytes>,
@@ -229,7 +229,7 @@ impl<'g, K: OrdKey, V: Value, M: Mode> Iter<'g, K, V, M> {
     }
 
     /// Copies of the entries. A block that two of them refer to is damage, found before it is copied twice.
-    pub(super) fn into_old(mut self) -> impl Iterator<Item = Result<(K, Old<V>)>> {
+    pub(crate) fn into_old(mut self) -> impl Iterator<Item = Result<(K, Old<V>)>> {
         let seen = RefCell::new(HashSet::new());
         std::iter::from_fn(move || {
             self.0.advance(Direction::Forward, |leaf, slot| {
@@ -249,7 +249,7 @@ impl<'g, K: OrdKey, V: Value, M: Mode> Iter<'g, K, V, M> {
 }
 
 impl<'g, K: OrdKey, V: Stored, M: Mode> Keys<'g, K, V, M> {
-    pub(super) fn new(tree: &'g Tree<'_, K, V, M>) -> Self {
+    pub(crate) fn new(tree: &'g Tree<'_, K, V, M>) -> Self {
         Keys(Cursor::new(tree, Bound::Unbounded, Bound::Unbounded))
     }
 }

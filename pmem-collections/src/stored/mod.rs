@@ -144,7 +144,7 @@ impl Deref for Slot<'_> {
 
 /// Makes the slot of a value from its stored form; allocates a block if it does not fit.
 #[inline]
-pub(crate) fn make<'a, V: Value>(body: &mut Body<'_, Write>, form: &'a [u8]) -> Result<Slot<'a>> {
+pub(crate) fn make<'a, V: Stored>(body: &mut Body<'_, Write>, form: &'a [u8]) -> Result<Slot<'a>> {
     match V::FORM {
         Form::Variable { align } => Reference::make(body, form, align).map(Slot::Reference),
         _ => Ok(Slot::Fixed(form)),
