@@ -40,7 +40,10 @@ impl Volume {
         let now = self.now();
         let size = to.status.size.max(to_offset + len);
         let status = Status { size, modified: now, changed: now, ..to.status };
-        edit.commit(to_inode, to, status, None)
+        edit.commit(to_inode, to, status, None)?;
+        // The blocks may be this file's alone, one day.
+        to.patched = to.patched.max(from.patched);
+        Ok(())
     }
 }
 

@@ -1,12 +1,13 @@
 //! Changes of a file's blocks: gathered, committed as one record, and then taken over by the index in DRAM.
 //!
 //! Content comes to be in one of three ways: *placed* in new blocks, past the caches, drained before the record that links them
-//! ([`crate::ordering`]); *patched* in the record, if it is little and the block is the file's own; or *in place*, for what nobody can see
-//! yet (behind the file's end), or because the volume or the file is relaxed.
+//! ([`crate::ordering`]); *patched* in the record, if it is little and the block is the file's own; or *in place*, because the volume or
+//! the file is relaxed. Blocks that are the file's already and are stored to past the caches (in place, or because they were only reserved)
+//! may be named by a patch: [`Volume::leave_to_stores`] comes first.
 
 use crate::{
     Result,
-    alloc::{Purpose, Run},
+    alloc::{Purpose, Run, STRETCH},
     commit::Batch,
     extents::Mapped,
     format::{BLOCK, Identity, LINE, Status, flag},
@@ -61,8 +62,15 @@ impl<'v> Edit<'v> {
         Ok(page)
     }
 
-    /// New blocks. They go back if the edit is dropped.
+    /// New blocks; aligned for large pages, if they are many. They go back if the edit is dropped.
     pub(crate) fn allocate(&mut self, blocks: u64) -> Result<Vec<Run>> {
+        if blocks >= STRETCH {
+            let (allocator, near) = (&self.volume.allocator, self.volume.near());
+            if let Some(run) = allocator.allocate_run(near, blocks, STRETCH, Purpose::Ordinary) {
+                self.fresh.push(run);
+                return Ok(vec![run]);
+            }
+        }
         let runs = self.volume.allocate(blocks, Purpose::Ordinary)?;
         self.fresh.extend(&runs);
         Ok(runs)
@@ -205,7 +213,9 @@ impl<'v> Edit<'v> {
         for change in &self.changes {
             let old: Vec<(u64, Mapped)> = match change {
                 Change::Map { file_block, run, .. } => {
-                    let still = |at: u64, old: &Mapped| old.block == run.start + (at - file_block);
+                    // A block that is shared once more with this file counts one owner more, and loses one.
+                    let shared = self.sharing.iter().any(|one| one.range().contains(&run.start));
+                    let still = |at: u64, old: &Mapped| !shared && old.block == run.start + (at - file_block);
                     extents
                         .within(*file_block..file_block + run.blocks)
                         .filter(|(at, old)| !still(*at, old))
@@ -223,8 +233,11 @@ impl<'v> Edit<'v> {
         identity.log = log.log;
         status.tail = log.tail;
         volume.put(&mut self.batch, inode.at, changes_identity.then_some(&mut identity), &mut status);
-        volume.commit(&self.batch, freed)?;
+        let record = volume.commit(&self.batch, freed)?;
         self.committed = true;
+        if self.batch.has_data() {
+            state.patched = Some(record);
+        }
         charged.keep();
         log.done(&mut state.pages);
         take_over(state, std::mem::take(&mut self.changes));

@@ -55,25 +55,30 @@ impl Volume {
         let freeing = matches!(how, Allocate::PunchHole | Allocate::Collapse);
         let purpose = if freeing { Purpose::Freeing } else { Purpose::Ordinary };
         let mut edit = Edit::new(self, inode, state, purpose);
-        if matches!(how, Allocate::Grow | Allocate::Zero) && range.end > status.size {
-            edit.zero_behind_end(state, range.end)?;
+        let grows = matches!(how, Allocate::Grow | Allocate::Zero) && range.end > status.size;
+        if grows {
             status.size = range.end;
             status.modified = now;
         }
         match how {
             Allocate::Grow | Allocate::KeepSize => {
+                if grows {
+                    edit.zero_behind_end(state, range.end)?;
+                }
                 self.fill_holes(&mut edit, state, range.start / BLOCK..range.end.div_ceil(BLOCK))?;
             }
             Allocate::PunchHole => {
                 status.modified = now;
-                let whole = self.zero_edges(&mut edit, state, &range)?;
+                let whole = self.zero_edges(&mut edit, state, &range, status.size)?;
                 if state.extents()?.within(whole.clone()).next().is_some() {
                     edit.unmap(whole)?;
                 }
             }
             Allocate::Zero | Allocate::ZeroKeepSize => {
                 status.modified = now;
-                let whole = self.zero_edges(&mut edit, state, &range)?;
+                // What lies between the old end and the range is zeroed in one go: no line has two patches.
+                let start = if grows { range.start.min(state.status.size) } else { range.start };
+                let whole = self.zero_edges(&mut edit, state, &(start..range.end), status.size)?;
                 let own: Vec<(u64, Mapped)> = state.extents()?.within(whole.clone()).collect();
                 for (file_block, mapped) in own {
                     if self.shares.any(mapped.run()) {
@@ -114,8 +119,14 @@ impl Volume {
         edit.commit(inode, state, status, None)
     }
 
-    /// Zeroes what a range has of blocks that are not all in it; returns those that are.
-    fn zero_edges(&self, edit: &mut Edit<'_>, state: &State, range: &Range<u64>) -> Result<Range<u64>> {
+    /// Zeroes what a range has of blocks that are not all in it; returns those that are. `size` is the file's afterwards.
+    fn zero_edges(
+        &self,
+        edit: &mut Edit<'_>,
+        state: &State,
+        range: &Range<u64>,
+        size: u64,
+    ) -> Result<Range<u64>> {
         let (first, last) = (range.start.div_ceil(BLOCK), range.end / BLOCK);
         if first > last {
             edit.zero(state, range.clone())?;
@@ -125,7 +136,7 @@ impl Volume {
             edit.zero(state, range.start..first * BLOCK)?;
         }
         // Behind the end nothing is to be zeroed, and its block may be zeroed already.
-        let end = range.end.min(state.status.size);
+        let end = range.end.min(size);
         if end > last * BLOCK {
             edit.zero(state, last * BLOCK..end)?;
         }

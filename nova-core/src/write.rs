@@ -141,14 +141,14 @@ impl Volume {
         let end = offset + bytes.len() as u64;
         let mut runs = Vec::new();
         let mut places = Vec::new();
-        // The old end's block, if the write does not touch it.
+        // The old end's block, if the write does not touch it. (Zeros in place could be undone by a record that is replayed.)
         if let Some((gap, mapped)) = self.gap(state, offset)?
             && gap.start / BLOCK != offset / BLOCK
         {
-            if self.shares.any(first(mapped)) {
+            if state.lease == Lease::None {
                 edit.zero(state, gap)?;
             } else {
-                // Behind the end: nobody can see it before the record.
+                // Who maps the file may store to the rest of the line: no record may have it, and its block stays.
                 self.media.zero(mapped.block * BLOCK + gap.start % BLOCK, gap.end - gap.start);
             }
         }
@@ -182,6 +182,9 @@ impl Volume {
             .within(blocks.clone())
             .filter(|(_, mapped)| mapped.unwritten && !self.shares.any(mapped.run()))
             .collect();
+        if !reserved.is_empty() {
+            self.leave_to_stores(state)?;
+        }
         let mut reused = Vec::new();
         for (file_block, mapped) in reserved {
             new(edit, at..file_block)?;
@@ -253,6 +256,7 @@ impl Volume {
             }
             return self.write_beside(inode, state, offset, bytes, status, identity);
         }
+        self.leave_to_stores(state)?;
         for (file_block, mapped) in parts {
             let from = (file_block * BLOCK).max(offset);
             let to = ((file_block + mapped.count) * BLOCK).min(end);

@@ -32,32 +32,70 @@ pub(crate) fn operations() -> Vec<Op> {
     for &dir in DIRECTORIES {
         all.extend([Mkdir(dir), Rmdir(dir)]);
     }
-    for (old, new) in [("/foo", "/bar"), ("/foo", "/A/foo"), ("/A/bar", "/bar"), ("/A/bar", "/A/C/bar"), ("/foo", "/A/bar")] {
+    for (old, new) in
+        [("/foo", "/bar"), ("/foo", "/A/foo"), ("/A/bar", "/bar"), ("/A/bar", "/A/C/bar"), ("/foo", "/A/bar")]
+    {
         all.push(Link(old, new));
     }
     let pairs = [
-        ("/foo", "/bar"), ("/foo", "/A/foo"), ("/foo", "/A/bar"), ("/A/bar", "/foo"), ("/A/bar", "/A/foo"), ("/B/foo", "/foo"),
-        ("/A/C", "/B/C"), ("/A/C", "/C"), ("/A", "/B"), ("/A", "/B/A"), ("/B", "/A/C"), ("/A/C", "/A/D"),
+        ("/foo", "/bar"),
+        ("/foo", "/A/foo"),
+        ("/foo", "/A/bar"),
+        ("/A/bar", "/foo"),
+        ("/A/bar", "/A/foo"),
+        ("/B/foo", "/foo"),
+        ("/A/C", "/B/C"),
+        ("/A/C", "/C"),
+        ("/A", "/B"),
+        ("/A", "/B/A"),
+        ("/B", "/A/C"),
+        ("/A/C", "/A/D"),
     ];
     all.extend(pairs.map(|(from, to)| Rename(from, to, Rename::Replace)));
-    for (from, to) in [("/foo", "/A/bar"), ("/A/C", "/B"), ("/foo", "/B"), ("/A/bar", "/bar"), ("/B", "/B/foo")] {
+    for (from, to) in
+        [("/foo", "/A/bar"), ("/A/C", "/B"), ("/foo", "/B"), ("/A/bar", "/bar"), ("/B", "/B/foo")]
+    {
         all.extend([Rename(from, to, Rename::Exchange), Rename(from, to, Rename::NoReplace)]);
     }
     for (file, size) in [("/foo", 5000), ("/A/bar", 100)] {
-        for (at, len) in [(0, 10), (50, 200), (size, 300), (size + 30, 64), (4000, 200), (0, 4096), (100, 5000), (size, 4096), (9000, 2000)] {
+        for (at, len) in [
+            (0, 10),
+            (50, 200),
+            (size, 300),
+            (size + 30, 64),
+            (4000, 200),
+            (0, 4096),
+            (100, 5000),
+            (size, 4096),
+            (9000, 2000),
+        ] {
             all.push(Write(file, at, len, 40));
         }
         all.extend([0, 30, 4096, size + 1, 9000].map(|size| Truncate(file, size)));
-        let modes = [Allocate::Grow, Allocate::KeepSize, Allocate::PunchHole, Allocate::Zero, Allocate::ZeroKeepSize];
+        let modes =
+            [Allocate::Grow, Allocate::KeepSize, Allocate::PunchHole, Allocate::Zero, Allocate::ZeroKeepSize];
         all.extend(modes.map(|how| Allocate(file, 50, 4200, how)));
-        all.extend([Allocate(file, 4096, 8192, Allocate::KeepSize), Allocate(file, 6000, 5000, Allocate::Zero)]);
+        all.extend([
+            Allocate(file, 4096, 8192, Allocate::KeepSize),
+            Allocate(file, 6000, 5000, Allocate::Zero),
+        ]);
         all.extend([Allocate(file, 0, 4096, Allocate::Collapse), Allocate(file, 0, 4096, Allocate::Insert)]);
         all.extend([Append(file, 1024, 50), Append(file, 5000, 51), Flags(file, flags::IN_PLACE)]);
         all.extend([Mode(file, 0o4711), Owner(file, 7), Times(file, 1_000_000)]);
-        all.extend([Attribute(file, "user.a", 40, 60), Attribute(file, "user.b", 6000, 61), NoAttribute(file, "user.a")]);
+        all.extend([
+            Attribute(file, "user.a", 40, 60),
+            Attribute(file, "user.b", 6000, 61),
+            NoAttribute(file, "user.a"),
+        ]);
         all.extend([Open(file), Clone(file, "/B/foo"), Clone(file, "/A/bar")]);
     }
-    all.extend([Mode("/A", 0o1777), Owner("/B", 8), Times("/A/C", 5), Attribute("/A", "user.d", 10, 1), Fifo("/A/pipe")]);
+    all.extend([
+        Mode("/A", 0o1777),
+        Owner("/B", 8),
+        Times("/A/C", 5),
+        Attribute("/A", "user.d", 10, 1),
+        Fifo("/A/pipe"),
+    ]);
     all.extend([Symlink("/B/long", 2000), Tmpfile(0), Tmpfile(3000), Quota(7, 100), Sync, Remount]);
     all
 }

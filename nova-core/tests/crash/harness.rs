@@ -110,7 +110,11 @@ impl Setting {
             assert!(!report.clean && report.damage.is_empty() && report.orphans == 0, "{what:?}: {report:?}");
             let found = read(&scanned);
             assert!(before == found, "after {what:?}, scanned: {}", found.difference(&before));
-            assert_eq!(scanned.statfs().free, free, "after {what:?}: free blocks, and those that a scan finds free");
+            assert_eq!(
+                scanned.statfs().free,
+                free,
+                "after {what:?}: free blocks, and those that a scan finds free"
+            );
             used_to_the_end(&scanned).unwrap_or_else(|error| panic!("after {what:?}: {error}"));
             before
         };
@@ -153,7 +157,13 @@ impl Totals {
 }
 
 /// Explores `ops` on what `before` leaves.
-pub(crate) fn explore(totals: &mut Totals, name: &str, setting: &Setting, before: &[Op], ops: &[Op]) -> Report {
+pub(crate) fn explore(
+    totals: &mut Totals,
+    name: &str,
+    setting: &Setting,
+    before: &[Op],
+    ops: &[Op],
+) -> Report {
     let start = setting.prepare(before);
     let report = explore_from(name, setting, start, ops);
     totals.add(&report);
@@ -227,7 +237,8 @@ pub(crate) fn used_to_the_end(nova: &Nova) -> Result<(), String> {
     }
     // What is left: the inode table, and the root directory's log.
     let table = (0..slots / 127 + 1).find(|large| (slots - large * 127) % 31 == 0);
-    let table = table.map(|large| large * 4 + (slots - large * 127) / 31).ok_or("slots that are no segments'")?;
+    let table =
+        table.map(|large| large * 4 + (slots - large * 127) / 31).ok_or("slots that are no segments'")?;
     let used = full.blocks - free - table;
     if used > 4 {
         return Err(format!("{used} blocks are used when all files are gone"));

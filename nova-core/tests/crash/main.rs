@@ -5,6 +5,7 @@
 
 mod ace;
 mod harness;
+mod lives;
 mod ops;
 mod tree;
 mod windows;

@@ -1,7 +1,8 @@
 //! Operations of a workload, and what they do to a volume.
 
 use nova_core::{
-    Access, Allocate, AttributeMode, Code, Credentials, Error, File, Nova, Quota, Rename, Result, SetAttr, Time,
+    Access, Allocate, AttributeMode, Code, Credentials, Error, File, Nova, Quota, Rename, Result, SetAttr,
+    Time,
 };
 
 pub(crate) const ROOT: &Credentials = &Credentials::ROOT;
@@ -124,7 +125,9 @@ impl Life {
                 nova.open(to)?.clone_range(&nova.open(from)?, at, to_at, len)
             }
             Op::Mode(path, mode) => set(path, SetAttr { mode: Some(mode), ..SetAttr::default() }),
-            Op::Owner(path, uid) => set(path, SetAttr { uid: Some(uid), gid: Some(uid), ..SetAttr::default() }),
+            Op::Owner(path, uid) => {
+                set(path, SetAttr { uid: Some(uid), gid: Some(uid), ..SetAttr::default() })
+            }
             Op::Times(path, at) => {
                 let (accessed, modified) = (Some(Time::At(at)), Some(Time::At(at + 1)));
                 set(path, SetAttr { accessed, modified, ..SetAttr::default() })

@@ -79,7 +79,9 @@ impl Tree {
 
     /// Whether it is `states[k]` in everything but content, and its content is made of words of the other states'.
     pub(crate) fn is_torn(&self, state: &Tree, states: &[&Tree]) -> bool {
-        let words = |found: &Found, at: usize| found.content.get(at..(at + 8).min(found.content.len())).map(<[u8]>::to_vec);
+        let words = |found: &Found, at: usize| {
+            found.content.get(at..(at + 8).min(found.content.len())).map(<[u8]>::to_vec)
+        };
         self.quotas == state.quotas
             && self.names.len() == state.names.len()
             && self.names.iter().all(|(path, found)| {
@@ -87,9 +89,9 @@ impl Tree {
                 let others: Vec<&Found> = states.iter().filter_map(|state| state.names.get(path)).collect();
                 found.stat == expected.stat
                     && found.attributes == expected.attributes
-                    && (0..found.content.len()).step_by(8).all(|at| {
-                        others.iter().any(|other| words(other, at) == words(found, at))
-                    })
+                    && (0..found.content.len())
+                        .step_by(8)
+                        .all(|at| others.iter().any(|other| words(other, at) == words(found, at)))
             })
     }
 }
