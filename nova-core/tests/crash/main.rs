@@ -6,6 +6,8 @@
 mod ace;
 mod harness;
 mod lives;
+mod media;
 mod ops;
+mod themes;
 mod tree;
 mod windows;
