@@ -65,6 +65,11 @@ impl Batch {
     pub(crate) fn data(&mut self, at: u64, bytes: &[u8]) {
         self.push(Kind::Data, at, bytes);
     }
+
+    /// Whether there is any.
+    pub(crate) fn has_data(&self) -> bool {
+        self.steps.iter().any(|(kind, ..)| matches!(kind, Kind::Data))
+    }
 }
 
 struct Writer {
@@ -150,6 +155,11 @@ impl Journal {
         log.finish(set, |_| ())?;
         log.checkpoint()?;
         Ok(log.settled())
+    }
+
+    /// Whether no recovery would replay this record any more.
+    pub(crate) fn has_retired(&self, record: Ticket) -> bool {
+        self.writer.lock().log.settled() >= record
     }
 
     /// Whether an error left unknown what is durable.

@@ -6,7 +6,7 @@
 
 use crate::{
     Result,
-    alloc::{Purpose, Run},
+    alloc::{Purpose, Run, STRETCH},
     commit::Batch,
     extents::Mapped,
     format::{BLOCK, Identity, LINE, Status, flag},
@@ -61,8 +61,15 @@ impl<'v> Edit<'v> {
         Ok(page)
     }
 
-    /// New blocks. They go back if the edit is dropped.
+    /// New blocks; aligned for large pages, if they are many. They go back if the edit is dropped.
     pub(crate) fn allocate(&mut self, blocks: u64) -> Result<Vec<Run>> {
+        if blocks >= STRETCH {
+            let (allocator, near) = (&self.volume.allocator, self.volume.near());
+            if let Some(run) = allocator.allocate_run(near, blocks, STRETCH, Purpose::Ordinary) {
+                self.fresh.push(run);
+                return Ok(vec![run]);
+            }
+        }
         let runs = self.volume.allocate(blocks, Purpose::Ordinary)?;
         self.fresh.extend(&runs);
         Ok(runs)
@@ -223,8 +230,11 @@ impl<'v> Edit<'v> {
         identity.log = log.log;
         status.tail = log.tail;
         volume.put(&mut self.batch, inode.at, changes_identity.then_some(&mut identity), &mut status);
-        volume.commit(&self.batch, freed)?;
+        let record = volume.commit(&self.batch, freed)?;
         self.committed = true;
+        if self.batch.has_data() {
+            state.patched = Some(record);
+        }
         charged.keep();
         log.done(&mut state.pages);
         take_over(state, std::mem::take(&mut self.changes));

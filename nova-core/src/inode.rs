@@ -10,6 +10,7 @@ use crate::{
     names::Names,
 };
 use parking_lot::RwLock;
+use pmem_tx::Ticket;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// An inode that somebody has used since the volume was mounted.
@@ -32,6 +33,8 @@ pub(crate) struct State {
     pub(crate) body: Body,
     pub(crate) attributes: Attributes,
     pub(crate) lease: Lease,
+    /// The last record that has bytes of the file's content. As long as it is not retired, recovery may store them again.
+    pub(crate) patched: Option<Ticket>,
     /// Not created yet, or freed: for everybody else there is no such file.
     pub(crate) gone: bool,
 }
@@ -72,6 +75,7 @@ impl State {
             body: Body::Unread,
             attributes: Attributes::default(),
             lease: Lease::None,
+            patched: None,
             gone: false,
         }
     }

@@ -264,7 +264,7 @@ impl Volume {
                 let linked = self.put_name(dir_inode, dir, &mut batch, name, inode.ino, child.kind(), now);
                 linked.and_then(|linked| self.commit_linked(&batch, dir, name, linked))
             }
-            None => self.commit(&batch, Freed::default()),
+            None => self.commit(&batch, Freed::default()).map(drop),
         };
         if let Err(error) = committed {
             give_up();

@@ -116,7 +116,7 @@ impl Volume {
     }
 
     /// Commits a batch, with what it frees. Durable on return: one drain, or a share of one.
-    pub(crate) fn commit(&self, batch: &Batch, freed: Freed) -> Result<()> {
+    pub(crate) fn commit(&self, batch: &Batch, freed: Freed) -> Result<Ticket> {
         self.writable()?;
         let journal = self.journal.as_ref().ok_or(Error::Posix(Code::ReadOnly))?;
         let committed = journal.commit(batch)?;
@@ -128,7 +128,16 @@ impl Volume {
             limbo.push_back((committed.ticket, run));
         }
         self.reclaim(&mut limbo, committed.settled);
-        Ok(())
+        Ok(committed.ticket)
+    }
+
+    /// Content of this file is about to be stored without a record: so that no recovery brings back what a record had there before.
+    /// Two drains if one could, otherwise none.
+    pub(crate) fn leave_to_stores(&self, state: &State) -> Result<()> {
+        match (state.patched, &self.journal) {
+            (Some(record), Some(journal)) if !journal.has_retired(record) => self.settle(),
+            _ => Ok(()),
+        }
     }
 
     fn reclaim(&self, limbo: &mut VecDeque<(Ticket, Run)>, settled: Ticket) {

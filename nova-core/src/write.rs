@@ -141,16 +141,18 @@ impl Volume {
         let end = offset + bytes.len() as u64;
         let mut runs = Vec::new();
         let mut places = Vec::new();
-        // The old end's block, if the write does not touch it.
-        if let Some((gap, mapped)) = self.gap(state, offset)?
+        // The old end's block, if the write does not touch it: a copy that ends with zeros. (Zeros in place could be undone by a record
+        // that is replayed.)
+        if let Some((gap, _)) = self.gap(state, offset)?
             && gap.start / BLOCK != offset / BLOCK
         {
-            if self.shares.any(first(mapped)) {
-                edit.zero(state, gap)?;
-            } else {
-                // Behind the end: nobody can see it before the record.
-                self.media.zero(mapped.block * BLOCK + gap.start % BLOCK, gap.end - gap.start);
-            }
+            let file_block = gap.start / BLOCK;
+            let target = Target { file_block, run: edit.allocate(1)?[0] };
+            let mut content = vec![0; BLOCK as usize];
+            self.copy_file(state, file_block * BLOCK, &mut content)?;
+            self.media.store(target.run.start * BLOCK, &content);
+            places.push((file_block, target.run));
+            runs.push(target.run);
         }
         for target in self.targets(&mut edit, state, offset / BLOCK..end.div_ceil(BLOCK))? {
             self.fill(state, &target, offset, bytes)?;
@@ -182,6 +184,9 @@ impl Volume {
             .within(blocks.clone())
             .filter(|(_, mapped)| mapped.unwritten && !self.shares.any(mapped.run()))
             .collect();
+        if !reserved.is_empty() {
+            self.leave_to_stores(state)?;
+        }
         let mut reused = Vec::new();
         for (file_block, mapped) in reserved {
             new(edit, at..file_block)?;
@@ -253,6 +258,7 @@ impl Volume {
             }
             return self.write_beside(inode, state, offset, bytes, status, identity);
         }
+        self.leave_to_stores(state)?;
         for (file_block, mapped) in parts {
             let from = (file_block * BLOCK).max(offset);
             let to = ((file_block + mapped.count) * BLOCK).min(end);
