@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 impl Volume {
     /// Lets `to` have blocks of `from`, both locked.
-    #[expect(clippy::too_many_arguments, reason = "two files, two places, a length")]
     fn share_range(
         &self,
         from: &State,

@@ -67,11 +67,6 @@ impl File {
             let size = state.status.size;
             self.make_mappable(&mut state, 0..size.div_ceil(BLOCK), size)?;
             self.zero_tail(&state)?;
-            // The program's stores have no record with a window of its own: nothing may be replayed here any more.
-            if state.patched.is_some() {
-                volume.settle()?;
-                state.patched = None;
-            }
         }
         let runs = self.runs(&state, 0..state.status.size.div_ceil(BLOCK))?;
         let extents = volume.media.region().extents(&runs)?;

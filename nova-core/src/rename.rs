@@ -351,13 +351,11 @@ impl Volume {
         let purpose = crate::alloc::Purpose::Ordinary;
         let mut log =
             crate::log::Append::new(self, inode.ino, identity.log, status.tail, &dir.pages, purpose);
-        let mut cookie = dir.names()?.next_cookie();
         let mut added = Vec::new();
-        for (name, dentry) in &names {
+        for (cookie, (name, dentry)) in (dir.names()?.next_cookie()..).zip(&names) {
             let mut entry = crate::log::name(name, dentry.ino, cookie, dentry.file_type, 0);
             let (at, page) = log.entry(batch, &mut entry)?;
             added.push((*name, Dentry { at, page, cookie, ..*dentry }));
-            cookie += 1;
         }
         log.finish(batch, &dir.pages);
         freed.pages.extend(log.freed(&dir.pages).pages);
