@@ -10,7 +10,10 @@
 
 #![allow(unsafe_code)]
 
-use crate::{Result, format::LINE};
+use crate::{
+    Result,
+    format::{BLOCK, LINE},
+};
 use parking_lot::Mutex;
 use pmem_map::{Granularity, Region};
 use pmem_tx::{
@@ -61,7 +64,13 @@ impl Batch {
         self.push(Kind::Line, at, bytes);
     }
 
-    /// Whole lines of a file's content.
+    /// Blocks that file content in it is for.
+    pub(crate) fn data_blocks(&self) -> impl Iterator<Item = u64> + '_ {
+        let data = self.steps.iter().filter(|(kind, ..)| matches!(kind, Kind::Data));
+        data.map(|(_, at, _)| at / BLOCK)
+    }
+
+    /// Whole lines of a file's content: of one block.
     pub(crate) fn data(&mut self, at: u64, bytes: &[u8]) {
         self.push(Kind::Data, at, bytes);
     }

@@ -29,7 +29,7 @@ impl File {
     /// # Errors
     ///
     /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`Code::NoSpace`]; [`pmem_map::Error::CannotLend`] if the volume is in
-    /// anonymous memory. Up to 3 drains, if blocks have to be made.
+    /// anonymous memory. Up to 5 drains, if blocks have to be made or were just written.
     pub fn map(&self) -> Result<Mapping> {
         self.map_with(Lease::Exclusive)
     }
@@ -119,12 +119,14 @@ impl File {
         if end % BLOCK != 0
             && !places.iter().any(|(block, run)| (*block..*block + run.blocks).contains(&(end / BLOCK)))
         {
-            edit.zero(state, end..end.next_multiple_of(BLOCK))?;
+            edit.zero(end..end.next_multiple_of(BLOCK));
         }
         let durable = Stored::new(places.iter().map(|(_, run)| *run).collect()).drain(&volume.media)?;
         edit.link(&places, &durable)?;
         let status = Status { size, changed: volume.now(), ..state.status };
-        edit.commit(&self.inode, state, status, None)
+        edit.commit(&self.inode, state, status, None)?;
+        // Stores to the mapping go into no record.
+        volume.retire_records_of(state.extents()?.within(blocks).map(|(_, mapped)| mapped.run()))
     }
 
     /// Where a range of the file is, in the file that the volume is in.

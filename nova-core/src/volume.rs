@@ -60,8 +60,16 @@ pub(crate) struct Freed {
 /// Blocks that were freed, and may still be named by records that a recovery would replay.
 #[derive(Default)]
 struct Limbo {
-    runs: Mutex<VecDeque<(Ticket, Run)>>,
+    runs: Mutex<Limbos>,
     blocks: AtomicU64,
+}
+
+/// What a recovery could still reach.
+#[derive(Default)]
+struct Limbos {
+    freed: VecDeque<(Ticket, Run)>,
+    /// Blocks of files, bytes of which are in records: replaying one takes back what was stored there since without a record.
+    data: VecDeque<(Ticket, u64)>,
 }
 
 impl Volume {
@@ -125,19 +133,34 @@ impl Volume {
         let mut limbo = self.limbo.runs.lock();
         for run in runs {
             self.limbo.blocks.fetch_add(run.blocks, Relaxed);
-            limbo.push_back((committed.ticket, run));
+            limbo.freed.push_back((committed.ticket, run));
         }
+        limbo.data.extend(batch.data_blocks().map(|block| (committed.ticket, block)));
         self.reclaim(&mut limbo, committed.settled);
         Ok(())
     }
 
-    fn reclaim(&self, limbo: &mut VecDeque<(Ticket, Run)>, settled: Ticket) {
+    /// No record that a recovery would replay has bytes of these blocks from now on: they can be stored to directly (rule 9 of redo
+    /// logging). Two drains, if one of the last few records has some; none otherwise.
+    pub(crate) fn retire_records_of(&self, runs: impl Iterator<Item = Run>) -> Result<()> {
+        let is_named = {
+            let limbo = self.limbo.runs.lock();
+            let named = |run: Run| limbo.data.iter().any(|(_, block)| run.range().contains(block));
+            !limbo.data.is_empty() && runs.into_iter().any(named)
+        };
+        if is_named { self.settle() } else { Ok(()) }
+    }
+
+    fn reclaim(&self, limbo: &mut Limbos, settled: Ticket) {
+        while limbo.data.front().is_some_and(|(ticket, _)| *ticket <= settled) {
+            limbo.data.pop_front();
+        }
         // Pushed in the order of their locks, not always of their tickets: the front may wait for a later one.
-        while let Some((ticket, run)) = limbo.front().copied() {
+        while let Some((ticket, run)) = limbo.freed.front().copied() {
             if ticket > settled {
                 break;
             }
-            limbo.pop_front();
+            limbo.freed.pop_front();
             self.limbo.blocks.fetch_sub(run.blocks, Relaxed);
             self.allocator.free(run);
         }

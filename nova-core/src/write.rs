@@ -8,6 +8,7 @@ use crate::{
     format::{BLOCK, Identity, MAX_SIZE, Status, flag},
     inode::{Inode, Lease, State},
     ordering::Stored,
+    permission::set_id_bits,
     volume::Volume,
 };
 use std::ops::Range;
@@ -142,15 +143,10 @@ impl Volume {
         let mut runs = Vec::new();
         let mut places = Vec::new();
         // The old end's block, if the write does not touch it.
-        if let Some((gap, mapped)) = self.gap(state, offset)?
+        if let Some((gap, _)) = self.gap(state, offset)?
             && gap.start / BLOCK != offset / BLOCK
         {
-            if self.shares.any(first(mapped)) {
-                edit.zero(state, gap)?;
-            } else {
-                // Behind the end: nobody can see it before the record.
-                self.media.zero(mapped.block * BLOCK + gap.start % BLOCK, gap.end - gap.start);
-            }
+            edit.zero(gap);
         }
         for target in self.targets(&mut edit, state, offset / BLOCK..end.div_ceil(BLOCK))? {
             self.fill(state, &target, offset, bytes)?;
@@ -182,6 +178,7 @@ impl Volume {
             .within(blocks.clone())
             .filter(|(_, mapped)| mapped.unwritten && !self.shares.any(mapped.run()))
             .collect();
+        self.retire_records_of(reserved.iter().map(|(_, mapped)| mapped.run()))?;
         let mut reused = Vec::new();
         for (file_block, mapped) in reserved {
             new(edit, at..file_block)?;
@@ -253,6 +250,7 @@ impl Volume {
             }
             return self.write_beside(inode, state, offset, bytes, status, identity);
         }
+        self.retire_records_of(parts.iter().map(|(_, mapped)| mapped.run()))?;
         for (file_block, mapped) in parts {
             let from = (file_block * BLOCK).max(offset);
             let to = ((file_block + mapped.count) * BLOCK).min(end);
@@ -271,10 +269,9 @@ fn first(mapped: Mapped) -> Run {
 
 /// Who writes a file takes its set-id bits away, unless privileged.
 pub(crate) fn without_set_id(state: &State, who: &Credentials) -> Option<Identity> {
-    let Identity { mode, .. } = state.identity;
-    let group = if mode & 0o010 != 0 { libc::S_ISGID } else { 0 };
-    let bits = libc::S_ISUID | group;
-    (!who.is_privileged() && mode & bits != 0).then_some(Identity { mode: mode & !bits, ..state.identity })
+    let bits = set_id_bits(state.identity.mode);
+    let mode = state.identity.mode & !bits;
+    (!who.is_privileged() && bits != 0).then_some(Identity { mode, ..state.identity })
 }
 
 impl File {
