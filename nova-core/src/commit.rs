@@ -61,7 +61,7 @@ impl Batch {
         self.push(Kind::Line, at, bytes);
     }
 
-    /// Whole lines of a file's content.
+    /// Whole lines of a file's content: of one block.
     pub(crate) fn data(&mut self, at: u64, bytes: &[u8]) {
         self.push(Kind::Data, at, bytes);
     }

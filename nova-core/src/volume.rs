@@ -131,8 +131,8 @@ impl Volume {
         Ok(committed.ticket)
     }
 
-    /// Content of this file is about to be stored without a record: so that no recovery brings back what a record had there before.
-    /// Two drains if one could, otherwise none.
+    /// Content of this file is about to be stored past the journal, and a record will follow: so that no recovery from that record on brings back
+    /// what an earlier one had there. Two drains if one could, otherwise none.
     pub(crate) fn leave_to_stores(&self, state: &State) -> Result<()> {
         match (state.patched, &self.journal) {
             (Some(record), Some(journal)) if !journal.has_retired(record) => self.settle(),

@@ -8,6 +8,7 @@ use crate::{
     format::{BLOCK, Identity, MAX_SIZE, Status, flag},
     inode::{Inode, Lease, State},
     ordering::Stored,
+    permission::set_id_bits,
     volume::Volume,
 };
 use std::ops::Range;
@@ -146,7 +147,7 @@ impl Volume {
             && gap.start / BLOCK != offset / BLOCK
         {
             if state.lease == Lease::None {
-                edit.zero(state, gap)?;
+                edit.zero(gap);
             } else {
                 // Who maps the file may store to the rest of the line: no record may have it, and its block stays.
                 self.media.zero(mapped.block * BLOCK + gap.start % BLOCK, gap.end - gap.start);
@@ -275,10 +276,9 @@ fn first(mapped: Mapped) -> Run {
 
 /// Who writes a file takes its set-id bits away, unless privileged.
 pub(crate) fn without_set_id(state: &State, who: &Credentials) -> Option<Identity> {
-    let Identity { mode, .. } = state.identity;
-    let group = if mode & 0o010 != 0 { libc::S_ISGID } else { 0 };
-    let bits = libc::S_ISUID | group;
-    (!who.is_privileged() && mode & bits != 0).then_some(Identity { mode: mode & !bits, ..state.identity })
+    let bits = set_id_bits(state.identity.mode);
+    let mode = state.identity.mode & !bits;
+    (!who.is_privileged() && bits != 0).then_some(Identity { mode, ..state.identity })
 }
 
 impl File {
