@@ -55,8 +55,17 @@ impl Volume {
         let freeing = matches!(how, Allocate::PunchHole | Allocate::Collapse);
         let purpose = if freeing { Purpose::Freeing } else { Purpose::Ordinary };
         let mut edit = Edit::new(self, inode, state, purpose);
-        if matches!(how, Allocate::Grow | Allocate::Zero) && range.end > status.size {
-            edit.zero_behind_end(state, range.end)?;
+        let grows = matches!(how, Allocate::Grow | Allocate::Zero) && range.end > status.size;
+        let mut zeroed = range.clone();
+        if grows {
+            if how == Allocate::Grow {
+                edit.zero_behind_end(state, range.end)?;
+            } else if range.start / BLOCK == status.size / BLOCK {
+                // The old end is in the first block: a record has each line once.
+                zeroed.start = range.start.min(status.size);
+            } else {
+                edit.zero_behind_end(state, range.start)?;
+            }
             status.size = range.end;
             status.modified = now;
         }
@@ -66,14 +75,15 @@ impl Volume {
             }
             Allocate::PunchHole => {
                 status.modified = now;
-                let whole = self.zero_edges(&mut edit, state, &range)?;
+                let whole = self.zero_edges(&mut edit, state, &range, status.size)?;
                 if state.extents()?.within(whole.clone()).next().is_some() {
                     edit.unmap(whole)?;
                 }
             }
             Allocate::Zero | Allocate::ZeroKeepSize => {
                 status.modified = now;
-                let whole = self.zero_edges(&mut edit, state, &range)?;
+                let end = if grows { range.end } else { status.size };
+                let whole = self.zero_edges(&mut edit, state, &zeroed, end)?;
                 let own: Vec<(u64, Mapped)> = state.extents()?.within(whole.clone()).collect();
                 for (file_block, mapped) in own {
                     if self.shares.any(mapped.run()) {
@@ -114,8 +124,15 @@ impl Volume {
         edit.commit(inode, state, status, None)
     }
 
-    /// Zeroes what a range has of blocks that are not all in it; returns those that are.
-    fn zero_edges(&self, edit: &mut Edit<'_>, state: &State, range: &Range<u64>) -> Result<Range<u64>> {
+    /// Zeroes what a range has of blocks that are not all in it; returns those that are. Of the last block, what is before `end`: behind the
+    /// file's end nothing is to be zeroed, unless the file grows over it, and its block may be zeroed already.
+    fn zero_edges(
+        &self,
+        edit: &mut Edit<'_>,
+        state: &State,
+        range: &Range<u64>,
+        end: u64,
+    ) -> Result<Range<u64>> {
         let (first, last) = (range.start.div_ceil(BLOCK), range.end / BLOCK);
         if first > last {
             edit.zero(state, range.clone())?;
@@ -124,8 +141,7 @@ impl Volume {
         if range.start % BLOCK != 0 {
             edit.zero(state, range.start..first * BLOCK)?;
         }
-        // Behind the end nothing is to be zeroed, and its block may be zeroed already.
-        let end = range.end.min(state.status.size);
+        let end = range.end.min(end);
         if end > last * BLOCK {
             edit.zero(state, last * BLOCK..end)?;
         }
