@@ -269,12 +269,12 @@ fn first(mapped: Mapped) -> Run {
     Run { start: mapped.block, blocks: 1 }
 }
 
-/// Who writes a file takes its set-id bits away, unless privileged.
+/// Who writes a file takes its set-id bits away, unless it is root: whoever has checked permissions.
 pub(crate) fn without_set_id(state: &State, who: &Credentials) -> Option<Identity> {
     let Identity { mode, .. } = state.identity;
     let group = if mode & 0o010 != 0 { libc::S_ISGID } else { 0 };
     let bits = libc::S_ISUID | group;
-    (!who.is_privileged() && mode & bits != 0).then_some(Identity { mode: mode & !bits, ..state.identity })
+    (who.uid != 0 && mode & bits != 0).then_some(Identity { mode: mode & !bits, ..state.identity })
 }
 
 impl File {
