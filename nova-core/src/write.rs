@@ -274,11 +274,11 @@ fn first(mapped: Mapped) -> Run {
     Run { start: mapped.block, blocks: 1 }
 }
 
-/// Who writes a file takes its set-id bits away, unless privileged.
+/// Who writes a file takes its set-id bits away, unless it is root: whoever has checked permissions.
 pub(crate) fn without_set_id(state: &State, who: &Credentials) -> Option<Identity> {
     let bits = set_id_bits(state.identity.mode);
     let mode = state.identity.mode & !bits;
-    (!who.is_privileged() && bits != 0).then_some(Identity { mode, ..state.identity })
+    (who.uid != 0 && bits != 0).then_some(Identity { mode, ..state.identity })
 }
 
 impl File {
