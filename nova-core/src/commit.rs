@@ -11,7 +11,7 @@
 #![allow(unsafe_code)]
 
 use crate::{Result, format::LINE};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use pmem_map::{Granularity, Region};
 use pmem_tx::{
     Ticket,
@@ -67,7 +67,7 @@ impl Batch {
         self.push(Kind::Line, at, bytes);
     }
 
-    /// So many bytes of a file's content, in whole lines: the caller fills them.
+    /// So many bytes of a file's content, in whole lines of one block: the caller fills them.
     pub(crate) fn data(&mut self, at: u64, len: u64) -> &mut [u8] {
         debug_assert!(at % LINE == 0 && len % LINE == 0);
         let start = self.bytes.len();
@@ -94,6 +94,11 @@ pub(crate) struct Journal {
     /// Threads that want the writer.
     waiting: AtomicUsize,
     on_pages: bool,
+}
+
+/// No record is written while it lives.
+pub(crate) struct Quiet<'j> {
+    _writer: MutexGuard<'j, Writer>,
 }
 
 /// What a commit was, and which ones are retired by now.
@@ -170,6 +175,16 @@ impl Journal {
     /// Whether no recovery would replay this record any more.
     pub(crate) fn has_retired(&self, record: Ticket) -> bool {
         self.writer.lock().log.settled() >= record
+    }
+
+    /// Retires all records, and keeps new ones out for as long as the guard lives. Two drains; none if there is nothing to retire.
+    pub(crate) fn quiesce(&self) -> Result<(Quiet<'_>, Ticket)> {
+        let mut writer = self.writer.lock();
+        let Writer { log, set } = &mut *writer;
+        log.finish(set, |_| ())?;
+        log.checkpoint()?;
+        let settled = log.settled();
+        Ok((Quiet { _writer: writer }, settled))
     }
 
     /// Whether an error left unknown what is durable.

@@ -1,8 +1,9 @@
 //! Changes of a file's blocks: gathered, committed as one record, and then taken over by the index in DRAM.
 //!
 //! Content comes to be in one of three ways: *placed* in new blocks, past the caches, drained before the record that links them
-//! ([`crate::ordering`]); *patched* in the record, if it is little and the block is the file's own; or *in place*, for what nobody can see
-//! yet (behind the file's end), or because the volume or the file is relaxed.
+//! ([`crate::ordering`]); *patched* in the record, if it is little and the block is the file's own; or *in place*, because the volume or
+//! the file is relaxed. Blocks that are the file's already and are stored to past the caches (in place, or because they were only reserved)
+//! may be named by a patch: [`Volume::leave_to_stores`] comes first.
 
 use crate::{
     Result,
@@ -19,9 +20,23 @@ use std::ops::Range;
 
 /// One change of the map, in the order of the log.
 enum Change {
-    Map { file_block: u64, run: Run, unwritten: bool, page: u32 },
-    Unmap { blocks: Range<u64>, page: u32 },
-    Shift { from: u64, by: i64, page: u32 },
+    /// `shared`: the blocks have one owner more, for this.
+    Map {
+        file_block: u64,
+        run: Run,
+        unwritten: bool,
+        shared: bool,
+        page: u32,
+    },
+    Unmap {
+        blocks: Range<u64>,
+        page: u32,
+    },
+    Shift {
+        from: u64,
+        by: i64,
+        page: u32,
+    },
 }
 
 pub(crate) struct Edit<'v> {
@@ -32,6 +47,8 @@ pub(crate) struct Edit<'v> {
     changes: Vec<Change>,
     /// Blocks that were allocated for this edit, and go back if it is not committed.
     fresh: Vec<Run>,
+    /// Bytes of the file that become zeros: each of one block.
+    zeros: Vec<Range<u64>>,
     /// Copies of single blocks: stored, not linked yet.
     copies: Vec<(u64, Run)>,
     /// The blocks of a shared source, whose owners become one more.
@@ -49,6 +66,7 @@ impl<'v> Edit<'v> {
             log: Some(log),
             changes: Vec::new(),
             fresh: Vec::new(),
+            zeros: Vec::new(),
             copies: Vec::new(),
             sharing: Vec::new(),
             committed: false,
@@ -88,7 +106,7 @@ impl<'v> Edit<'v> {
         for (file_block, run) in places {
             let within = |of: &Run| of.start <= run.start && run.start + run.blocks <= of.start + of.blocks;
             assert!(durable.runs().iter().any(within), "blocks whose content is not durable");
-            self.map(*file_block, *run, false)?;
+            self.map(*file_block, *run, false, false)?;
         }
         Ok(())
     }
@@ -101,8 +119,21 @@ impl<'v> Edit<'v> {
         Ok(())
     }
 
+    /// Zeroes bytes of one file block with the commit.
+    pub(crate) fn zero(&mut self, range: Range<u64>) {
+        // Ranges of one block that touch become one: a record names a line once, and a shared block is copied once.
+        let touches = |other: &Range<u64>| range.start <= other.end && other.start <= range.end;
+        let same = |other: &Range<u64>| other.start / BLOCK == range.start / BLOCK && touches(other);
+        if range.is_empty() {
+        } else if let Some(other) = self.zeros.iter_mut().find(|other| same(other)) {
+            *other = other.start.min(range.start)..other.end.max(range.end);
+        } else {
+            self.zeros.push(range);
+        }
+    }
+
     /// Zeroes bytes of one file block: in the record, or in a copy if other files share the block. Nothing, where it reads as zeros.
-    pub(crate) fn zero(&mut self, state: &State, range: Range<u64>) -> Result<()> {
+    fn put_zeros(&mut self, state: &State, range: Range<u64>) -> Result<()> {
         let (file_block, within) = (range.start / BLOCK, range.start % BLOCK);
         let len = (range.end - range.start) as usize;
         let Some(mapped) = state.extents()?.at(file_block).filter(|mapped| !mapped.unwritten) else {
@@ -118,33 +149,31 @@ impl<'v> Edit<'v> {
     }
 
     /// Zeroes what lies between the file's end and the end of its block, up to `to`: for who makes it longer.
-    pub(crate) fn zero_behind_end(&mut self, state: &State, to: u64) -> Result<()> {
+    pub(crate) fn zero_behind_end(&mut self, state: &State, to: u64) {
         let size = state.status.size;
         if to > size && size % BLOCK != 0 {
-            self.zero(state, size..to.min(size.next_multiple_of(BLOCK)))?;
+            self.zero(size..to.min(size.next_multiple_of(BLOCK)));
         }
-        Ok(())
     }
 
     /// Links blocks of another file, which has them too.
     pub(crate) fn share(&mut self, file_block: u64, run: Run, unwritten: bool) -> Result<()> {
-        self.map(file_block, run, unwritten)?;
         self.volume.shares.add(run);
         self.sharing.push(run);
-        Ok(())
+        self.map(file_block, run, unwritten, true)
     }
 
     /// Links blocks that read as zeros.
     pub(crate) fn reserve(&mut self, file_block: u64, run: Run) -> Result<()> {
-        self.map(file_block, run, true)
+        self.map(file_block, run, true, false)
     }
 
-    fn map(&mut self, file_block: u64, run: Run, unwritten: bool) -> Result<()> {
+    fn map(&mut self, file_block: u64, run: Run, unwritten: bool, shared: bool) -> Result<()> {
         for mut entry in log::extent(file_block, run, unwritten) {
             let (file_block, part) =
                 (entry.file_block, Run { start: entry.block, blocks: u64::from(entry.count) });
             let page = self.entry(&mut entry)?;
-            self.changes.push(Change::Map { file_block, run: part, unwritten, page });
+            self.changes.push(Change::Map { file_block, run: part, unwritten, shared, page });
         }
         Ok(())
     }
@@ -196,6 +225,20 @@ impl<'v> Edit<'v> {
         identity: Option<Identity>,
     ) -> Result<()> {
         let volume = self.volume;
+        for range in std::mem::take(&mut self.zeros) {
+            // What has other content now, or none, needs no zeros.
+            let block = range.start / BLOCK;
+            let replaced = self.changes.iter().any(|change| match change {
+                Change::Map { file_block, run, .. } => {
+                    (*file_block..file_block + run.blocks).contains(&block)
+                }
+                Change::Unmap { blocks, .. } => blocks.contains(&block),
+                Change::Shift { .. } => false,
+            });
+            if !replaced {
+                self.put_zeros(state, range)?;
+            }
+        }
         let copies = std::mem::take(&mut self.copies);
         if !copies.is_empty() {
             let stored = Stored::new(copies.iter().map(|(_, run)| *run).collect());
@@ -203,16 +246,18 @@ impl<'v> Edit<'v> {
             self.link(&copies, &durable)?;
         }
         let more = self.more_blocks(state)?;
-        volume.quotas.charge(&state.identity, more, 0)?;
-        let charged = Charged { volume, identity: state.identity, blocks: more, kept: false };
+        let owner = identity.unwrap_or(state.identity);
+        volume.quotas.charge(&owner, more, 0)?;
+        let charged = Charged { volume, identity: owner, blocks: more, kept: false };
         let log = self.log.take().expect("once");
         log.finish(&mut self.batch, &state.pages);
         let mut freed = log.freed(&state.pages);
         let extents = state.extents()?;
         for change in &self.changes {
             let old: Vec<(u64, Mapped)> = match change {
-                Change::Map { file_block, run, .. } => {
-                    let still = |at: u64, old: &Mapped| old.block == run.start + (at - file_block);
+                Change::Map { file_block, run, shared, .. } => {
+                    // A block that stays where it is is not freed; one that is shared with this file itself has an owner too many.
+                    let still = |at: u64, old: &Mapped| !shared && old.block == run.start + (at - file_block);
                     extents
                         .within(*file_block..file_block + run.blocks)
                         .filter(|(at, old)| !still(*at, old))
@@ -262,7 +307,7 @@ fn take_over(state: &mut State, changes: Vec<Change>) {
     };
     for change in changes {
         match change {
-            Change::Map { file_block, run, unwritten, page } => {
+            Change::Map { file_block, run, unwritten, page, .. } => {
                 let mapped = Mapped { block: run.start, count: run.blocks, unwritten, page };
                 let old = extents.insert(file_block, mapped);
                 pages.add(page, run.blocks);
@@ -298,7 +343,7 @@ impl Charged<'_> {
 impl Drop for Charged<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            let _ = self.volume.quotas.charge(&self.identity, -self.blocks, 0);
+            self.volume.quotas.restore(&self.identity, -self.blocks, 0);
         }
     }
 }

@@ -67,6 +67,10 @@ impl File {
             let size = state.status.size;
             self.make_mappable(&mut state, 0..size.div_ceil(BLOCK), size)?;
             self.zero_tail(&state)?;
+            // The program's stores are followed by no record: not even the newest one's window may have bytes of this file.
+            if state.patched.take().is_some() {
+                volume.settle()?;
+            }
         }
         let runs = self.runs(&state, 0..state.status.size.div_ceil(BLOCK))?;
         let extents = volume.media.region().extents(&runs)?;

@@ -153,7 +153,10 @@ impl Volume {
                 replaced.state.permit(who, WRITE)?;
             }
             let more = i64::from(moves_directory) - i64::from(replaces_directory);
-            if more > 0 && to_state_links(&to, &from) >= MAX_LINKS {
+            let is_full = |dir: &State| dir.status.links >= MAX_LINKS;
+            if more > 0 && is_full(to.as_deref().unwrap_or(&from))
+                || more < 0 && how == Rename::Exchange && is_full(&from)
+            {
                 return Err(Code::TooManyLinks.into());
             }
         }
@@ -257,10 +260,6 @@ impl Volume {
         }
         Error::damaged("inode", 0, "directories in a circle")
     }
-}
-
-fn to_state_links(to: &Option<Locked<'_>>, from: &State) -> u32 {
-    to.as_deref().unwrap_or(from).status.links
 }
 
 /// What happens to names.

@@ -3,7 +3,7 @@
 use crate::{
     Code, Error, MountOptions, MountReport, Result,
     alloc::{Allocator, Purpose, Run},
-    commit::{Batch, Journal},
+    commit::{Batch, Journal, Quiet},
     format::{BLOCK, Identity, LINE, Status, Superblock, VolumeState},
     inode::{Inode, State},
     media::Media,
@@ -134,8 +134,8 @@ impl Volume {
         Ok(committed.ticket)
     }
 
-    /// Content of this file is about to be stored without a record: so that no recovery brings back what a record had there before.
-    /// Two drains if one could, otherwise none.
+    /// Content of this file is about to be stored past the journal, and a record will follow: so that no recovery from that record on brings back
+    /// what an earlier one had there. Two drains if one could, otherwise none.
     pub(crate) fn leave_to_stores(&self, state: &State) -> Result<()> {
         match (state.patched, &self.journal) {
             (Some(record), Some(journal)) if !journal.has_retired(record) => self.settle(),
@@ -164,6 +164,19 @@ impl Volume {
             self.reclaim(&mut self.limbo.runs.lock(), settled);
         }
         Ok(())
+    }
+
+    /// Keeps every record out, all of them retired, for as long as the guard lives. `None`, where there is no journal.
+    pub(crate) fn quiesce(&self) -> Result<Option<Quiet<'_>>> {
+        let Some(journal) = self.journal.as_ref().filter(|_| !self.read_only) else { return Ok(None) };
+        let (quiet, settled) = journal.quiesce()?;
+        self.reclaim(&mut self.limbo.runs.lock(), settled);
+        Ok(Some(quiet))
+    }
+
+    /// All inodes in DRAM.
+    pub(crate) fn cached(&self) -> Vec<Arc<Inode>> {
+        self.inodes.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// Free blocks, those that are about to be free included.

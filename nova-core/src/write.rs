@@ -8,6 +8,7 @@ use crate::{
     format::{BLOCK, Identity, MAX_SIZE, Status, flag},
     inode::{Inode, Lease, State},
     ordering::Stored,
+    permission::set_id_bits,
     volume::Volume,
 };
 use std::ops::Range;
@@ -141,18 +142,16 @@ impl Volume {
         let end = offset + bytes.len() as u64;
         let mut runs = Vec::new();
         let mut places = Vec::new();
-        // The old end's block, if the write does not touch it: a copy that ends with zeros. (Zeros in place could be undone by a record
-        // that is replayed.)
-        if let Some((gap, _)) = self.gap(state, offset)?
+        // The old end's block, if the write does not touch it. (Zeros in place could be undone by a record that is replayed.)
+        if let Some((gap, mapped)) = self.gap(state, offset)?
             && gap.start / BLOCK != offset / BLOCK
         {
-            let file_block = gap.start / BLOCK;
-            let target = Target { file_block, run: edit.allocate(1)?[0] };
-            let mut content = vec![0; BLOCK as usize];
-            self.copy_file(state, file_block * BLOCK, &mut content)?;
-            self.media.store(target.run.start * BLOCK, &content);
-            places.push((file_block, target.run));
-            runs.push(target.run);
+            if state.lease == Lease::None {
+                edit.zero(gap);
+            } else {
+                // Who maps the file may store to the rest of the line: no record may have it, and its block stays.
+                self.media.zero(mapped.block * BLOCK + gap.start % BLOCK, gap.end - gap.start);
+            }
         }
         for target in self.targets(&mut edit, state, offset / BLOCK..end.div_ceil(BLOCK))? {
             self.fill(state, &target, offset, bytes)?;
@@ -275,12 +274,11 @@ fn first(mapped: Mapped) -> Run {
     Run { start: mapped.block, blocks: 1 }
 }
 
-/// Who writes a file takes its set-id bits away, unless privileged.
+/// Who writes a file takes its set-id bits away, unless it is root: whoever has checked permissions.
 pub(crate) fn without_set_id(state: &State, who: &Credentials) -> Option<Identity> {
-    let Identity { mode, .. } = state.identity;
-    let group = if mode & 0o010 != 0 { libc::S_ISGID } else { 0 };
-    let bits = libc::S_ISUID | group;
-    (!who.is_privileged() && mode & bits != 0).then_some(Identity { mode: mode & !bits, ..state.identity })
+    let bits = set_id_bits(state.identity.mode);
+    let mode = state.identity.mode & !bits;
+    (who.uid != 0 && bits != 0).then_some(Identity { mode, ..state.identity })
 }
 
 impl File {
