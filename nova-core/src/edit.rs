@@ -360,11 +360,17 @@ impl Volume {
 
     /// Puts bytes of one block into a batch, as data: whole lines, what is around them as it is.
     pub(crate) fn patch(&self, batch: &mut Batch, at: u64, bytes: &[u8]) -> Result<()> {
-        let (start, end) = (at / LINE * LINE, (at + bytes.len() as u64).next_multiple_of(LINE));
-        let mut lines = vec![0; (end - start) as usize];
-        self.media.copy_out(start, &mut lines, "block")?;
+        let (end, whole) = (at + bytes.len() as u64, LINE as usize);
+        let (start, stop) = (at / LINE * LINE, end.next_multiple_of(LINE));
+        let lines = batch.data(start, stop - start);
+        if start < at {
+            self.media.copy_out(start, &mut lines[..whole], "block")?;
+        }
+        if end < stop {
+            let last = lines.len() - whole;
+            self.media.copy_out(stop - LINE, &mut lines[last..], "block")?;
+        }
         lines[(at - start) as usize..][..bytes.len()].copy_from_slice(bytes);
-        batch.data(start, &lines);
         Ok(())
     }
 
@@ -372,9 +378,8 @@ impl Volume {
     pub(crate) fn place_small(&self, batch: &mut Batch, runs: &[Run], bytes: &[u8]) -> Result<()> {
         let at = runs[0].start * BLOCK;
         if bytes.len() as u64 <= self.small() {
-            let mut lines = bytes.to_vec();
-            lines.resize(bytes.len().next_multiple_of(LINE as usize), 0);
-            batch.data(at, &lines);
+            let lines = batch.data(at, (bytes.len() as u64).next_multiple_of(LINE));
+            lines[..bytes.len()].copy_from_slice(bytes);
             return Ok(());
         }
         self.media.store(at, bytes);

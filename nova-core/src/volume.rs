@@ -120,10 +120,13 @@ impl Volume {
         self.writable()?;
         let journal = self.journal.as_ref().ok_or(Error::Posix(Code::ReadOnly))?;
         let committed = journal.commit(batch)?;
-        let data = freed.data.into_iter().flat_map(|run| self.shares.release(run));
-        let runs: Vec<Run> = freed.pages.into_iter().chain(data).collect();
+        let Freed { pages, data } = freed;
+        if pages.is_empty() && data.is_empty() && self.limbo.blocks.load(Relaxed) == 0 {
+            return Ok(committed.ticket);
+        }
+        let data = data.into_iter().flat_map(|run| self.shares.release(run));
         let mut limbo = self.limbo.runs.lock();
-        for run in runs {
+        for run in pages.into_iter().chain(data) {
             self.limbo.blocks.fetch_add(run.blocks, Relaxed);
             limbo.push_back((committed.ticket, run));
         }

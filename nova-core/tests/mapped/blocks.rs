@@ -1,6 +1,6 @@
 //! What is behind the bytes of a mapping: blocks of the file's own, with content, at places that large pages like.
 
-use crate::{pattern, volume};
+use crate::{extents, pattern, volume};
 use nova_core::{Allocate, BLOCK, Nova};
 use pmem_map::Mapping;
 
@@ -8,12 +8,12 @@ const HUGE: u64 = 2 << 20;
 
 /// Where the mapping's bytes are in the volume: offset in the mapping, offset there, length.
 fn places(mapping: &Mapping) -> Vec<(u64, u64, u64)> {
-    let (extents, mut at) = (mapping.extents(&[0..mapping.len()]).unwrap(), 0);
+    let mut at = 0;
     let place = |extent: pmem_map::Extent| {
         at += extent.len;
         (at - extent.len, extent.offset, extent.len)
     };
-    extents.into_iter().map(place).collect()
+    extents(mapping).into_iter().map(place).collect()
 }
 
 fn assert_aligned(mapping: &Mapping, what: &str) {

@@ -7,7 +7,7 @@ mod lease;
 mod pools;
 
 use nova_core::{FormatOptions, MountOptions, Nova};
-use pmem_map::{Granularity, MapOptions, Mapping};
+use pmem_map::{Extent, Granularity, MapOptions, Mapping};
 use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
 
 /// What a volume's bytes are in: for what a kill leaves of them.
@@ -20,7 +20,7 @@ struct Memory {
 impl Memory {
     fn new(len: u64, granularity: Granularity) -> (Memory, Mapping) {
         let mapping = MapOptions::new().len(len).granularity(granularity).memfd().unwrap();
-        let file = mapping.extents(&[0..len]).unwrap().remove(0).file;
+        let file = extents(&mapping).remove(0).file;
         (Memory { file, len, granularity }, mapping)
     }
 
@@ -47,6 +47,12 @@ fn format(mapping: Mapping) -> Nova {
 fn volume(len: u64) -> (Memory, Nova) {
     let (memory, mapping) = Memory::new(len, Granularity::CacheLine);
     (memory, format(mapping))
+}
+
+/// Where all bytes of a mapping are.
+fn extents(mapping: &Mapping) -> Vec<Extent> {
+    let all = 0..mapping.len();
+    mapping.extents(std::slice::from_ref(&all)).unwrap()
 }
 
 /// Bytes that tell where they are.

@@ -1,7 +1,7 @@
 //! A pool is at home in a file of a volume as in a file of the system's: every scenario here runs on both, and on volumes that are fragmented,
 //! and that are written back by pages.
 
-use crate::{Memory, format};
+use crate::{Memory, extents, format};
 use nova_core::{File, MountOptions, Nova};
 use pmem_collections::*;
 use pmem_map::{Granularity, MapOptions};
@@ -28,7 +28,7 @@ struct Plain {
 }
 
 impl Plain {
-    fn new() -> Box<dyn Place> {
+    fn place() -> Box<dyn Place> {
         Box::new(Plain { folder: TempDir::new().unwrap(), kills: 0 })
     }
 
@@ -69,7 +69,7 @@ impl Inside {
         Box::new(Inside { memory, nova: Some(format(mapping)), fragmented })
     }
 
-    fn new() -> Box<dyn Place> {
+    fn place() -> Box<dyn Place> {
         Inside::on(Granularity::CacheLine, false)
     }
 
@@ -100,7 +100,7 @@ impl Place for Inside {
                 other.append(&[1; 4096]).unwrap();
             }
             let mapping = file.map().unwrap();
-            assert!(mapping.extents(&[0..len]).unwrap().len() as u64 > len / 4096 / 2);
+            assert!(extents(&mapping).len() as u64 > len / 4096 / 2);
             return mapping;
         }
         file.set_len(len).unwrap();
@@ -141,7 +141,7 @@ fn a_map_does_what_the_standard_one_does(place: &mut dyn Place) {
     let mut random = fastrand::Rng::with_seed(1);
     for round in 0..60 {
         let mut changed = model.clone();
-        let mut tx = pool.begin().unwrap();
+        let tx = pool.begin().unwrap();
         let mut map = tx.open(MAP).unwrap();
         for _ in 0..random.u32(1..60) {
             let key = random.u64(..2000);
@@ -152,7 +152,7 @@ fn a_map_does_what_the_standard_one_does(place: &mut dyn Place) {
                     changed.insert(key, value)
                 );
             } else {
-                assert_eq!(map.remove(&key).unwrap().map(|old| *old.get().unwrap()), changed.remove(&key));
+                assert_eq!(map.remove(key).unwrap().map(|old| *old.get().unwrap()), changed.remove(&key));
             }
         }
         drop(map);
@@ -218,7 +218,7 @@ fn containers_of_every_kind_survive_a_kill(place: &mut dyn Place) {
     for round in 0..4u64 {
         for n in round * 200..(round + 1) * 200 {
             pool.write(|tx| {
-                tx.open(WORDS)?.insert(&text(n), &n)?;
+                tx.open(WORDS)?.insert(text(n), n)?;
                 tx.open(LIST)?.push(n)
             })
             .unwrap();
@@ -230,7 +230,7 @@ fn containers_of_every_kind_survive_a_kill(place: &mut dyn Place) {
         let count = (round + 1) * 200;
         assert_eq!((words.len() as u64, list.len() as u64), (count, count));
         for n in 0..count {
-            assert_eq!(words.get(&text(n)).unwrap(), Some(&n));
+            assert_eq!(words.get(text(n)).unwrap(), Some(&n));
             assert_eq!(list.get(n as usize).unwrap(), Some(&n));
         }
     }
@@ -248,7 +248,7 @@ fn threads_commit_beside_readers(place: &mut dyn Place) {
                     let key = n * 3 + thread;
                     pool.write(|tx| tx.open(MAP)?.insert(key, [key; 3]).map(drop)).unwrap();
                     let tx = pool.read().unwrap();
-                    assert_eq!(tx.open(MAP).unwrap().get(&key).unwrap(), Some(&[key; 3]));
+                    assert_eq!(tx.open(MAP).unwrap().get(key).unwrap(), Some(&[key; 3]));
                 }
             });
         }
@@ -288,8 +288,8 @@ macro_rules! on {
 }
 
 on! {
-    a_plain_file: Plain::new();
-    a_file_of_a_volume: Inside::new();
+    a_plain_file: Plain::place();
+    a_file_of_a_volume: Inside::place();
     a_file_in_many_parts: Inside::fragmented();
     a_file_of_a_volume_on_pages: Inside::on_pages();
 }
