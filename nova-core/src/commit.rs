@@ -11,7 +11,7 @@
 #![allow(unsafe_code)]
 
 use crate::{Result, format::LINE};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use pmem_map::{Granularity, Region};
 use pmem_tx::{
     Ticket,
@@ -86,6 +86,11 @@ pub(crate) struct Journal {
     on_pages: bool,
 }
 
+/// No record is written while it lives.
+pub(crate) struct Quiet<'j> {
+    _writer: MutexGuard<'j, Writer>,
+}
+
 /// What a commit was, and which ones are retired by now.
 pub(crate) struct Committed {
     pub(crate) ticket: Ticket,
@@ -157,9 +162,19 @@ impl Journal {
         Ok(log.settled())
     }
 
-    /// Whether no recovery would replay this record any more.
+    /// Whether no record that is written from now on has this one in its window.
     pub(crate) fn has_retired(&self, record: Ticket) -> bool {
         self.writer.lock().log.settled() >= record
+    }
+
+    /// Retires all records, and keeps new ones out for as long as the guard lives. Two drains; none if there is nothing to retire.
+    pub(crate) fn quiesce(&self) -> Result<(Quiet<'_>, Ticket)> {
+        let mut writer = self.writer.lock();
+        let Writer { log, set } = &mut *writer;
+        log.finish(set, |_| ())?;
+        log.checkpoint()?;
+        let settled = log.settled();
+        Ok((Quiet { _writer: writer }, settled))
     }
 
     /// Whether an error left unknown what is durable.

@@ -173,18 +173,22 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Reads an inode's log from media.
-    pub(crate) fn read(media: &Media, identity: &Identity, status: &Status) -> Result<Index> {
-        let kind = Kind::of_mode(identity.mode);
-        let mut index = Index {
+    /// Of a log without entries.
+    pub(crate) fn empty(identity: &Identity) -> Index {
+        Index {
             pages: Pages::default(),
-            body: match kind {
+            body: match Kind::of_mode(identity.mode) {
                 Kind::File | Kind::Symlink => Body::File(Extents::default()),
                 Kind::Directory => Body::Directory(Names::default()),
                 _ => Body::Other,
             },
             attributes: Attributes::default(),
-        };
+        }
+    }
+
+    /// Reads an inode's log from media.
+    pub(crate) fn read(media: &Media, identity: &Identity, status: &Status) -> Result<Index> {
+        let mut index = Index::empty(identity);
         log::scan(media, identity.ino, identity.log, status.tail, |found| index.take(found))?;
         let inode_at = identity.log;
         if !index.attributes.are_whole() {
@@ -201,7 +205,8 @@ impl Index {
         }
     }
 
-    fn take(&mut self, found: Found<'_>) -> Result<()> {
+    /// Takes in what a scan meets.
+    pub(crate) fn take(&mut self, found: Found<'_>) -> Result<()> {
         let (at, page, entry) = match found {
             Found::Page(at) => {
                 self.pages.push(at);

@@ -53,7 +53,7 @@
 //!
 //! `format`, `media`: the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
 //! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then what users call: `namespace`,
-//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map`, `attr`, `path`.
+//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map`, `attr`, `path`; and `fsck`, which checks all of it.
 
 #![deny(unsafe_code)]
 
@@ -89,6 +89,7 @@ mod collect;
 mod copy;
 mod edit;
 mod file;
+mod fsck;
 mod map;
 mod namespace;
 mod path;
@@ -101,6 +102,7 @@ mod write;
 pub use attr::{AttributeMode, flags};
 pub use error::{Code, Error, Result};
 pub use file::{Access, File};
+pub use fsck::FsckReport;
 pub use mount::{AccessTimes, Damage, FormatOptions, MountOptions, MountReport};
 pub use quota::{Quota, Usage};
 pub use types::{Allocate, Credentials, DirEntry, Kind, Rename, Seek, SetAttr, Stat, StatFs, Time};

@@ -58,6 +58,11 @@ impl Pages {
         self.pages.iter().map(|page| Run { start: page.at / BLOCK, blocks: 1 }).collect()
     }
 
+    /// Where each page is, how much of it counts, and whether it orders others.
+    pub(crate) fn all(&self) -> Vec<(u64, u64, bool)> {
+        self.pages.iter().map(|page| (page.at, page.live, page.orders)).collect()
+    }
+
     /// Oldest pages of which nothing counts any more; never the last page.
     fn dead(&self) -> usize {
         let all = self.pages.len().saturating_sub(1);

@@ -210,7 +210,7 @@ pub struct Damage {
 }
 
 /// The checksum of a superblock at `at`: seeded with nothing.
-fn superblock_sum(at: u64, superblock: &Superblock) -> u32 {
+pub(crate) fn superblock_sum(at: u64, superblock: &Superblock) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytemuck::bytes_of(superblock)[4..]), &at.to_le_bytes())
 }
 

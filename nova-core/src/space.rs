@@ -56,15 +56,21 @@ impl Volume {
         let purpose = if freeing { Purpose::Freeing } else { Purpose::Ordinary };
         let mut edit = Edit::new(self, inode, state, purpose);
         let grows = matches!(how, Allocate::Grow | Allocate::Zero) && range.end > status.size;
+        let mut zeroed = range.clone();
         if grows {
+            if how == Allocate::Grow {
+                edit.zero_behind_end(state, range.end)?;
+            } else if range.start / BLOCK == status.size / BLOCK {
+                // The old end is in the first block: a record has each line once.
+                zeroed.start = range.start.min(status.size);
+            } else {
+                edit.zero_behind_end(state, range.start)?;
+            }
             status.size = range.end;
             status.modified = now;
         }
         match how {
             Allocate::Grow | Allocate::KeepSize => {
-                if grows {
-                    edit.zero_behind_end(state, range.end)?;
-                }
                 self.fill_holes(&mut edit, state, range.start / BLOCK..range.end.div_ceil(BLOCK))?;
             }
             Allocate::PunchHole => {
@@ -76,9 +82,8 @@ impl Volume {
             }
             Allocate::Zero | Allocate::ZeroKeepSize => {
                 status.modified = now;
-                // What lies between the old end and the range is zeroed in one go: no line has two patches.
-                let start = if grows { range.start.min(state.status.size) } else { range.start };
-                let whole = self.zero_edges(&mut edit, state, &(start..range.end), status.size)?;
+                let end = if grows { range.end } else { status.size };
+                let whole = self.zero_edges(&mut edit, state, &zeroed, end)?;
                 let own: Vec<(u64, Mapped)> = state.extents()?.within(whole.clone()).collect();
                 for (file_block, mapped) in own {
                     if self.shares.any(mapped.run()) {
@@ -119,13 +124,14 @@ impl Volume {
         edit.commit(inode, state, status, None)
     }
 
-    /// Zeroes what a range has of blocks that are not all in it; returns those that are. `size` is the file's afterwards.
+    /// Zeroes what a range has of blocks that are not all in it; returns those that are. Of the last block, what is before `end`: behind the
+    /// file's end nothing is to be zeroed, unless the file grows over it, and its block may be zeroed already.
     fn zero_edges(
         &self,
         edit: &mut Edit<'_>,
         state: &State,
         range: &Range<u64>,
-        size: u64,
+        end: u64,
     ) -> Result<Range<u64>> {
         let (first, last) = (range.start.div_ceil(BLOCK), range.end / BLOCK);
         if first > last {
@@ -135,8 +141,7 @@ impl Volume {
         if range.start % BLOCK != 0 {
             edit.zero(state, range.start..first * BLOCK)?;
         }
-        // Behind the end nothing is to be zeroed, and its block may be zeroed already.
-        let end = range.end.min(size);
+        let end = range.end.min(end);
         if end > last * BLOCK {
             edit.zero(state, last * BLOCK..end)?;
         }

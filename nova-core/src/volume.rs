@@ -3,7 +3,7 @@
 use crate::{
     Code, Error, MountOptions, MountReport, Result,
     alloc::{Allocator, Purpose, Run},
-    commit::{Batch, Journal},
+    commit::{Batch, Journal, Quiet},
     format::{BLOCK, Identity, LINE, Status, Superblock, VolumeState},
     inode::{Inode, State},
     media::Media,
@@ -161,6 +161,19 @@ impl Volume {
             self.reclaim(&mut self.limbo.runs.lock(), settled);
         }
         Ok(())
+    }
+
+    /// Keeps every record out, all of them retired, for as long as the guard lives. `None`, where there is no journal.
+    pub(crate) fn quiesce(&self) -> Result<Option<Quiet<'_>>> {
+        let Some(journal) = self.journal.as_ref().filter(|_| !self.read_only) else { return Ok(None) };
+        let (quiet, settled) = journal.quiesce()?;
+        self.reclaim(&mut self.limbo.runs.lock(), settled);
+        Ok(Some(quiet))
+    }
+
+    /// All inodes in DRAM.
+    pub(crate) fn cached(&self) -> Vec<Arc<Inode>> {
+        self.inodes.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// Free blocks, those that are about to be free included.
