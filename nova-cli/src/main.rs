@@ -39,10 +39,10 @@ fn main() -> ExitCode {
         Command::Pool { command } => pool::run(&command),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("nova: {error}");
+        mount::complain(format_args!("nova: {error}"));
         let mut cause = error.source();
         while let Some(reason) = cause {
-            eprintln!("  because {reason}");
+            mount::complain(format_args!("  because {reason}"));
             cause = reason.source();
         }
         ExitCode::FAILURE

@@ -41,7 +41,7 @@ fn write(folder: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
 fn files_go_in_and_come_out_of_a_volume_that_is_not_mounted() {
     let folder = tempfile::tempdir().unwrap();
     let image = volume(&folder);
-    let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n * n >> 7) as u8).collect();
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
     let source = write(&folder, "source", &bytes);
     works(&["cp", source.to_str().unwrap(), &format!("{image}:/")]);
     assert!(works(&["ls", "-l", &image]).contains("source"));
