@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Info { image, json } => volume::info(&image, json),
         Command::Df { image, json } => volume::df(&image, json),
         Command::Quota(args) => volume::quota(&args),
+        Command::Fsck { image } => volume::fsck(&image),
         Command::Mount(args) => mount::mount(&args),
         Command::Umount { dir } => mount::umount(&dir),
         Command::Ls { place, long } => files::ls(&place, long),

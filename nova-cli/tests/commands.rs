@@ -68,6 +68,22 @@ fn looking_at_a_volume_changes_no_byte_of_it() {
 }
 
 #[test]
+fn a_check_finds_what_is_wrong_and_says_so_with_its_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&folder);
+    assert!(works(&["fsck", &image]).contains("no problems"));
+    // The replica of the superblock.
+    let mut bytes = fs::read(&image).unwrap();
+    let replica = bytes.len() - 4096;
+    bytes[replica + 100] ^= 1;
+    fs::write(&image, bytes).unwrap();
+    let output = nova(&["fsck", &image]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("superblock"), "{said}");
+}
+
+#[test]
 fn nothing_is_formatted_over_unasked() {
     let folder = tempfile::tempdir().unwrap();
     let image = volume(&folder);
