@@ -172,7 +172,7 @@ impl Journal {
         Ok(log.settled())
     }
 
-    /// Whether no recovery would replay this record any more.
+    /// Whether no record that is written from now on has this one in its window.
     pub(crate) fn has_retired(&self, record: Ticket) -> bool {
         self.writer.lock().log.settled() >= record
     }

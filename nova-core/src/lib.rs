@@ -150,7 +150,7 @@ impl Nova {
         MountOptions::new().mount(mapping)
     }
 
-    /// Unmounts, and gives the mapping back: the next mount need not scan. 4 drains.
+    /// Unmounts, and gives the mapping back: the next mount need not scan. 4 drains, and 2 if there are records to retire.
     ///
     /// # Errors
     ///

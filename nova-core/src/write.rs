@@ -262,10 +262,39 @@ impl Volume {
             let from = (file_block * BLOCK).max(offset);
             let to = ((file_block + mapped.count) * BLOCK).min(end);
             let at = mapped.block * BLOCK + (from - file_block * BLOCK);
-            self.media.store(at, &bytes[(from - offset) as usize..(to - offset) as usize]);
+            let part = &bytes[(from - offset) as usize..(to - offset) as usize];
+            match state.lease {
+                Lease::None => self.store_words(at, part)?,
+                // What is around them may be stored by who maps the file.
+                _ => self.media.store(at, part),
+            }
         }
         self.media.drain()?;
         Edit::new(self, inode, state, Purpose::Ordinary).commit(inode, state, status, identity)
+    }
+}
+
+impl Volume {
+    /// Stores bytes past the caches; of words that are only partly theirs, all of the word: so that no word is torn.
+    fn store_words(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        let mut rest = bytes;
+        let mut at = at;
+        while !rest.is_empty() {
+            let within = at % 8;
+            let whole = rest.len() / 8 * 8;
+            if within == 0 && whole > 0 {
+                self.media.store(at, &rest[..whole]);
+                (at, rest) = (at + whole as u64, &rest[whole..]);
+                continue;
+            }
+            let mut word = [0; 8];
+            self.media.copy_out(at - within, &mut word, "extent")?;
+            let len = rest.len().min(8 - within as usize);
+            word[within as usize..within as usize + len].copy_from_slice(&rest[..len]);
+            self.media.store(at - within, &word);
+            (at, rest) = (at + len as u64, &rest[len..]);
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     ops::{Life, Op, content},
     tree::{Tree, remove_all},
 };
-use nova_core::{AccessTimes, FormatOptions, MountOptions, Nova};
+use nova_core::{AccessTimes, FormatOptions, FsckReport, MountOptions, Nova};
 use pmem_crash::{Config, Exploration, Image, Point, Report, Tear};
 use pmem_map::{Granularity, MapOptions, Mapping};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -204,6 +204,7 @@ fn judge(nova: &Nova, point: &Point<'_>, states: &[Tree], relaxed: bool) -> Resu
     let near: Vec<&Tree> = point.range().map(|k| &states[k]).collect();
     let right = near.iter().any(|state| **state == found)
         || relaxed && near.iter().any(|state| found.is_torn(state, &near));
+    checked(nova)?;
     if !right {
         let differences: Vec<String> = near.iter().map(|state| found.difference(state)).collect();
         return Err(format!("not a state of {:?}: {differences:?}", point.range()));
@@ -229,19 +230,19 @@ pub(crate) fn used_to_the_end(nova: &Nova) -> Result<(), String> {
     }
     remove_all(nova)?;
     nova.sync().map_err(text)?;
-    let full = nova.statfs();
-    let (possible, free) = (full.free * 31, full.free);
-    let slots = full.inodes - possible;
-    if full.free_inodes - possible != slots - 1 {
-        return Err(format!("of {slots} inodes, {} are free", full.free_inodes - possible));
-    }
+    let (found, blocks) = (checked(nova)?, nova.statfs().blocks);
     // What is left: the inode table, and the root directory's log.
-    let table = (0..slots / 127 + 1).find(|large| (slots - large * 127) % 31 == 0);
-    let table =
-        table.map(|large| large * 4 + (slots - large * 127) / 31).ok_or("slots that are no segments'")?;
-    let used = full.blocks - free - table;
-    if used > 4 {
-        return Err(format!("{used} blocks are used when all files are gone"));
+    if (found.inodes, found.data_blocks) != (1, 0) || found.free_blocks + found.metadata_blocks != blocks {
+        return Err(format!("when all files are gone: {found}"));
     }
     Ok(())
+}
+
+/// What a check of the volume finds, which is to be no problem.
+fn checked(nova: &Nova) -> Result<FsckReport, String> {
+    let report = nova.fsck().map_err(|error| format!("the check: {error}"))?;
+    if !report.is_clean() || report.busy > 0 || report.free_blocks != nova.statfs().free {
+        return Err(format!("the check: {report}; {:?}", nova.statfs()));
+    }
+    Ok(report)
 }

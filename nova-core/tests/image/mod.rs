@@ -1,6 +1,6 @@
 //! A volume in a file in memory, its bytes at any moment, and everything that can be seen of it.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 use nova_core::*;
 use pmem_map::{MapOptions, Mapping};

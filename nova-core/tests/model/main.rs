@@ -1,5 +1,7 @@
 //! Every operation, at random, against a model in memory; with remounts in order and after crashes, which nobody may notice.
 
+#![allow(unreachable_pub, reason = "modules of a test are its own")]
+
 #[path = "../image/mod.rs"]
 mod image;
 mod tree;
