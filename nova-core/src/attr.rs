@@ -9,7 +9,7 @@ use crate::{
     format::{BLOCK, Identity, MAX_ATTRIBUTE, ROOT, SLOT, Status, flag},
     inode::{Inode, State},
     log::Append,
-    permission::{ACCESS, DEFAULT, READ, WRITE, acl_key},
+    permission::{ACCESS, DEFAULT, READ, WRITE, acl_key, set_id_bits},
     volume::{Freed, Volume},
 };
 
@@ -53,10 +53,12 @@ impl Nova {
         volume.writable()?;
         let inode = volume.inode(ino)?;
         let mut state = volume.write_state(&inode)?;
-        if set.flags.is_none() || set.size.is_some() || set.mode.is_some() {
-            state.permit_change(
-                set.mode.is_none() && set.uid.is_none() && set.gid.is_none() && set.size.is_none(),
-            )?;
+        // Flags alone may be changed always; of what may only be appended to, times may become the present.
+        let is_explicit = |time: Option<Time>| matches!(time, Some(Time::At(_)));
+        let changes = set.mode.is_some() || set.uid.is_some() || set.gid.is_some() || set.size.is_some();
+        let times = set.accessed.is_some() || set.modified.is_some();
+        if changes || times || set.flags.is_none() {
+            state.permit_change(!changes && !is_explicit(set.accessed) && !is_explicit(set.modified))?;
         }
         let now = volume.now();
         let (mut identity, mut status) = (state.identity, Status { changed: now, ..state.status });
@@ -79,8 +81,7 @@ impl Nova {
             }
             (identity.uid, identity.gid) = (uid, gid);
             if !is_directory && set.mode.is_none() {
-                let group = if identity.mode & 0o010 != 0 { libc::S_ISGID } else { 0 };
-                identity.mode &= !(libc::S_ISUID | group);
+                identity.mode &= !set_id_bits(identity.mode);
             }
         }
         for (time, place) in [(set.accessed, &mut status.accessed), (set.modified, &mut status.modified)] {
@@ -107,15 +108,18 @@ impl Nova {
             }
             identity.flags = identity.flags & !flag::SETTABLE | flags;
         }
-        if let Some(size) = set.size {
+        if set.size.is_some() {
             state.permit(who, WRITE)?;
             match state.kind() {
                 Kind::File => {}
                 Kind::Directory => return Err(Code::IsADirectory.into()),
                 _ => return Err(Code::Invalid.into()),
             }
-            if size != state.status.size && set.modified.is_none() {
+            if set.modified.is_none() {
                 status.modified = now;
+            }
+            if who.uid != 0 && set.mode.is_none() {
+                identity.mode &= !set_id_bits(identity.mode);
             }
         }
         volume.set_lines(&inode, &mut state, set, identity, status)?;
@@ -265,11 +269,7 @@ impl Volume {
         let moves = (before.uid, before.gid) != (identity.uid, identity.gid);
         let blocks = state.status.blocks as i64;
         if moves {
-            self.quotas.charge(&before, -blocks, -1)?;
-            if let Err(error) = self.quotas.charge(&identity, blocks, 1) {
-                self.quotas.charge(&before, blocks, 1)?;
-                return Err(error);
-            }
+            self.quotas.transfer(&before, &identity, blocks)?;
         }
         let list = set.mode.and_then(|mode| state.acl(ACCESS).map(|acl| acl.with_mode(mode)));
         let result = if let Some(size) = set.size.filter(|size| *size != state.status.size) {
@@ -280,8 +280,8 @@ impl Volume {
             self.put_lines(inode, state, identity, status)
         };
         if result.is_err() && moves {
-            let _ = self.quotas.charge(&identity, -blocks, -1);
-            let _ = self.quotas.charge(&before, blocks, 1);
+            self.quotas.restore(&identity, -blocks, -1);
+            self.quotas.restore(&before, blocks, 1);
         }
         result
     }

@@ -37,10 +37,16 @@ enum Kind {
 }
 
 /// Changes that become one record.
-#[derive(Default)]
 pub(crate) struct Batch {
     steps: Vec<(Kind, u64, Range<usize>)>,
     bytes: Vec<u8>,
+}
+
+impl Default for Batch {
+    /// With room for what most operations change.
+    fn default() -> Batch {
+        Batch { steps: Vec::with_capacity(8), bytes: Vec::with_capacity(12 * LINE as usize) }
+    }
 }
 
 impl Batch {
@@ -61,9 +67,13 @@ impl Batch {
         self.push(Kind::Line, at, bytes);
     }
 
-    /// Whole lines of a file's content.
-    pub(crate) fn data(&mut self, at: u64, bytes: &[u8]) {
-        self.push(Kind::Data, at, bytes);
+    /// So many bytes of a file's content, in whole lines of one block: the caller fills them.
+    pub(crate) fn data(&mut self, at: u64, len: u64) -> &mut [u8] {
+        debug_assert!(at % LINE == 0 && len % LINE == 0);
+        let start = self.bytes.len();
+        self.bytes.resize(start + len as usize, 0);
+        self.steps.push((Kind::Data, at, start..self.bytes.len()));
+        &mut self.bytes[start..]
     }
 
     /// Whether there is any.

@@ -1,7 +1,7 @@
 //! Copies that share blocks: reflinks, and `copy_file_range`.
 
 use crate::{
-    Code, Error, File, Kind, Result,
+    Code, Credentials, Error, File, Kind, Result,
     alloc::Purpose,
     edit::Edit,
     format::{BLOCK, MAX_SIZE, Status},
@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 impl Volume {
     /// Lets `to` have blocks of `from`, both locked.
-    #[expect(clippy::too_many_arguments, reason = "two files, two places, a length")]
     fn share_range(
         &self,
         from: &State,
@@ -21,9 +20,10 @@ impl Volume {
         to: &mut State,
         to_offset: u64,
         len: u64,
+        who: &Credentials,
     ) -> Result<()> {
         let mut edit = Edit::new(self, to_inode, to, Purpose::Ordinary);
-        edit.zero_behind_end(to, to_offset)?;
+        edit.zero_behind_end(to, to_offset);
         let blocks = offset / BLOCK..(offset + len).div_ceil(BLOCK);
         let place = |block: u64| block - blocks.start + to_offset / BLOCK;
         let mut at = blocks.start;
@@ -40,7 +40,7 @@ impl Volume {
         let now = self.now();
         let size = to.status.size.max(to_offset + len);
         let status = Status { size, modified: now, changed: now, ..to.status };
-        edit.commit(to_inode, to, status, None)?;
+        edit.commit(to_inode, to, status, crate::write::without_set_id(to, who))?;
         // The blocks may be this file's alone, one day.
         to.patched = to.patched.max(from.patched);
         Ok(())
@@ -99,7 +99,7 @@ impl File {
                 body: crate::inode::Body::File(state.extents()?.clone()),
                 ..State::new(state.identity, state.status)
             };
-            return volume.share_range(&source, offset, &self.inode, &mut state, to_offset, len);
+            return volume.share_range(&source, offset, &self.inode, &mut state, to_offset, len, &self.who);
         }
         let (source, mut target);
         if self.inode.ino < from.inode.ino {
@@ -110,7 +110,7 @@ impl File {
             target = volume.write_state(&self.inode)?;
         }
         check(&source, &target)?;
-        volume.share_range(&source, offset, &self.inode, &mut target, to_offset, len)
+        volume.share_range(&source, offset, &self.inode, &mut target, to_offset, len, &self.who)
     }
 
     /// Copies up to `len` bytes at `offset` of `from` to `to_offset` of this file; whole blocks are shared, where both places

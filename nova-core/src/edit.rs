@@ -20,9 +20,23 @@ use std::ops::Range;
 
 /// One change of the map, in the order of the log.
 enum Change {
-    Map { file_block: u64, run: Run, unwritten: bool, page: u32 },
-    Unmap { blocks: Range<u64>, page: u32 },
-    Shift { from: u64, by: i64, page: u32 },
+    /// `shared`: the blocks have one owner more, for this.
+    Map {
+        file_block: u64,
+        run: Run,
+        unwritten: bool,
+        shared: bool,
+        page: u32,
+    },
+    Unmap {
+        blocks: Range<u64>,
+        page: u32,
+    },
+    Shift {
+        from: u64,
+        by: i64,
+        page: u32,
+    },
 }
 
 pub(crate) struct Edit<'v> {
@@ -33,6 +47,8 @@ pub(crate) struct Edit<'v> {
     changes: Vec<Change>,
     /// Blocks that were allocated for this edit, and go back if it is not committed.
     fresh: Vec<Run>,
+    /// Bytes of the file that become zeros: each of one block.
+    zeros: Vec<Range<u64>>,
     /// Copies of single blocks: stored, not linked yet.
     copies: Vec<(u64, Run)>,
     /// The blocks of a shared source, whose owners become one more.
@@ -50,6 +66,7 @@ impl<'v> Edit<'v> {
             log: Some(log),
             changes: Vec::new(),
             fresh: Vec::new(),
+            zeros: Vec::new(),
             copies: Vec::new(),
             sharing: Vec::new(),
             committed: false,
@@ -89,7 +106,7 @@ impl<'v> Edit<'v> {
         for (file_block, run) in places {
             let within = |of: &Run| of.start <= run.start && run.start + run.blocks <= of.start + of.blocks;
             assert!(durable.runs().iter().any(within), "blocks whose content is not durable");
-            self.map(*file_block, *run, false)?;
+            self.map(*file_block, *run, false, false)?;
         }
         Ok(())
     }
@@ -102,8 +119,21 @@ impl<'v> Edit<'v> {
         Ok(())
     }
 
+    /// Zeroes bytes of one file block with the commit.
+    pub(crate) fn zero(&mut self, range: Range<u64>) {
+        // Ranges of one block that touch become one: a record names a line once, and a shared block is copied once.
+        let touches = |other: &Range<u64>| range.start <= other.end && other.start <= range.end;
+        let same = |other: &Range<u64>| other.start / BLOCK == range.start / BLOCK && touches(other);
+        if range.is_empty() {
+        } else if let Some(other) = self.zeros.iter_mut().find(|other| same(other)) {
+            *other = other.start.min(range.start)..other.end.max(range.end);
+        } else {
+            self.zeros.push(range);
+        }
+    }
+
     /// Zeroes bytes of one file block: in the record, or in a copy if other files share the block. Nothing, where it reads as zeros.
-    pub(crate) fn zero(&mut self, state: &State, range: Range<u64>) -> Result<()> {
+    fn put_zeros(&mut self, state: &State, range: Range<u64>) -> Result<()> {
         let (file_block, within) = (range.start / BLOCK, range.start % BLOCK);
         let len = (range.end - range.start) as usize;
         let Some(mapped) = state.extents()?.at(file_block).filter(|mapped| !mapped.unwritten) else {
@@ -119,33 +149,31 @@ impl<'v> Edit<'v> {
     }
 
     /// Zeroes what lies between the file's end and the end of its block, up to `to`: for who makes it longer.
-    pub(crate) fn zero_behind_end(&mut self, state: &State, to: u64) -> Result<()> {
+    pub(crate) fn zero_behind_end(&mut self, state: &State, to: u64) {
         let size = state.status.size;
         if to > size && size % BLOCK != 0 {
-            self.zero(state, size..to.min(size.next_multiple_of(BLOCK)))?;
+            self.zero(size..to.min(size.next_multiple_of(BLOCK)));
         }
-        Ok(())
     }
 
     /// Links blocks of another file, which has them too.
     pub(crate) fn share(&mut self, file_block: u64, run: Run, unwritten: bool) -> Result<()> {
-        self.map(file_block, run, unwritten)?;
         self.volume.shares.add(run);
         self.sharing.push(run);
-        Ok(())
+        self.map(file_block, run, unwritten, true)
     }
 
     /// Links blocks that read as zeros.
     pub(crate) fn reserve(&mut self, file_block: u64, run: Run) -> Result<()> {
-        self.map(file_block, run, true)
+        self.map(file_block, run, true, false)
     }
 
-    fn map(&mut self, file_block: u64, run: Run, unwritten: bool) -> Result<()> {
+    fn map(&mut self, file_block: u64, run: Run, unwritten: bool, shared: bool) -> Result<()> {
         for mut entry in log::extent(file_block, run, unwritten) {
             let (file_block, part) =
                 (entry.file_block, Run { start: entry.block, blocks: u64::from(entry.count) });
             let page = self.entry(&mut entry)?;
-            self.changes.push(Change::Map { file_block, run: part, unwritten, page });
+            self.changes.push(Change::Map { file_block, run: part, unwritten, shared, page });
         }
         Ok(())
     }
@@ -197,6 +225,20 @@ impl<'v> Edit<'v> {
         identity: Option<Identity>,
     ) -> Result<()> {
         let volume = self.volume;
+        for range in std::mem::take(&mut self.zeros) {
+            // What has other content now, or none, needs no zeros.
+            let block = range.start / BLOCK;
+            let replaced = self.changes.iter().any(|change| match change {
+                Change::Map { file_block, run, .. } => {
+                    (*file_block..file_block + run.blocks).contains(&block)
+                }
+                Change::Unmap { blocks, .. } => blocks.contains(&block),
+                Change::Shift { .. } => false,
+            });
+            if !replaced {
+                self.put_zeros(state, range)?;
+            }
+        }
         let copies = std::mem::take(&mut self.copies);
         if !copies.is_empty() {
             let stored = Stored::new(copies.iter().map(|(_, run)| *run).collect());
@@ -204,17 +246,17 @@ impl<'v> Edit<'v> {
             self.link(&copies, &durable)?;
         }
         let more = self.more_blocks(state)?;
-        volume.quotas.charge(&state.identity, more, 0)?;
-        let charged = Charged { volume, identity: state.identity, blocks: more, kept: false };
+        let owner = identity.unwrap_or(state.identity);
+        volume.quotas.charge(&owner, more, 0)?;
+        let charged = Charged { volume, identity: owner, blocks: more, kept: false };
         let log = self.log.take().expect("once");
         log.finish(&mut self.batch, &state.pages);
         let mut freed = log.freed(&state.pages);
         let extents = state.extents()?;
         for change in &self.changes {
             let old: Vec<(u64, Mapped)> = match change {
-                Change::Map { file_block, run, .. } => {
-                    // A block that is shared once more with this file counts one owner more, and loses one.
-                    let shared = self.sharing.iter().any(|one| one.range().contains(&run.start));
+                Change::Map { file_block, run, shared, .. } => {
+                    // A block that stays where it is is not freed; one that is shared with this file itself has an owner too many.
                     let still = |at: u64, old: &Mapped| !shared && old.block == run.start + (at - file_block);
                     extents
                         .within(*file_block..file_block + run.blocks)
@@ -265,7 +307,7 @@ fn take_over(state: &mut State, changes: Vec<Change>) {
     };
     for change in changes {
         match change {
-            Change::Map { file_block, run, unwritten, page } => {
+            Change::Map { file_block, run, unwritten, page, .. } => {
                 let mapped = Mapped { block: run.start, count: run.blocks, unwritten, page };
                 let old = extents.insert(file_block, mapped);
                 pages.add(page, run.blocks);
@@ -301,7 +343,7 @@ impl Charged<'_> {
 impl Drop for Charged<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            let _ = self.volume.quotas.charge(&self.identity, -self.blocks, 0);
+            self.volume.quotas.restore(&self.identity, -self.blocks, 0);
         }
     }
 }
@@ -318,11 +360,17 @@ impl Volume {
 
     /// Puts bytes of one block into a batch, as data: whole lines, what is around them as it is.
     pub(crate) fn patch(&self, batch: &mut Batch, at: u64, bytes: &[u8]) -> Result<()> {
-        let (start, end) = (at / LINE * LINE, (at + bytes.len() as u64).next_multiple_of(LINE));
-        let mut lines = vec![0; (end - start) as usize];
-        self.media.copy_out(start, &mut lines, "block")?;
+        let (end, whole) = (at + bytes.len() as u64, LINE as usize);
+        let (start, stop) = (at / LINE * LINE, end.next_multiple_of(LINE));
+        let lines = batch.data(start, stop - start);
+        if start < at {
+            self.media.copy_out(start, &mut lines[..whole], "block")?;
+        }
+        if end < stop {
+            let last = lines.len() - whole;
+            self.media.copy_out(stop - LINE, &mut lines[last..], "block")?;
+        }
         lines[(at - start) as usize..][..bytes.len()].copy_from_slice(bytes);
-        batch.data(start, &lines);
         Ok(())
     }
 
@@ -330,9 +378,8 @@ impl Volume {
     pub(crate) fn place_small(&self, batch: &mut Batch, runs: &[Run], bytes: &[u8]) -> Result<()> {
         let at = runs[0].start * BLOCK;
         if bytes.len() as u64 <= self.small() {
-            let mut lines = bytes.to_vec();
-            lines.resize(bytes.len().next_multiple_of(LINE as usize), 0);
-            batch.data(at, &lines);
+            let lines = batch.data(at, (bytes.len() as u64).next_multiple_of(LINE));
+            lines[..bytes.len()].copy_from_slice(bytes);
             return Ok(());
         }
         self.media.store(at, bytes);

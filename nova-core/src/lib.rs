@@ -188,6 +188,11 @@ impl Nova {
         self.volume().superblock.identity
     }
 
+    /// Bytes of the volume, with superblocks and journal.
+    pub fn size(&self) -> u64 {
+        self.volume().superblock.length
+    }
+
     /// Stripes that the volume was formatted with.
     pub fn stripes(&self) -> u32 {
         self.volume().superblock.stripes

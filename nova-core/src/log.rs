@@ -208,22 +208,20 @@ pub(crate) fn is_name(name: &[u8]) -> bool {
 pub(crate) type OneLine = Extent;
 
 /// An extent's entry.
-pub(crate) fn extent(file_block: u64, run: Run, unwritten: bool) -> Vec<Extent> {
+pub(crate) fn extent(file_block: u64, run: Run, unwritten: bool) -> impl Iterator<Item = Extent> {
     // The count on media has 32 bits.
     const MOST: u64 = 1 << 31;
     let parts = run.blocks.div_ceil(MOST);
-    (0..parts)
-        .map(|part| Extent {
-            kind: kind::EXTENT,
-            lines: 1,
-            flags: u16::from(unwritten),
-            file_block: file_block + part * MOST,
-            block: run.start + part * MOST,
-            count: (run.blocks - part * MOST).min(MOST) as u32,
-            epoch: 1,
-            ..Extent::zeroed()
-        })
-        .collect()
+    (0..parts).map(move |part| Extent {
+        kind: kind::EXTENT,
+        lines: 1,
+        flags: u16::from(unwritten),
+        file_block: file_block + part * MOST,
+        block: run.start + part * MOST,
+        count: (run.blocks - part * MOST).min(MOST) as u32,
+        epoch: 1,
+        ..Extent::zeroed()
+    })
 }
 
 /// A hole's entry.

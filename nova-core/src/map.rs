@@ -67,10 +67,9 @@ impl File {
             let size = state.status.size;
             self.make_mappable(&mut state, 0..size.div_ceil(BLOCK), size)?;
             self.zero_tail(&state)?;
-            // The program's stores have no record with a window of its own: nothing may be replayed here any more.
-            if state.patched.is_some() {
+            // The program's stores are followed by no record: not even the newest one's window may have bytes of this file.
+            if state.patched.take().is_some() {
                 volume.settle()?;
-                state.patched = None;
             }
         }
         let runs = self.runs(&state, 0..state.status.size.div_ceil(BLOCK))?;

@@ -22,17 +22,11 @@ use std::{
 };
 
 /// How to format a volume.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct FormatOptions {
     stripes: Option<u32>,
     journal: Option<u64>,
     label: String,
-}
-
-impl Default for FormatOptions {
-    fn default() -> FormatOptions {
-        FormatOptions { stripes: None, journal: None, label: String::new() }
-    }
 }
 
 impl FormatOptions {

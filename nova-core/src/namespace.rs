@@ -225,8 +225,10 @@ impl Volume {
         if !new.target.is_empty() {
             let runs = self.allocate(1, Purpose::Ordinary)?;
             let placed = self.place_small(&mut batch, &runs, new.target);
-            let linked =
-                log.entry(&mut batch, bytemuck::bytes_of_mut(&mut log::extent(0, runs[0], false)[0]));
+            let linked = log.entry(
+                &mut batch,
+                bytemuck::bytes_of_mut(&mut log::extent(0, runs[0], false).next().expect("a block")),
+            );
             match (placed, linked) {
                 (Ok(()), Ok((_, page))) => target = Some((runs[0], page)),
                 (Err(error), _) | (_, Err(error)) => {

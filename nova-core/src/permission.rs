@@ -20,6 +20,12 @@ pub(crate) fn acl_key(which: &str) -> (u8, Vec<u8>) {
 pub(crate) const ACCESS: &str = "posix_acl_access";
 pub(crate) const DEFAULT: &str = "posix_acl_default";
 
+/// Bits of a mode that who changes a file takes away: set-user-id, and set-group-id of what the group may execute.
+pub(crate) fn set_id_bits(mode: u32) -> u32 {
+    let group = if mode & 0o010 != 0 { libc::S_ISGID } else { 0 };
+    mode & (libc::S_ISUID | group)
+}
+
 impl State {
     /// The list that an attribute has. The log was read, if there are attributes.
     pub(crate) fn acl(&self, which: &str) -> Option<Acl> {

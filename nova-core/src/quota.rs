@@ -36,6 +36,10 @@ impl Quotas {
     }
 
     pub(crate) fn charge_ids(&self, uid: u32, gid: u32, blocks: i64, inodes: i64) -> Result<()> {
+        self.charge_all(&[Quota::User(uid), Quota::Group(gid)], blocks, inodes)
+    }
+
+    fn charge_all(&self, ids: &[Quota], blocks: i64, inodes: i64) -> Result<()> {
         if blocks == 0 && inodes == 0 {
             return Ok(());
         }
@@ -46,15 +50,45 @@ impl Quotas {
             };
             over(usage.blocks, blocks, usage.block_limit) || over(usage.inodes, inodes, usage.inode_limit)
         };
-        let ids = [Quota::User(uid), Quota::Group(gid)];
         if ids.iter().any(|id| rows.get(id).is_some_and(exceeds)) {
             return Err(Code::QuotaExceeded.into());
         }
+        for id in ids {
+            let usage = rows.entry(*id).or_default();
+            usage.blocks = usage.blocks.saturating_add_signed(blocks);
+            usage.inodes = usage.inodes.saturating_add_signed(inodes);
+        }
+        Ok(())
+    }
+
+    /// What was charged is so after all, whatever the limits say by now.
+    pub(crate) fn restore(&self, who: &Identity, blocks: i64, inodes: i64) {
+        self.adjust([Quota::User(who.uid), Quota::Group(who.gid)], blocks, inodes);
+    }
+
+    fn adjust(&self, ids: impl IntoIterator<Item = Quota>, blocks: i64, inodes: i64) {
+        let mut rows = self.0.lock();
         for id in ids {
             let usage = rows.entry(id).or_default();
             usage.blocks = usage.blocks.saturating_add_signed(blocks);
             usage.inodes = usage.inodes.saturating_add_signed(inodes);
         }
+    }
+
+    /// Charges a file to its new owners instead of the old ones; who owns it before and after has neither more nor less.
+    pub(crate) fn transfer(&self, from: &Identity, to: &Identity, blocks: i64) -> Result<()> {
+        let pairs =
+            [(Quota::User(from.uid), Quota::User(to.uid)), (Quota::Group(from.gid), Quota::Group(to.gid))];
+        let moved = || pairs.into_iter().filter(|(from, to)| from != to);
+        let mut charged = Vec::new();
+        for (_, to) in moved() {
+            if let Err(error) = self.charge_all(&[to], blocks, 1) {
+                self.adjust(charged, -blocks, -1);
+                return Err(error);
+            }
+            charged.push(to);
+        }
+        self.adjust(moved().map(|(from, _)| from), -blocks, -1);
         Ok(())
     }
 
@@ -74,9 +108,11 @@ impl Quotas {
         (usage.blocks, usage.inodes) = (blocks, inodes);
     }
 
-    /// All rows, in order.
+    /// All rows that say something, in order.
     pub(crate) fn all(&self) -> Vec<(Quota, Usage)> {
-        let mut all: Vec<_> = self.0.lock().iter().map(|(who, usage)| (*who, *usage)).collect();
+        let rows = self.0.lock();
+        let rows = rows.iter().filter(|(_, usage)| **usage != Usage::default());
+        let mut all: Vec<_> = rows.map(|(who, usage)| (*who, *usage)).collect();
         all.sort_unstable_by_key(|(who, _)| *who);
         all
     }

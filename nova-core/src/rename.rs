@@ -153,7 +153,10 @@ impl Volume {
                 replaced.state.permit(who, WRITE)?;
             }
             let more = i64::from(moves_directory) - i64::from(replaces_directory);
-            if more > 0 && to_state_links(&to, &from) >= MAX_LINKS {
+            let is_full = |dir: &State| dir.status.links >= MAX_LINKS;
+            if more > 0 && is_full(to.as_deref().unwrap_or(&from))
+                || more < 0 && how == Rename::Exchange && is_full(&from)
+            {
                 return Err(Code::TooManyLinks.into());
             }
         }
@@ -259,10 +262,6 @@ impl Volume {
     }
 }
 
-fn to_state_links(to: &Option<Locked<'_>>, from: &State) -> u32 {
-    to.as_deref().unwrap_or(from).status.links
-}
-
 /// What happens to names.
 #[derive(Clone, Copy)]
 struct Entries {
@@ -351,13 +350,11 @@ impl Volume {
         let purpose = crate::alloc::Purpose::Ordinary;
         let mut log =
             crate::log::Append::new(self, inode.ino, identity.log, status.tail, &dir.pages, purpose);
-        let mut cookie = dir.names()?.next_cookie();
         let mut added = Vec::new();
-        for (name, dentry) in &names {
+        for (cookie, (name, dentry)) in (dir.names()?.next_cookie()..).zip(&names) {
             let mut entry = crate::log::name(name, dentry.ino, cookie, dentry.file_type, 0);
             let (at, page) = log.entry(batch, &mut entry)?;
             added.push((*name, Dentry { at, page, cookie, ..*dentry }));
-            cookie += 1;
         }
         log.finish(batch, &dir.pages);
         freed.pages.extend(log.freed(&dir.pages).pages);

@@ -1,7 +1,7 @@
 //! Size and allocation: truncate, and the modes of `fallocate`.
 
 use crate::{
-    Allocate, Code, Error, File, Result,
+    Allocate, Code, Credentials, Error, File, Result,
     alloc::{Purpose, Run, STRETCH},
     edit::Edit,
     extents::Mapped,
@@ -32,7 +32,7 @@ impl Volume {
         }
         let purpose = if size < state.status.size { Purpose::Freeing } else { Purpose::Ordinary };
         let mut edit = Edit::new(self, inode, state, purpose);
-        edit.zero_behind_end(state, size)?;
+        edit.zero_behind_end(state, size);
         let kept = size.div_ceil(BLOCK);
         if size < state.status.size && state.extents()?.within(kept..END).next().is_some() {
             edit.unmap(kept..END)?;
@@ -46,6 +46,7 @@ impl Volume {
         state: &mut State,
         range: Range<u64>,
         how: Allocate,
+        who: &Credentials,
     ) -> Result<()> {
         if state.lease != Lease::None && how != Allocate::KeepSize {
             return Err(Error::Mapped);
@@ -55,17 +56,8 @@ impl Volume {
         let freeing = matches!(how, Allocate::PunchHole | Allocate::Collapse);
         let purpose = if freeing { Purpose::Freeing } else { Purpose::Ordinary };
         let mut edit = Edit::new(self, inode, state, purpose);
-        let grows = matches!(how, Allocate::Grow | Allocate::Zero) && range.end > status.size;
-        let mut zeroed = range.clone();
-        if grows {
-            if how == Allocate::Grow {
-                edit.zero_behind_end(state, range.end)?;
-            } else if range.start / BLOCK == status.size / BLOCK {
-                // The old end is in the first block: a record has each line once.
-                zeroed.start = range.start.min(status.size);
-            } else {
-                edit.zero_behind_end(state, range.start)?;
-            }
+        if matches!(how, Allocate::Grow | Allocate::Zero) && range.end > status.size {
+            edit.zero_behind_end(state, range.end);
             status.size = range.end;
             status.modified = now;
         }
@@ -75,15 +67,14 @@ impl Volume {
             }
             Allocate::PunchHole => {
                 status.modified = now;
-                let whole = self.zero_edges(&mut edit, state, &range, status.size)?;
+                let whole = self.zero_edges(&mut edit, state, &range);
                 if state.extents()?.within(whole.clone()).next().is_some() {
                     edit.unmap(whole)?;
                 }
             }
             Allocate::Zero | Allocate::ZeroKeepSize => {
                 status.modified = now;
-                let end = if grows { range.end } else { status.size };
-                let whole = self.zero_edges(&mut edit, state, &zeroed, end)?;
+                let whole = self.zero_edges(&mut edit, state, &range);
                 let own: Vec<(u64, Mapped)> = state.extents()?.within(whole.clone()).collect();
                 for (file_block, mapped) in own {
                     if self.shares.any(mapped.run()) {
@@ -121,31 +112,26 @@ impl Volume {
                 status.size += len;
             }
         }
-        edit.commit(inode, state, status, None)
+        let identity = crate::write::without_set_id(state, who);
+        edit.commit(inode, state, status, identity)
     }
 
-    /// Zeroes what a range has of blocks that are not all in it; returns those that are. Of the last block, what is before `end`: behind the
-    /// file's end nothing is to be zeroed, unless the file grows over it, and its block may be zeroed already.
-    fn zero_edges(
-        &self,
-        edit: &mut Edit<'_>,
-        state: &State,
-        range: &Range<u64>,
-        end: u64,
-    ) -> Result<Range<u64>> {
+    /// Zeroes what a range has of blocks that are not all in it; returns those that are.
+    fn zero_edges(&self, edit: &mut Edit<'_>, state: &State, range: &Range<u64>) -> Range<u64> {
         let (first, last) = (range.start.div_ceil(BLOCK), range.end / BLOCK);
         if first > last {
-            edit.zero(state, range.clone())?;
-            return Ok(first..first);
+            edit.zero(range.start..range.end.min(state.status.size).max(range.start));
+            return first..first;
         }
         if range.start % BLOCK != 0 {
-            edit.zero(state, range.start..first * BLOCK)?;
+            edit.zero(range.start..first * BLOCK);
         }
-        let end = range.end.min(end);
+        // Behind the end nothing is to be zeroed, and its block may be zeroed already.
+        let end = range.end.min(state.status.size);
         if end > last * BLOCK {
-            edit.zero(state, last * BLOCK..end)?;
+            edit.zero(last * BLOCK..end);
         }
-        Ok(first..last)
+        first..last
     }
 
     /// Blocks for what has none: side by side and aligned, if it is much.
@@ -185,9 +171,6 @@ impl File {
         let mut state = volume.write_state(&self.inode)?;
         state.extents()?;
         state.permit_change(false)?;
-        if size == state.status.size {
-            return Ok(());
-        }
         let now = volume.now();
         let status = Status { modified: now, changed: now, ..state.status };
         let identity = crate::write::without_set_id(&state, &self.who);
@@ -211,6 +194,6 @@ impl File {
         let mut state = volume.write_state(&self.inode)?;
         state.extents()?;
         state.permit_change(matches!(how, Allocate::Grow | Allocate::KeepSize))?;
-        volume.allocate_range(&self.inode, &mut state, offset..end, how)
+        volume.allocate_range(&self.inode, &mut state, offset..end, how, &self.who)
     }
 }

@@ -121,10 +121,13 @@ impl Volume {
         self.writable()?;
         let journal = self.journal.as_ref().ok_or(Error::Posix(Code::ReadOnly))?;
         let committed = journal.commit(batch, self.options.broken)?;
-        let data = freed.data.into_iter().flat_map(|run| self.shares.release(run));
-        let runs: Vec<Run> = freed.pages.into_iter().chain(data).collect();
+        let Freed { pages, data } = freed;
+        if pages.is_empty() && data.is_empty() && self.limbo.blocks.load(Relaxed) == 0 {
+            return Ok(committed.ticket);
+        }
+        let data = data.into_iter().flat_map(|run| self.shares.release(run));
         let mut limbo = self.limbo.runs.lock();
-        for run in runs {
+        for run in pages.into_iter().chain(data) {
             self.limbo.blocks.fetch_add(run.blocks, Relaxed);
             limbo.push_back((committed.ticket, run));
         }
@@ -141,8 +144,8 @@ impl Volume {
         self.options.broken != Some(rule)
     }
 
-    /// Content of this file is about to be stored without a record: so that no recovery brings back what a record had there before.
-    /// Two drains if one could, otherwise none.
+    /// Content of this file is about to be stored past the journal, and a record will follow: so that no recovery from that record on brings back
+    /// what an earlier one had there. Two drains if one could, otherwise none.
     pub(crate) fn leave_to_stores(&self, state: &State) -> Result<()> {
         match (state.patched, &self.journal) {
             (Some(record), Some(journal))

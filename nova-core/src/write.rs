@@ -8,6 +8,7 @@ use crate::{
     format::{BLOCK, Identity, MAX_SIZE, Status, flag},
     inode::{Inode, Lease, State},
     ordering::{Durable, Stored},
+    permission::set_id_bits,
     rules::Rule,
     volume::Volume,
 };
@@ -147,7 +148,7 @@ impl Volume {
             && gap.start / BLOCK != offset / BLOCK
         {
             if state.lease == Lease::None && self.keeps(Rule::ZerosInRecord) {
-                edit.zero(state, gap)?;
+                edit.zero(gap);
             } else {
                 // Who maps the file may store to the rest of the line: no record may have it, and its block stays.
                 self.media.zero(mapped.block * BLOCK + gap.start % BLOCK, gap.end - gap.start);
@@ -265,10 +266,39 @@ impl Volume {
             let from = (file_block * BLOCK).max(offset);
             let to = ((file_block + mapped.count) * BLOCK).min(end);
             let at = mapped.block * BLOCK + (from - file_block * BLOCK);
-            self.media.store(at, &bytes[(from - offset) as usize..(to - offset) as usize]);
+            let part = &bytes[(from - offset) as usize..(to - offset) as usize];
+            match state.lease {
+                Lease::None => self.store_words(at, part)?,
+                // What is around them may be stored by who maps the file.
+                _ => self.media.store(at, part),
+            }
         }
         self.media.drain()?;
         Edit::new(self, inode, state, Purpose::Ordinary).commit(inode, state, status, identity)
+    }
+}
+
+impl Volume {
+    /// Stores bytes past the caches; of words that are only partly theirs, all of the word: so that no word is torn.
+    fn store_words(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        let mut rest = bytes;
+        let mut at = at;
+        while !rest.is_empty() {
+            let within = at % 8;
+            let whole = rest.len() / 8 * 8;
+            if within == 0 && whole > 0 {
+                self.media.store(at, &rest[..whole]);
+                (at, rest) = (at + whole as u64, &rest[whole..]);
+                continue;
+            }
+            let mut word = [0; 8];
+            self.media.copy_out(at - within, &mut word, "extent")?;
+            let len = rest.len().min(8 - within as usize);
+            word[within as usize..within as usize + len].copy_from_slice(&rest[..len]);
+            self.media.store(at - within, &word);
+            (at, rest) = (at + len as u64, &rest[len..]);
+        }
+        Ok(())
     }
 }
 
@@ -277,12 +307,11 @@ fn first(mapped: Mapped) -> Run {
     Run { start: mapped.block, blocks: 1 }
 }
 
-/// Who writes a file takes its set-id bits away, unless privileged.
+/// Who writes a file takes its set-id bits away, unless it is root: whoever has checked permissions.
 pub(crate) fn without_set_id(state: &State, who: &Credentials) -> Option<Identity> {
-    let Identity { mode, .. } = state.identity;
-    let group = if mode & 0o010 != 0 { libc::S_ISGID } else { 0 };
-    let bits = libc::S_ISUID | group;
-    (!who.is_privileged() && mode & bits != 0).then_some(Identity { mode: mode & !bits, ..state.identity })
+    let bits = set_id_bits(state.identity.mode);
+    let mode = state.identity.mode & !bits;
+    (who.uid != 0 && bits != 0).then_some(Identity { mode, ..state.identity })
 }
 
 impl File {

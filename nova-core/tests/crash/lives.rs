@@ -127,7 +127,8 @@ fn what_a_killed_process_left_undrained_misleads_no_later_one() {
     ];
     let mut totals = Totals::default();
     for (number, (ops, later)) in workloads.into_iter().enumerate() {
-        let setting = Setting { bound: 16, samples: 4, ..Setting::default() };
+        let setting =
+            Setting { bound: 16, samples: 4, depth: if is_long() { 2 } else { 1 }, ..Setting::default() };
         explore_lives(&mut totals, &format!("lives {number}"), &setting, &before, ops, later).assert_ok();
     }
     totals.print("a life after a kill, or a power failure");
