@@ -9,6 +9,7 @@ mod harness;
 mod lives;
 mod media;
 mod ops;
+mod regressions;
 mod themes;
 mod tree;
 mod windows;
