@@ -73,7 +73,7 @@ fn explore_format(name: &str, start: Vec<u8>, old: Option<&Tree>) {
 #[test]
 fn formatting_leaves_nothing_or_a_whole_volume() {
     explore_format("format: of zeros", vec![0; 40 * BLOCK as usize], None);
-    explore_format("format: of junk", (0..40 * BLOCK).map(|at| (at * 31 >> 3) as u8).collect(), None);
+    explore_format("format: of junk", (0..40 * BLOCK).map(|at| ((at * 31) >> 3) as u8).collect(), None);
 }
 
 #[test]
