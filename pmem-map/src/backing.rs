@@ -177,6 +177,23 @@ impl Lent {
         Ok((Lent { _faults: faults, space, backing, pieces: Mutex::new(pieces) }, len))
     }
 
+    /// Where the bytes of a range are in the owner's files.
+    pub(crate) fn extents(&self, range: &Range<u64>) -> Vec<Extent> {
+        let pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = Vec::new();
+        let mut at = 0;
+        for piece in pieces.iter() {
+            let len = piece.bytes.end - piece.bytes.start;
+            let (start, end) = (range.start.max(at), range.end.min(at + len));
+            if start < end {
+                let offset = piece.bytes.start + (start - at);
+                found.push(Extent { file: piece.file.clone(), offset, len: end - start });
+            }
+            at += len;
+        }
+        found
+    }
+
     /// Maps more of it behind the first `from` bytes; returns the new length.
     pub(crate) fn extend(&self, from: u64, wanted: u64) -> Result<u64> {
         let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);

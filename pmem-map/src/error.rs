@@ -48,6 +48,12 @@ pub enum Error {
         /// What stands in the way.
         why: &'static str,
     },
+    /// Bytes of this mapping cannot be mapped elsewhere.
+    #[error("bytes of this mapping cannot be lent: {why}")]
+    CannotLend {
+        /// What stands in the way.
+        why: &'static str,
+    },
     /// A length that no mapping can have.
     #[error("a mapping of {len} bytes is not possible: {why}")]
     BadLength {

@@ -5,13 +5,13 @@
 use crate::{
     Error, PAGE, Result,
     address_space::{AddressSpace, Sharing, set_writable},
-    backing::{Lent, whole_pages},
+    backing::{Extent, Lent, whole_pages},
     file::LockedFile,
     fork::OwnedByProcess,
     write_back::Pending,
 };
 use memmap2::MmapMut;
-use std::{io, ops::Range, ptr::NonNull};
+use std::{io, ops::Range, ptr::NonNull, sync::Arc};
 
 /// The bytes of a region. Fields and variants are dropped so that addresses go before what they show.
 pub(crate) enum Memory {
@@ -146,6 +146,26 @@ impl Memory {
         match self {
             Memory::File { file, sharing, .. } if *sharing != Sharing::Private => file.fill_holes(),
             _ => Ok(()),
+        }
+    }
+
+    /// Where the bytes of `ranges`, whole pages, are in their file; `None` if they are in no file, or in one that stores do not
+    /// reach.
+    pub(crate) fn extents(&self, ranges: &[Range<u64>]) -> Result<Option<Vec<Extent>>> {
+        match self {
+            Memory::File { sharing: Sharing::Private, .. } => Ok(None),
+            Memory::File { file, .. } => {
+                let copy = file.file().try_clone().map_err(Error::io("share", file.path()))?;
+                let file = Arc::new(copy);
+                let extent = |range: &Range<u64>| Extent {
+                    file: file.clone(),
+                    offset: range.start,
+                    len: range.end - range.start,
+                };
+                Ok(Some(ranges.iter().map(extent).collect()))
+            }
+            Memory::Lent(lent) => Ok(Some(ranges.iter().flat_map(|range| lent.extents(range)).collect())),
+            Memory::Heap(_) | Memory::Anonymous(_) | Memory::Memmap { .. } => Ok(None),
         }
     }
 

@@ -3,7 +3,8 @@
 #![allow(unsafe_code)]
 
 use crate::{
-    Counters, Decision, Durability, Error, Event, FlushMethod, Granularity, LINE, Medium, Observer, Result,
+    Counters, Decision, Durability, Error, Event, Extent, FlushMethod, Granularity, LINE, Medium, Observer,
+    PAGE, Result,
     backing::whole_pages,
     counters::Sharded,
     cpu,
@@ -421,6 +422,24 @@ impl Region {
         self.tell(|| Event::FileSync);
         self.len.store(to, Ordering::Release);
         Ok(())
+    }
+
+    /// Where the bytes of `ranges`, whole pages of this region, are in their file, in order: for a [`Backing`](crate::Backing) that lends
+    /// parts of what is mapped here. What is stored there is stored here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfBounds`]; [`Error::CannotLend`] if a range is not made of whole pages, and for memory that is in no file, and
+    /// private views of one.
+    pub fn extents(&self, ranges: &[Range<u64>]) -> Result<Vec<Extent>> {
+        for range in ranges {
+            self.check(range.start, range.end.saturating_sub(range.start))?;
+            if !range.start.is_multiple_of(PAGE) || !range.end.is_multiple_of(PAGE) || range.is_empty() {
+                return Err(Error::CannotLend { why: "not whole pages" });
+            }
+        }
+        let none = Error::CannotLend { why: "the bytes are in no file; map a file, or a `Mapping::memfd`" };
+        self.memory.extents(ranges)?.ok_or(none)
     }
 
     /// Stores to any page that `range` touches fault from now on, until [`unprotect`](Region::unprotect).

@@ -51,6 +51,8 @@ enum State {
     Changed,
     /// The block was allocated by this transaction.
     Fresh,
+    /// The block exists, and gets new content: logged whole, never written in place.
+    Replaced,
     /// The block was freed by this transaction.
     Discarded,
 }
@@ -85,6 +87,14 @@ struct Wide {
 unsafe impl Send for Shadow {}
 // SAFETY: as above.
 unsafe impl Sync for Shadow {}
+
+impl State {
+    /// The buffer has the whole block; nothing of it is copied from below.
+    #[inline]
+    fn is_whole(self) -> bool {
+        matches!(self, State::Fresh | State::Replaced)
+    }
+}
 
 impl Shadow {
     /// Panics unless a range is inside the block.
@@ -392,7 +402,7 @@ impl WriteSet {
         let Some(index) = self.find(block_start) else { return Ok(self.below(at, len)) };
         let shadow = self.owned(index, owner)?;
         shadow.check(at, len);
-        if shadow.state == State::Fresh {
+        if shadow.state.is_whole() {
             return Ok(Found::Shadow(shadow.address(at)));
         }
         let (here, all) = if shadow.wide == NARROW {
@@ -430,7 +440,7 @@ impl WriteSet {
         };
         let shadow = self.shadows[index];
         shadow.check(at, len);
-        if shadow.state != State::Fresh {
+        if !shadow.state.is_whole() {
             self.prepare(index, at, len, false);
         }
         Ok(shadow.address(at))
@@ -468,7 +478,7 @@ impl WriteSet {
         };
         let shadow = self.shadows[index];
         shadow.check(at, len);
-        if shadow.state != State::Fresh {
+        if !shadow.state.is_whole() {
             self.prepare(index, at, len, true);
         }
         Ok(shadow.address(at))
@@ -490,13 +500,26 @@ impl WriteSet {
     ///
     /// A block that this transaction freed may not be allocated again by it: [`Conflict`].
     pub fn fresh(&mut self, block: Range<u64>, owner: u32) -> Result<(), Conflict> {
+        let len = block.end - block.start;
+        self.zeroed(block, owner, State::Fresh)?;
+        self.fresh_bytes += len;
+        Ok(())
+    }
+
+    /// A block that exists, and all of whose bytes this transaction replaces: zeroed, to be filled by
+    /// [`write`](WriteSet::write). All of it is logged, whatever the mapping holds, and none of it is written in place. For bytes that
+    /// are stored to outside transactions, too: what of these is visible need not be durable, so that words that are equal prove nothing.
+    pub fn replace(&mut self, block: Range<u64>, owner: u32) -> Result<(), Conflict> {
+        self.zeroed(block, owner, State::Replaced)
+    }
+
+    fn zeroed(&mut self, block: Range<u64>, owner: u32, state: State) -> Result<(), Conflict> {
         self.check_block(&block);
         if self.find(block.start).is_some() {
             return Err(Conflict);
         }
         let len = block.end - block.start;
-        let index = self.add(block, owner, State::Fresh);
-        self.fresh_bytes += len;
+        let index = self.add(block, owner, state);
         // SAFETY: the buffer has `len` bytes, and nobody knows it yet.
         unsafe { self.shadows[index].bytes.write_bytes(0, len as usize) };
         Ok(())
@@ -527,8 +550,10 @@ impl WriteSet {
                     self.copy_aside(index);
                 }
                 let shadow = &mut self.shadows[index];
-                if shadow.state == State::Fresh {
-                    self.fresh_bytes -= shadow.end - shadow.start;
+                if shadow.state.is_whole() {
+                    if shadow.state == State::Fresh {
+                        self.fresh_bytes -= shadow.end - shadow.start;
+                    }
                     // All lines are valid: later reads of stale references find them.
                     shadow.valid = u64::MAX;
                     if let Some(wide) = self.wide.get_mut(shadow.wide as usize) {
@@ -602,7 +627,7 @@ impl WriteSet {
                 State::Fresh if placed && shadow.is_placeable() => {
                     (shadow.start / LINE..shadow.end / LINE).for_each(|line| record.placed(line));
                 }
-                State::Fresh => encode_fresh(shadow, record),
+                State::Fresh | State::Replaced => encode_fresh(shadow, record),
             }
         }
     }

@@ -37,6 +37,14 @@ impl Log {
         Ticket(self.epoch + self.applied)
     }
 
+    /// Records up to this one are retired: applied, and drained, so that no record that is written from now on has them in its window.
+    /// Bytes that such a record named, and that are nobody's now, may be stored to without a record. As of the last call of a
+    /// function that takes the write set.
+    #[inline]
+    pub fn settled(&self) -> Ticket {
+        Ticket(self.epoch + self.settled.max(self.horizon))
+    }
+
     /// Between two transactions: takes in what has become of records on their way. No address in the write set may be
     /// in use.
     #[inline]

@@ -18,7 +18,7 @@
 //!
 //! Lines that a reader had [filled](WriteSet::fill) need no undo: they hold what the mapping holds.
 
-use super::{Shadow, State, Wide, WriteSet, has, hash};
+use super::{Shadow, Wide, WriteSet, has, hash};
 use crate::engine::arena;
 use std::{
     ptr::NonNull,
@@ -229,7 +229,7 @@ impl Shadow {
             None => std::slice::from_ref(&self.valid),
         };
         for line in 0..self.line_count() {
-            if self.state == State::Fresh || has(valid, line) {
+            if self.state.is_whole() || has(valid, line) {
                 let part = self.line_range(line);
                 visit(self.address(part.start), (part.end - part.start) as usize);
             }
@@ -240,7 +240,7 @@ impl Shadow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Conflict, record::Builder};
+    use crate::engine::{Conflict, record::Builder, write_set::State};
     use pmem_map::{Mapping, Region};
     use std::{ops::Range, sync::Arc};
 

@@ -1,0 +1,232 @@
+//! Files as mappings: loads and stores go straight to the volume's bytes.
+//!
+//! A file that is to be mapped gets blocks behind every byte first, its own and with content: holes and reserved blocks are zeroed, shared
+//! ones copied. While the mapping lives, the file's blocks stay where they are: the *lease*.
+
+#![allow(unsafe_code)]
+
+use crate::{
+    Code, Error, File, Kind, Result,
+    alloc::{Purpose, Run, STRETCH},
+    edit::Edit,
+    format::{BLOCK, Status},
+    inode::{Lease, State},
+    ordering::Stored,
+};
+use parking_lot::Mutex;
+use pmem_map::{Backing, Durability, Extent, Granularity, MapOptions, Mapping};
+use std::ops::Range;
+
+/// How far a mapping may grow, beyond what the file has.
+const GROWTH: u64 = 1 << 36;
+
+impl File {
+    /// Maps the file: exclusively, to read and write. Its length is the file's, in whole blocks (behind the end are zeros).
+    ///
+    /// It takes the file's lease: until the mapping is dropped, writing, truncating and mapping it again is refused with
+    /// [`Error::Mapped`]; reading copies the bytes as they are. The mapping keeps the volume mounted. What makes its stores durable is the volume's:
+    /// [`Region::flush`](pmem_map::Region::flush) and [`drain`](pmem_map::Region::drain), or `sync`. The mapping can grow, and the file with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`Code::NoSpace`]; [`pmem_map::Error::CannotLend`] if the volume is in
+    /// anonymous memory. 2 drains if blocks have to be made, 1 if the file does not end with a block, 2 if bytes were written shortly before that are in
+    /// a record.
+    pub fn map(&self) -> Result<Mapping> {
+        self.map_with(Lease::Exclusive)
+    }
+
+    /// Maps the file beside others who map and write it: NOVA's semantics. Writes go in place, atomic for aligned words only.
+    ///
+    /// # Safety
+    ///
+    /// The bytes change under every reference into the mapping: the caller sees to it that no `&[u8]` into it is alive while
+    /// another mapping, or [`File::write_at`], stores there.
+    pub unsafe fn map_shared(&self) -> Result<Mapping> {
+        self.map_with(Lease::Shared(1))
+    }
+
+    fn map_with(&self, wanted: Lease) -> Result<Mapping> {
+        let volume = self.volume();
+        volume.writable()?;
+        let mut state = volume.write_state(&self.inode)?;
+        if state.kind() != Kind::File {
+            return Err(Code::Invalid.into());
+        }
+        state.permit_change(false)?;
+        if state.status.size == 0 {
+            return Err(Code::Invalid.into());
+        }
+        let lease = match (state.lease, wanted) {
+            (Lease::None, wanted) => wanted,
+            (Lease::Shared(others), Lease::Shared(_)) => Lease::Shared(others + 1),
+            _ => return Err(Error::Mapped),
+        };
+        // Nobody else maps these blocks yet: they may be replaced.
+        if state.lease == Lease::None {
+            let size = state.status.size;
+            self.make_mappable(&mut state, 0..size.div_ceil(BLOCK), size)?;
+            self.zero_tail(&state)?;
+            // The program's stores are followed by no record: not even the newest one's window may have bytes of this file.
+            if state.patched.take().is_some() {
+                volume.settle()?;
+            }
+        }
+        let runs = self.runs(&state, 0..state.status.size.div_ceil(BLOCK))?;
+        let extents = volume.media.region().extents(&runs)?;
+        state.lease = lease;
+        drop(state);
+        let len: u64 = extents.iter().map(|extent| extent.len).sum();
+        let leased = Leased { file: self.clone(), extents, runs: Mutex::new(runs) };
+        Ok(MapOptions::new().max_len(len + GROWTH).from_backing(leased)?)
+    }
+
+    /// Gives blocks of its own, with content, to every block of a range. `size` is the file's afterwards.
+    fn make_mappable(&self, state: &mut State, blocks: Range<u64>, size: u64) -> Result<()> {
+        let volume = self.volume();
+        volume.leave_to_stores(state)?;
+        let mut edit = Edit::new(volume, &self.inode, state, Purpose::Ordinary);
+        let (mut places, mut at) = (Vec::new(), blocks.start);
+        let mut holes = Vec::new();
+        for (file_block, mapped) in state.extents()?.within(blocks.clone()) {
+            holes.push(at..file_block);
+            at = file_block + mapped.count;
+            if volume.shares.any(mapped.run()) {
+                let mut to = file_block;
+                for run in edit.allocate(mapped.count)? {
+                    let mut content = vec![0; (run.blocks * BLOCK) as usize];
+                    volume.copy_file(state, to * BLOCK, &mut content)?;
+                    volume.media.store(run.start * BLOCK, &content);
+                    places.push((to, run));
+                    to += run.blocks;
+                }
+            } else if mapped.unwritten {
+                volume.media.zero(mapped.block * BLOCK, mapped.count * BLOCK);
+                places.push((file_block, mapped.run()));
+            }
+        }
+        holes.push(at..blocks.end);
+        for hole in holes.into_iter().filter(|hole| !hole.is_empty()) {
+            let count = hole.end - hole.start;
+            let aligned = (count >= STRETCH).then(|| edit.allocate_aligned(count, STRETCH)).flatten();
+            let runs: Vec<Run> = match aligned {
+                Some(run) => vec![run],
+                None => edit.allocate(count)?,
+            };
+            let mut to = hole.start;
+            for run in runs {
+                volume.media.zero(run.start * BLOCK, run.blocks * BLOCK);
+                places.push((to, run));
+                to += run.blocks;
+            }
+        }
+        if places.is_empty() && size == state.status.size {
+            return Ok(());
+        }
+        let durable = Stored::new(places.iter().map(|(_, run)| *run).collect()).drain(&volume.media)?;
+        edit.link(&places, &durable)?;
+        let status = Status { size, changed: volume.now(), ..state.status };
+        edit.commit(&self.inode, state, status, None)
+    }
+
+    /// Behind the end are zeros, for everybody who maps the file: in place, where only a mapping can see them. (Not by a record: replayed, it would
+    /// undo what the mapping's program stored.)
+    fn zero_tail(&self, state: &State) -> Result<()> {
+        let (volume, size) = (self.volume(), state.status.size);
+        match state.extents()?.at(size / BLOCK) {
+            Some(last) if size % BLOCK != 0 => {
+                volume.media.zero(last.block * BLOCK + size % BLOCK, BLOCK - size % BLOCK);
+                volume.media.drain()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where a range of the file is, in bytes of the volume.
+    fn runs(&self, state: &State, blocks: Range<u64>) -> Result<Vec<Range<u64>>> {
+        let bytes = |run: Run| run.start * BLOCK..(run.start + run.blocks) * BLOCK;
+        Ok(state.extents()?.within(blocks).map(|(_, mapped)| bytes(mapped.run())).collect())
+    }
+
+    /// The lease of one mapping ends.
+    fn end_lease(&self) {
+        let volume = self.volume();
+        let mut state = self.inode.state.write();
+        state.lease = match state.lease {
+            Lease::Shared(others) if others > 1 => Lease::Shared(others - 1),
+            _ => Lease::None,
+        };
+        // What was stored is not known to have been; the time says that it may.
+        let now = volume.now();
+        let status = Status { modified: now, changed: now, ..state.status };
+        let edit = Edit::new(volume, &self.inode, &state, Purpose::Freeing);
+        let _ = edit.commit(&self.inode, &mut state, status, None);
+    }
+}
+
+/// A mapping's hold on its file.
+struct Leased {
+    file: File,
+    /// At first, in the file that the volume is in.
+    extents: Vec<Extent>,
+    /// Now, in bytes of the volume.
+    runs: Mutex<Vec<Range<u64>>>,
+}
+
+// SAFETY: 1. The volume's file keeps its length as long as its region is mapped, and the lease keeps the volume; blocks are behind every byte.
+// 2, 3. An exclusive lease is one: no other mapping is made, `write` and everything that moves blocks are refused, and reads copy bytes
+// out. With `map_shared` the caller promised to keep references apart. 4. Nothing is protected. 5. `grow` adds blocks and moves none.
+// 6. `page_lost` is not answered.
+unsafe impl Backing for Leased {
+    fn extents(&self) -> Vec<Extent> {
+        self.extents.clone()
+    }
+
+    fn granularity(&self) -> Granularity {
+        self.file.volume().media.region().granularity()
+    }
+
+    fn durability(&self) -> Durability {
+        self.file.volume().media.region().durability()
+    }
+
+    fn name(&self) -> &'static str {
+        "a file of a nova volume"
+    }
+
+    fn sync(&self, range: Range<u64>) -> pmem_map::Result<()> {
+        let region = self.file.volume().media.region();
+        let mut at = 0;
+        for run in &*self.runs.lock() {
+            let len = run.end - run.start;
+            let (start, end) = (range.start.max(at), range.end.min(at + len));
+            if start < end {
+                region.flush(run.start + (start - at)..run.start + (end - at))?;
+            }
+            at += len;
+        }
+        region.drain()
+    }
+
+    fn grow(&self, len: u64) -> pmem_map::Result<Vec<Extent>> {
+        let refused = |why| pmem_map::Error::CannotGrow { wanted: len, why };
+        let mut state = self.file.inode.state.write();
+        if state.lease != Lease::Exclusive {
+            return Err(refused("others map the file, too"));
+        }
+        let (from, to) = (state.status.size.div_ceil(BLOCK), len.div_ceil(BLOCK));
+        self.file
+            .make_mappable(&mut state, from..to, to * BLOCK)
+            .map_err(|_| refused("the volume has no space for it, or an error"))?;
+        let runs = self.file.runs(&state, from..to).map_err(|_| refused("its blocks are damaged"))?;
+        let extents = self.file.volume().media.region().extents(&runs)?;
+        self.runs.lock().extend(runs);
+        Ok(extents)
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        self.file.end_lease();
+    }
+}
