@@ -5,6 +5,7 @@ use crate::{
     alloc::{Purpose, Run},
     format::{BLOCK, CHECKPOINT_MAGIC, CheckpointHead, LINE},
     quota,
+    rules::Rule,
     volume::Volume,
 };
 use bytemuck::Zeroable;
@@ -49,7 +50,9 @@ pub(crate) fn store(volume: &Volume) -> Result<Option<(u64, Vec<Run>)>> {
         volume.media.seal(at, &mut block);
         volume.media.store(at, &block);
     }
-    volume.media.drain()?;
+    if volume.keeps(Rule::CheckpointBeforeRecord) {
+        volume.media.drain()?;
+    }
     Ok(Some((places[0], used)))
 }
 

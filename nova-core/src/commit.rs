@@ -10,7 +10,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::{Result, format::LINE};
+use crate::{Result, format::LINE, rules::Rule};
 use parking_lot::{Mutex, MutexGuard};
 use pmem_map::{Granularity, Region};
 use pmem_tx::{
@@ -136,13 +136,13 @@ impl Journal {
     }
 
     /// Commits. Durable and in place on return: one drain, or a share of one.
-    pub(crate) fn commit(&self, batch: &Batch) -> Result<Committed> {
+    pub(crate) fn commit(&self, batch: &Batch, broken: Option<Rule>) -> Result<Committed> {
         self.waiting.fetch_add(1, Relaxed);
         let mut writer = self.writer.lock();
         let alone = self.waiting.fetch_sub(1, Relaxed) == 1;
         let Writer { log, set } = &mut *writer;
         log.collect(set);
-        fill(set, batch);
+        fill(set, batch, broken);
         let written = if alone && !self.on_pages && !log.is_in_flight() {
             log.commit(set, || ()).map(|_| None)
         } else {
@@ -194,11 +194,13 @@ impl Journal {
 }
 
 /// Puts a batch into the write set.
-fn fill(set: &mut WriteSet, batch: &Batch) {
+fn fill(set: &mut WriteSet, batch: &Batch, broken: Option<Rule>) {
     for (kind, at, range) in &batch.steps {
         let (at, bytes) = (*at, &batch.bytes[range.clone()]);
         let block = at..at + bytes.len() as u64;
         match kind {
+            Kind::New if broken == Some(Rule::NewLinesWhole) => {}
+            Kind::Data if broken == Some(Rule::DataWhole) => {}
             Kind::New => set.fresh(block.clone(), OWNER).expect("new lines are named once"),
             Kind::Data => set.replace(block.clone(), OWNER).expect("data is named once"),
             Kind::Line => {}

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 impl Volume {
     /// Lets `to` have blocks of `from`, both locked.
+    #[expect(clippy::too_many_arguments, reason = "two files, two places, a length, and who asks")]
     fn share_range(
         &self,
         from: &State,

@@ -96,6 +96,7 @@ mod path;
 mod permission;
 mod read;
 mod rename;
+mod rules;
 mod space;
 mod write;
 
@@ -105,6 +106,8 @@ pub use file::{Access, File};
 pub use fsck::FsckReport;
 pub use mount::{AccessTimes, Damage, FormatOptions, MountOptions, MountReport};
 pub use quota::{Quota, Usage};
+#[doc(hidden)]
+pub use rules::Rule;
 pub use types::{Allocate, Credentials, DirEntry, Kind, Rename, Seek, SetAttr, Stat, StatFs, Time};
 
 use pmem_map::{Counters, Durability, Granularity, Mapping};

@@ -6,6 +6,7 @@ use crate::{
     commit::Batch,
     format::{AttributeHead, BLOCK, Extent, LINE, NameHead, PAGE_MAGIC, PageHeader, kind},
     media::Media,
+    rules::Rule,
     volume::{Freed, Volume},
 };
 use bytemuck::Zeroable;
@@ -442,7 +443,9 @@ impl<'v> Rewrite<'v> {
             self.buffers[index][..LINE as usize].copy_from_slice(bytemuck::bytes_of(&head));
             self.volume.media.store(at, &self.buffers[index]);
         }
-        self.volume.media.drain()?;
+        if self.volume.keeps(Rule::RewriteBeforeRecord) {
+            self.volume.media.drain()?;
+        }
         Ok((first, self.end()))
     }
 

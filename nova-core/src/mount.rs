@@ -9,6 +9,7 @@ use crate::{
     media::Media,
     namespace,
     recovery::{self, Scan},
+    rules::Rule,
     table::{self, Table},
     volume::{Freed, Volume, data_blocks},
 };
@@ -96,7 +97,7 @@ impl FormatOptions {
             label,
             ..Superblock::zeroed()
         };
-        write(&region, &superblock)?;
+        write(&region, &superblock, options.broken)?;
         mount(region, options)
     }
 }
@@ -108,6 +109,7 @@ pub struct MountOptions {
     pub(crate) in_place: bool,
     pub(crate) access_times: AccessTimes,
     pub(crate) threads: usize,
+    pub(crate) broken: Option<Rule>,
 }
 
 /// When reading changes a file's access time.
@@ -125,7 +127,13 @@ pub enum AccessTimes {
 impl Default for MountOptions {
     fn default() -> MountOptions {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        MountOptions { read_only: false, in_place: false, access_times: AccessTimes::default(), threads }
+        MountOptions {
+            read_only: false,
+            in_place: false,
+            access_times: AccessTimes::default(),
+            threads,
+            broken: None,
+        }
     }
 }
 
@@ -157,6 +165,13 @@ impl MountOptions {
     /// Threads that scan after a crash: as many as there are processors, unless set.
     pub fn threads(mut self, threads: usize) -> MountOptions {
         self.threads = threads.max(1);
+        self
+    }
+
+    /// For tests: without this rule.
+    #[doc(hidden)]
+    pub fn without(mut self, rule: Rule) -> MountOptions {
+        self.broken = Some(rule);
         self
     }
 
@@ -209,14 +224,24 @@ pub(crate) fn superblock_sum(at: u64, superblock: &Superblock) -> u32 {
 }
 
 /// Stores a new volume. See FORMAT.md, "Format".
-fn write(region: &Arc<Region>, superblock: &Superblock) -> Result<()> {
+fn write(region: &Arc<Region>, superblock: &Superblock, broken: Option<Rule>) -> Result<()> {
     let media = Media::new(region.clone(), superblock.length, &superblock.identity);
     let replica = superblock.length - BLOCK;
     // The primary first: what it still says leads to the replica of what was there, which may be elsewhere.
     let before = media.load::<Superblock>(0)?;
     let named = Some(before.length.wrapping_sub(BLOCK)).filter(|at| at % BLOCK == 0 && *at < replica);
-    for at in [Some(0), named, Some(replica)].into_iter().flatten() {
+    let is_void = broken == Some(Rule::MagicsAway);
+    for at in [Some(0), named, Some(replica)].into_iter().flatten().filter(|_| !is_void) {
         media.store_magic(at + MAGIC_AT, 0)?;
+    }
+    let store_copies = |magic: u64| {
+        [0, replica].into_iter().try_for_each(|at| {
+            let copy = Superblock { checksum: superblock_sum(at, superblock), magic, ..*superblock };
+            media.store_superblock(at, bytemuck::bytes_of(&copy))
+        })
+    };
+    if broken == Some(Rule::MagicLast) {
+        store_copies(MAGIC)?;
     }
     // The first segment of the first stripe follows the journal, and has the root.
     let blocks = data_blocks(superblock);
@@ -238,11 +263,7 @@ fn write(region: &Arc<Region>, superblock: &Superblock) -> Result<()> {
     media.store(root + LINE, bytemuck::bytes_of(&media.sealed(root + LINE, status)));
     let area = superblock.journal..superblock.journal + superblock.journal_len;
     Journal::create(region.clone(), area, journal_identity(superblock))?;
-    for at in [0, replica] {
-        let mut copy = Superblock { checksum: superblock_sum(at, superblock), ..*superblock };
-        copy.magic = 0;
-        media.store_superblock(at, bytemuck::bytes_of(&copy))?;
-    }
+    store_copies(0)?;
     media.drain()?;
     for at in [0, replica] {
         media.store_magic(at + MAGIC_AT, MAGIC)?;
@@ -340,13 +361,14 @@ fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> {
             volume.media.drain()?;
             report.repaired_superblock = true;
         }
-        let mounted = VolumeState { mounts: state.mounts + 1, checkpoint: 0, ..state };
+        let checkpoint = if volume.keeps(Rule::CheckpointVoid) { 0 } else { state.checkpoint };
+        let mounted = VolumeState { mounts: state.mounts + 1, checkpoint, ..state };
         set_state(&volume, mounted)?;
         report.orphans = orphans.len() as u64;
     }
     volume.report = report;
     let nova = Nova::over(volume);
-    if !nova.volume().read_only {
+    if !nova.volume().read_only && nova.volume().keeps(Rule::OrphansEnd) {
         for ino in orphans {
             nova.reclaim_orphan(ino)?;
         }

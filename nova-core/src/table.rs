@@ -6,6 +6,7 @@ use crate::{
     commit::Batch,
     format::{BLOCK, JOURNAL, LINE, SEGMENT_MAGIC, SLOT, STATE, SegmentHeader, StripeHead},
     media::Media,
+    rules::Rule,
     volume::{Freed, Volume},
 };
 use bytemuck::Zeroable;
@@ -185,7 +186,9 @@ fn link_segment(volume: &Volume, number: u64, stripe: &mut Stripe, run: Run) -> 
     let at = run.start * BLOCK;
     // Slots are changed by records that compare: what they compare with has to be durable.
     media.zero(at + LINE, run.blocks * BLOCK - LINE);
-    media.drain()?;
+    if volume.keeps(Rule::SegmentZeroed) {
+        media.drain()?;
+    }
     let first_slot = stripe.segments.last().map_or(0, |last| last.first_slot + last.slots);
     let mut batch = Batch::default();
     batch.new_lines(at, bytemuck::bytes_of(&header(media, at, number, run.blocks, first_slot, 0)));

@@ -8,6 +8,7 @@ use crate::{
     inode::{Inode, State},
     media::Media,
     quota::Quotas,
+    rules::Rule,
     shares::Shares,
     table::Table,
 };
@@ -119,7 +120,7 @@ impl Volume {
     pub(crate) fn commit(&self, batch: &Batch, freed: Freed) -> Result<Ticket> {
         self.writable()?;
         let journal = self.journal.as_ref().ok_or(Error::Posix(Code::ReadOnly))?;
-        let committed = journal.commit(batch)?;
+        let committed = journal.commit(batch, self.options.broken)?;
         let Freed { pages, data } = freed;
         if pages.is_empty() && data.is_empty() && self.limbo.blocks.load(Relaxed) == 0 {
             return Ok(committed.ticket);
@@ -130,15 +131,28 @@ impl Volume {
             self.limbo.blocks.fetch_add(run.blocks, Relaxed);
             limbo.push_back((committed.ticket, run));
         }
-        self.reclaim(&mut limbo, committed.settled);
+        let settled = match self.keeps(Rule::FreedBlocksWait) {
+            true => committed.settled,
+            false => committed.ticket,
+        };
+        self.reclaim(&mut limbo, settled);
         Ok(committed.ticket)
+    }
+
+    /// Whether a rule holds: it does, outside of tests.
+    pub(crate) fn keeps(&self, rule: Rule) -> bool {
+        self.options.broken != Some(rule)
     }
 
     /// Content of this file is about to be stored past the journal, and a record will follow: so that no recovery from that record on brings back
     /// what an earlier one had there. Two drains if one could, otherwise none.
     pub(crate) fn leave_to_stores(&self, state: &State) -> Result<()> {
         match (state.patched, &self.journal) {
-            (Some(record), Some(journal)) if !journal.has_retired(record) => self.settle(),
+            (Some(record), Some(journal))
+                if self.keeps(Rule::StoresAfterPatches) && !journal.has_retired(record) =>
+            {
+                self.settle()
+            }
             _ => Ok(()),
         }
     }

@@ -7,8 +7,9 @@ use crate::{
     extents::Mapped,
     format::{BLOCK, Identity, MAX_SIZE, Status, flag},
     inode::{Inode, Lease, State},
-    ordering::Stored,
+    ordering::{Durable, Stored},
     permission::set_id_bits,
+    rules::Rule,
     volume::Volume,
 };
 use std::ops::Range;
@@ -146,7 +147,7 @@ impl Volume {
         if let Some((gap, mapped)) = self.gap(state, offset)?
             && gap.start / BLOCK != offset / BLOCK
         {
-            if state.lease == Lease::None {
+            if state.lease == Lease::None && self.keeps(Rule::ZerosInRecord) {
                 edit.zero(gap);
             } else {
                 // Who maps the file may store to the rest of the line: no record may have it, and its block stays.
@@ -158,7 +159,10 @@ impl Volume {
             places.push((target.file_block, target.run));
             runs.push(target.run);
         }
-        let durable = Stored::new(runs).drain(&self.media)?;
+        let durable = match self.keeps(Rule::DataBeforeRecord) {
+            true => Stored::new(runs).drain(&self.media)?,
+            false => Durable::with_record(runs),
+        };
         edit.link(&places, &durable)?;
         edit.commit(inode, state, status, identity)
     }

@@ -127,9 +127,9 @@ fn pairs(part: usize) {
     let seed = 0xACE;
     println!("crash | pairs of operations, shuffled with seed {seed:#x}");
     fastrand::Rng::with_seed(seed).shuffle(&mut pairs);
-    if !is_long() {
-        pairs.truncate(100);
-    }
+    let asked =
+        std::env::var("PMEM_CRASH_PAIRS").ok().map(|number| number.parse().expect("a number of pairs"));
+    pairs.truncate(asked.unwrap_or(if is_long() { usize::MAX } else { 100 }));
     let mine = pairs.into_iter().skip(part).step_by(2).collect();
     workloads(&format!("two operations, part {part}"), mine);
 }

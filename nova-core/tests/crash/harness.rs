@@ -7,10 +7,10 @@ use crate::{
     ops::{Life, Op, content},
     tree::{Tree, remove_all},
 };
-use nova_core::{AccessTimes, FormatOptions, FsckReport, MountOptions, Nova};
+use nova_core::{AccessTimes, FormatOptions, FsckReport, MountOptions, Nova, Rule};
 use pmem_crash::{Config, Exploration, Image, Point, Report, Tear};
 use pmem_map::{Granularity, MapOptions, Mapping};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::cell::RefCell;
 
 const BLOCK: u64 = 4096;
 
@@ -26,6 +26,8 @@ pub(crate) struct Setting {
     pub(crate) samples: u64,
     pub(crate) nested: u64,
     pub(crate) depth: u32,
+    /// A rule that the code under test leaves out.
+    pub(crate) broken: Option<Rule>,
 }
 
 /// Whether to explore further than is quick.
@@ -45,6 +47,7 @@ impl Default for Setting {
             samples: 6,
             nested: 2,
             depth: 2,
+            broken: None,
         };
         if is_long() { Setting { bound: 1 << 10, samples: 128, nested: 64, ..setting } } else { setting }
     }
@@ -52,7 +55,11 @@ impl Default for Setting {
 
 impl Setting {
     pub(crate) fn mount(&self) -> MountOptions {
-        MountOptions::new().threads(1).access_times(AccessTimes::Never).in_place(self.relaxed)
+        let options = MountOptions::new().threads(1).access_times(AccessTimes::Never).in_place(self.relaxed);
+        match self.broken {
+            Some(rule) => options.without(rule),
+            None => options,
+        }
     }
 
     fn config(&self) -> Config {
@@ -133,12 +140,8 @@ pub(crate) struct Totals {
     failures: u64,
 }
 
-/// Of all groups of this run.
-static WORKLOADS: AtomicU64 = AtomicU64::new(0);
-
 impl Totals {
     fn add(&mut self, report: &Report) {
-        WORKLOADS.fetch_add(1, Relaxed);
         self.workloads += 1;
         self.operations += report.operations as u64;
         self.events += report.steps.len() as u64;
@@ -179,8 +182,21 @@ pub(crate) fn explore_alone(name: &str, setting: &Setting, before: &[Op], ops: &
 }
 
 fn explore_from(name: &str, setting: &Setting, start: Vec<u8>, ops: &[Op]) -> Report {
-    let states = setting.states(&start, ops);
-    Exploration::new(name).config(setting.config()).start(Image::new(start)).run(
+    explore_image(name, setting, Image::new(start), &[], ops, |_, _| ())
+}
+
+/// `meet` is shown every image, and the states. As long as nothing is acknowledged, `earlier` states are right, too: what was in flight when the
+/// life before ended may not be durable.
+fn explore_image(
+    name: &str,
+    setting: &Setting,
+    start: Image,
+    earlier: &[Tree],
+    ops: &[Op],
+    meet: impl Fn(&Point<'_>, &[Tree]),
+) -> Report {
+    let states = Setting { broken: None, ..setting.clone() }.states(start.bytes(), ops);
+    Exploration::new(name).config(setting.config()).start(start).run(
         |mapping, marks| -> nova_core::Result<()> {
             let mut life = Life::new(setting.mount().mount(mapping)?, setting.mount());
             for op in ops {
@@ -190,18 +206,59 @@ fn explore_from(name: &str, setting: &Setting, start: Vec<u8>, ops: &[Op]) -> Re
             Ok(())
         },
         |mapping| setting.mount().mount(mapping),
-        |nova, point| judge(&nova, point, &states, setting.relaxed),
+        |nova, point| {
+            meet(point, &states);
+            judge(&nova, point, &states, earlier, setting.relaxed)
+        },
     )
 }
 
+/// Explores `ops`, and then `later` on images that they left: of processes that were killed, at every moment, and of power failures. The
+/// first report that has a failure, or the last one.
+pub(crate) fn explore_lives(
+    totals: &mut Totals,
+    name: &str,
+    setting: &Setting,
+    before: &[Op],
+    ops: &[Op],
+    later: &[Op],
+) -> Report {
+    let images = RefCell::new((0, Vec::new()));
+    let meet = |point: &Point<'_>, states: &[Tree]| {
+        let (number, images) = &mut *images.borrow_mut();
+        if point.number > *number {
+            *number = point.number;
+            let near = states[point.range()].to_vec();
+            images.extend([(point.killed(), near.clone()), (point.image().clone(), near)]);
+        }
+    };
+    let mut report = explore_image(name, setting, Image::new(setting.prepare(before)), &[], ops, meet);
+    totals.add(&report);
+    for (number, (image, earlier)) in images.into_inner().1.into_iter().enumerate() {
+        if report.failures > 0 || later.is_empty() {
+            break;
+        }
+        report = explore_image(&format!("{name}, life {number}"), setting, image, &earlier, later, |_, _| ());
+        totals.add(&report);
+    }
+    report
+}
+
 /// Whether what was recovered is right, and stays so when it is used.
-fn judge(nova: &Nova, point: &Point<'_>, states: &[Tree], relaxed: bool) -> Result<(), String> {
+fn judge(
+    nova: &Nova,
+    point: &Point<'_>,
+    states: &[Tree],
+    earlier: &[Tree],
+    relaxed: bool,
+) -> Result<(), String> {
     let report = nova.mount_report();
     if !report.damage.is_empty() {
         return Err(format!("damage: {:?}", report.damage));
     }
     let found = Tree::of(nova)?;
-    let near: Vec<&Tree> = point.range().map(|k| &states[k]).collect();
+    let earlier = earlier.iter().filter(|_| point.acknowledged == 0);
+    let near: Vec<&Tree> = point.range().map(|k| &states[k]).chain(earlier).collect();
     let right = near.iter().any(|state| **state == found)
         || relaxed && near.iter().any(|state| found.is_torn(state, &near));
     checked(nova)?;

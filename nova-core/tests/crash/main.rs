@@ -1,13 +1,15 @@
 //! Every state that a power failure could leave of a volume, while files and directories change: mounted, compared with what was there
 //! before or after the operation that was in flight, and used until the last file is gone.
 //!
-//! `PMEM_CRASH_LONG=1` explores further; without it, a seeded part that is quick.
+//! `PMEM_CRASH_LONG=1` explores further, and all pairs of operations; without it, a seeded part that is quick. `PMEM_CRASH_PAIRS=1000` explores so many
+//! of these pairs.
 
 mod ace;
 mod harness;
 mod lives;
 mod media;
 mod ops;
+mod regressions;
 mod themes;
 mod tree;
 mod windows;

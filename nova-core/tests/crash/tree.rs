@@ -77,19 +77,15 @@ impl Tree {
         }
     }
 
-    /// Whether it is `state` in everything but content, and every word of its content is one that a file of `states` has there. (A write
-    /// of a part of a word may be torn into bytes.)
+    /// Whether it is `state` in everything but content, and every aligned word of its content is one that a file of `states` has there.
     pub(crate) fn is_torn(&self, state: &Tree, states: &[&Tree]) -> bool {
         let is_torn = |(path, found): (&String, &Found)| {
             let Some(expected) = state.names.get(path) else { return false };
             let others: Vec<&Found> = states.iter().filter_map(|state| state.names.get(path)).collect();
             let is_word = |(n, word): (usize, &[u8])| {
-                let rests: Vec<&[u8]> =
-                    others.iter().filter_map(|other| other.content.get(n * 8..)).collect();
-                let has = |byte: usize| rests.iter().any(|rest| rest.get(byte) == Some(&word[byte]));
-                let stays = |byte: usize| rests.iter().all(|rest| rest.get(byte) == Some(&word[byte]));
-                rests.iter().any(|rest| rest.starts_with(word))
-                    || (0..word.len()).all(has) && (word.len() < 8 || (0..8).any(stays))
+                others
+                    .iter()
+                    .any(|other| other.content.get(n * 8..).is_some_and(|rest| rest.starts_with(word)))
             };
             found.stat == expected.stat
                 && found.attributes == expected.attributes

@@ -1,0 +1,34 @@
+//! Rules of the protocol, each with a switch that breaks it: for tests that prove that the crash exploration finds what they are for. Never
+//! set outside tests.
+
+/// A rule that is left out.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Content beside the record is durable before the record links it.
+    DataBeforeRecord,
+    /// Freed blocks are handed out again when no record's window reaches the one that freed them.
+    FreedBlocksWait,
+    /// New log lines are logged whole, whatever is visible there.
+    NewLinesWhole,
+    /// Content is logged whole, whatever is visible there.
+    DataWhole,
+    /// A mount after a crash ends files without names.
+    OrphansEnd,
+    /// A mount voids the checkpoint before anything is changed.
+    CheckpointVoid,
+    /// A checkpoint is durable before the state line leads to it.
+    CheckpointBeforeRecord,
+    /// Slots of a new segment are zero, durably, before records compare with them.
+    SegmentZeroed,
+    /// A log that is written anew is durable before the record switches to it.
+    RewriteBeforeRecord,
+    /// Stores without a record wait until no record's window names their bytes.
+    StoresAfterPatches,
+    /// The magic of a superblock is stored when everything else is durable.
+    MagicLast,
+    /// A volume's old superblocks are void before a new one is written over it.
+    MagicsAway,
+    /// Zeros behind a file's end that becomes content are part of the record.
+    ZerosInRecord,
+}
