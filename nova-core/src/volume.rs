@@ -232,6 +232,9 @@ impl Volume {
 
     /// Blocks that were to be linked, and are not: what was stored to them is done with.
     pub(crate) fn give_up(&self, runs: &[Run]) {
+        if runs.is_empty() {
+            return;
+        }
         // Another thread may get them, and its stores must not be overtaken.
         let _ = self.media.drain();
         runs.iter().for_each(|run| self.allocator.free(*run));

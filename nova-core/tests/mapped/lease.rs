@@ -194,3 +194,27 @@ fn shared_mappings_see_each_other_and_what_is_written_and_keep_their_blocks() {
     assert_eq!(file.read_to_end().unwrap()[20_480..], [6; 5000]);
     file.set_len(0).unwrap();
 }
+
+#[test]
+fn mapping_takes_the_drains_that_it_says() {
+    let (_, nova) = volume(16 << 20);
+    let file = nova.create_file("/file").unwrap();
+    let drains = |what: &str, expected: u64| {
+        let before = nova.counters().drains;
+        let mapping = file.map().unwrap();
+        assert_eq!(nova.counters().drains - before, expected, "{what}");
+        let before = nova.counters().drains;
+        drop(mapping);
+        assert_eq!(nova.counters().drains - before, 1, "{what}: the end of the lease");
+    };
+    file.write_at(0, &[1; 8192]).unwrap();
+    drains("all blocks are the file's own", 0);
+    file.write_at(100, &[2; 10]).unwrap();
+    drains("bytes are in a record", 2);
+    drains("the record is retired", 0);
+    file.set_len(100_000).unwrap();
+    drains("holes get blocks, and the end is in one", 3);
+    file.set_len(8192).unwrap();
+    file.set_len(5000).unwrap();
+    drains("the file ends in a block", 1);
+}
