@@ -14,6 +14,7 @@ use crate::{
 };
 use bytemuck::Zeroable;
 use pmem_map::{Mapping, Medium, Region};
+use pmem_tx::engine::Recovery;
 use std::{
     hash::{BuildHasher, RandomState},
     sync::Arc,
@@ -253,12 +254,12 @@ fn write(region: &Arc<Region>, superblock: &Superblock) -> Result<()> {
     Ok(())
 }
 
-fn journal_identity(superblock: &Superblock) -> u64 {
+pub(crate) fn journal_identity(superblock: &Superblock) -> u64 {
     u64::from_le_bytes(superblock.identity[..8].try_into().expect("eight bytes"))
 }
 
 /// The superblock, and where a bad copy of it is.
-fn find(region: &Arc<Region>) -> Result<(Superblock, Option<u64>)> {
+pub(crate) fn find(region: &Arc<Region>) -> Result<(Superblock, Option<u64>)> {
     let media = Media::new(region.clone(), region.len(), &[0; 16]);
     let load = |at: u64| -> Option<Superblock> {
         let superblock = media.load::<Superblock>(at).ok()?;
@@ -282,7 +283,7 @@ fn find(region: &Arc<Region>) -> Result<(Superblock, Option<u64>)> {
 }
 
 /// Whether a superblock's numbers can be.
-fn check(superblock: &Superblock, mapped: u64) -> Result<()> {
+pub(crate) fn check(superblock: &Superblock, mapped: u64) -> Result<()> {
     let Superblock { version, length, stripes, journal, journal_len, .. } = *superblock;
     if version != VERSION || superblock.incompatible != 0 {
         return Err(Error::Unsupported { version, features: superblock.incompatible });
@@ -301,11 +302,19 @@ fn check(superblock: &Superblock, mapped: u64) -> Result<()> {
     if right { Ok(()) } else { Error::damaged("superblock", 0, "its numbers contradict each other") }
 }
 
-fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> {
+/// Opens the journal, and recovers.
+pub(crate) fn open_journal(region: &Arc<Region>, superblock: &Superblock) -> Result<(Journal, Recovery)> {
+    let area = superblock.journal..superblock.journal + superblock.journal_len;
+    let home = STATE..superblock.length - BLOCK;
+    Journal::open(region.clone(), area, journal_identity(superblock), home)
+}
+
+pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> {
     let started = Instant::now();
     let (superblock, bad_copy) = find(&region)?;
     check(&superblock, region.len())?;
     let media = Media::new(region.clone(), superblock.length, &superblock.identity);
+    let media = media.naming(data_blocks(&superblock));
     let private = matches!(region.medium(), Medium::PrivateView(_));
     let mut report = MountReport::default();
     let journal = if options.read_only && !private {
@@ -314,9 +323,7 @@ fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> {
             _ => return Err(Error::NeedsRecovery),
         }
     } else {
-        let area = superblock.journal..superblock.journal + superblock.journal_len;
-        let home = STATE..superblock.length - BLOCK;
-        let (journal, recovery) = Journal::open(region.clone(), area, journal_identity(&superblock), home)?;
+        let (journal, recovery) = open_journal(&region, &superblock)?;
         report.replayed = recovery.replayed;
         Some(journal)
     };
@@ -343,7 +350,7 @@ fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> {
             volume.media.drain()?;
             report.repaired_superblock = true;
         }
-        let mounted = VolumeState { mounts: state.mounts + 1, checkpoint: 0, ..state };
+        let mounted = VolumeState { mounts: state.mounts.wrapping_add(1), checkpoint: 0, ..state };
         set_state(&volume, mounted)?;
         report.orphans = orphans.len() as u64;
     }
@@ -358,7 +365,7 @@ fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> {
     Ok(nova)
 }
 
-fn set_state(volume: &Volume, state: VolumeState) -> Result<()> {
+pub(crate) fn set_state(volume: &Volume, state: VolumeState) -> Result<()> {
     let state = volume.media.sealed(STATE, state);
     let mut batch = Batch::default();
     batch.line(STATE, bytemuck::bytes_of(&state));

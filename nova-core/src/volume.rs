@@ -8,6 +8,7 @@ use crate::{
     inode::{Inode, State},
     media::Media,
     quota::Quotas,
+    recovery,
     shares::Shares,
     table::Table,
 };
@@ -243,6 +244,7 @@ impl Volume {
             return Ok(None);
         }
         let status = self.media.read::<Status>(at + LINE)?;
+        recovery::check_lines(at, &identity, &status)?;
         Ok(Some((identity, status, at)))
     }
 
