@@ -6,7 +6,7 @@ use crate::{
 };
 use nova_core::*;
 
-fn image(name: &str) -> Image {
+pub(crate) fn image(name: &str) -> Image {
     images::images().into_iter().find(|image| image.name == name).expect("it is one of them")
 }
 
@@ -35,7 +35,7 @@ fn of_inode(ino: u64) -> impl Fn(&[u8], &Field) -> bool {
     }
 }
 
-fn ino(image: &Image, path: &str) -> u64 {
+pub(crate) fn ino(image: &Image, path: &str) -> u64 {
     image.states[0][path.as_bytes()].stat.ino
 }
 

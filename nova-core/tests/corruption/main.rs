@@ -14,6 +14,7 @@ mod damage;
 mod found;
 mod images;
 mod memory;
+mod repair;
 
 use anatomy::{Anatomy, Structure};
 use damage::Way;
