@@ -153,7 +153,7 @@ impl Allocator {
             .map(drop)
     }
 
-    /// These blocks are nobody's from now on.
+    /// These blocks are nobody's from now on. Those that were nobody's already (two files had them, which only damage can bring about) stay so.
     pub(crate) fn free(&self, run: Run) {
         let mut start = run.start;
         let end = run.start + run.blocks;
@@ -161,10 +161,10 @@ impl Allocator {
             let index = self.stripe_of(start);
             let stripe_end = self.first + (index as u64 + 1) * self.per_stripe;
             let until = if index + 1 == self.stripes.len() { end } else { end.min(stripe_end) };
-            self.stripes[index].lock().give(start..until);
+            let given = self.stripes[index].lock().give(start..until);
+            self.free.fetch_add(given, Relaxed);
             start = until;
         }
-        self.free.fetch_add(run.blocks, Relaxed);
     }
 
     /// All free runs, in order.
@@ -256,29 +256,34 @@ impl Stripe {
         Some(Run { start: start * STRETCH, blocks })
     }
 
-    fn give(&mut self, blocks: Range<u64>) {
-        let mut start = blocks.start;
+    /// How many of the blocks were not free.
+    fn give(&mut self, blocks: Range<u64>) -> u64 {
+        let (mut start, mut given) = (blocks.start, 0);
         while start < blocks.end {
             let stretch = start / STRETCH;
             let until = blocks.end.min((stretch + 1) * STRETCH);
-            self.mark(stretch, start % STRETCH, until - start, true);
+            given += self.mark(stretch, start % STRETCH, until - start, true);
             start = until;
         }
+        given
     }
 
-    fn mark(&mut self, stretch: u64, start: u64, blocks: u64, free: bool) {
+    /// How many of the blocks were marked otherwise.
+    fn mark(&mut self, stretch: u64, start: u64, blocks: u64, free: bool) -> u64 {
         let (bits, count) = &mut self.stretches[(stretch - self.first) as usize];
+        let mut changed = 0;
         for block in start..start + blocks {
             let (word, bit) = ((block / 64) as usize, 1 << (block % 64));
-            debug_assert_eq!(bits[word] & bit == 0, free, "block {} twice", stretch * STRETCH + block);
+            let is_other = (bits[word] & bit == 0) == free;
+            debug_assert!(is_other || free, "block {} was handed out twice", stretch * STRETCH + block);
+            changed += u16::from(is_other);
             if free {
                 bits[word] |= bit;
             } else {
                 bits[word] &= !bit;
             }
         }
-        let blocks = blocks as u16;
-        *count = if free { *count + blocks } else { *count - blocks };
+        *count = if free { *count + changed } else { *count - changed };
         let (count, full) = (*count, self.full);
         self.whole.remove(&stretch);
         self.broken.remove(&stretch);
@@ -287,6 +292,7 @@ impl Stripe {
         } else if count > 0 {
             self.broken.insert(stretch);
         }
+        u64::from(changed)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     Code, Error, Result,
     commit::Batch,
     format::{AttributeHead, BLOCK, LINE, MAX_ATTRIBUTE, MAX_NAME, kind},
-    log::{Append, Rewrite},
+    log::{self, Append, Rewrite},
     media::Media,
 };
 use std::collections::BTreeMap;
@@ -127,6 +127,11 @@ impl Attributes {
         Ok(())
     }
 
+    /// Forgets values of which parts are missing.
+    pub(crate) fn keep_whole(&mut self) {
+        self.0.retain(|_, stored| stored.parts.iter().all(Option::is_some));
+    }
+
     /// Whether every value has all its parts.
     pub(crate) fn are_whole(&self) -> bool {
         self.0.values().all(|stored| stored.parts.iter().all(Option::is_some))
@@ -189,11 +194,8 @@ impl Attributes {
             None => None,
         };
         if let Some(old) = self.0.get(&key) {
-            for (number, part) in old.parts.iter().enumerate() {
-                let Some(part) = part else { continue };
-                let mut bytes = entry(&key, &old.value, number, old.parts.len(), 2);
-                media.seal(part.at, &mut bytes);
-                batch.line(part.at, &bytes[..LINE as usize]);
+            for part in old.parts.iter().flatten() {
+                batch.line(part.at, &log::removed(media, part.at)?);
             }
         }
         Ok(Change { key, new })

@@ -103,7 +103,7 @@ pub(crate) fn scan(
     let (mut at, mut number) = (first, 0u32);
     let mut page = [0u8; BLOCK as usize];
     loop {
-        if at % BLOCK != 0 || at < BLOCK || u64::from(number) > most {
+        if at % BLOCK != 0 || !media.has_blocks(at / BLOCK, 1) || u64::from(number) > most {
             return Error::damaged("log page", at, "a reference that cannot be, or pages in a circle");
         }
         // Of the last page, only what is before the tail means anything: of a small file's log, a line or two.
@@ -148,16 +148,14 @@ pub(crate) fn scan(
     }
 }
 
-fn decode<'a>(media: &Media, at: u64, bytes: &'a [u8]) -> Result<Entry<'a>> {
+pub(crate) fn decode<'a>(media: &Media, at: u64, bytes: &'a [u8]) -> Result<Entry<'a>> {
     let bad = |why| Error::damaged("log entry", at, why);
-    let blocks = media.len() / BLOCK;
     match bytes[4] {
         kind::EXTENT | kind::HOLE | kind::SHIFT if bytes.len() as u64 != LINE => bad("its length is wrong"),
         kind::EXTENT => {
             let extent: Extent = bytemuck::pod_read_unaligned(bytes);
             let count = u64::from(extent.count);
-            let last = blocks - 1; // the replica of the superblock
-            if count == 0 || extent.block < 2 || extent.block > last || count > last - extent.block {
+            if count == 0 || !media.has_blocks(extent.block, count) {
                 return bad("its blocks are not in the volume");
             }
             if extent.file_block >= 1 << 52 {
@@ -181,6 +179,8 @@ fn decode<'a>(media: &Media, at: u64, bytes: &'a [u8]) -> Result<Entry<'a>> {
             let end = size_of::<NameHead>() + usize::from(head.name_len);
             let name = bytes.get(size_of::<NameHead>()..end);
             match name {
+                Some(_) if bytes.len() != end.next_multiple_of(LINE as usize) => bad("its length is wrong"),
+                Some(_) if head.cookie > LAST_COOKIE => bad("no cookie is that large"),
                 Some(name) if is_name(name) => Ok(Entry::Name { head, name }),
                 _ => bad("no name can be like this"),
             }
@@ -191,6 +191,7 @@ fn decode<'a>(media: &Media, at: u64, bytes: &'a [u8]) -> Result<Entry<'a>> {
             let name_end = HEAD + usize::from(head.name_len);
             let value_end = name_end + head.here as usize;
             match (bytes.get(HEAD..name_end), bytes.get(name_end..value_end)) {
+                _ if bytes.len() != value_end.next_multiple_of(LINE as usize) => bad("its length is wrong"),
                 (Some(name), Some(value)) => Ok(Entry::Attribute { head, name, value }),
                 _ => bad("name and value do not fit"),
             }
@@ -198,6 +199,40 @@ fn decode<'a>(media: &Media, at: u64, bytes: &'a [u8]) -> Result<Entry<'a>> {
         _ => bad("there is no such kind"),
     }
 }
+
+/// The first line of the entry at `at`, after `change` of it, with the right checksum: what else the entry has stays as it is.
+pub(crate) fn changed(media: &Media, at: u64, change: impl FnOnce(&mut [u8])) -> Result<[u8; LINE as usize]> {
+    let mut line = [0; LINE as usize];
+    media.copy_out(at, &mut line, "log entry")?;
+    let len = u64::from(line[5]) * LINE;
+    if len == 0 || len > BLOCK - at % BLOCK {
+        return Error::damaged("log entry", at, "it does not fit its page");
+    }
+    let mut rest = Vec::new();
+    let bytes = if len == LINE {
+        &mut line[..]
+    } else {
+        rest.resize(len as usize, 0);
+        media.copy_out(at, &mut rest, "log entry")?;
+        &mut rest
+    };
+    media.check(at, bytes, "log entry")?;
+    change(bytes);
+    media.seal(at, bytes);
+    if !rest.is_empty() {
+        line.copy_from_slice(&rest[..LINE as usize]);
+    }
+    Ok(line)
+}
+
+/// The same: a name, or a part of an attribute, that is removed.
+pub(crate) fn removed(media: &Media, at: u64) -> Result<[u8; LINE as usize]> {
+    const REMOVED: std::ops::Range<usize> = 32..40;
+    changed(media, at, |bytes| bytes[REMOVED].copy_from_slice(&2u64.to_le_bytes()))
+}
+
+/// As many names as a directory will never have had.
+const LAST_COOKIE: u64 = 1 << 62;
 
 /// Whether a directory can have this name.
 pub(crate) fn is_name(name: &[u8]) -> bool {

@@ -12,19 +12,31 @@ use crate::{
 };
 use bytemuck::{Pod, Zeroable};
 use pmem_map::Region;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 pub(crate) struct Media {
     region: Arc<Region>,
     /// Bytes of the volume.
     len: u64,
     seed: u32,
+    /// Blocks that metadata may name.
+    blocks: Range<u64>,
 }
 
 impl Media {
     /// `identity` is what checksums are seeded with.
     pub(crate) fn new(region: Arc<Region>, len: u64, identity: &[u8; 16]) -> Media {
-        Media { region, len, seed: crc32c::crc32c(identity) }
+        Media { region, len, seed: crc32c::crc32c(identity), blocks: 0..len / BLOCK }
+    }
+
+    /// The same, with the blocks that metadata may name: those that can be owned.
+    pub(crate) fn naming(self, blocks: Range<u64>) -> Media {
+        Media { blocks, ..self }
+    }
+
+    /// Whether metadata may name these blocks.
+    pub(crate) fn has_blocks(&self, start: u64, count: u64) -> bool {
+        self.blocks.contains(&start) && count <= self.blocks.end - start
     }
 
     pub(crate) fn region(&self) -> &Arc<Region> {

@@ -15,6 +15,7 @@ use crate::{
 };
 use bytemuck::Zeroable;
 use pmem_map::{Mapping, Medium, Region};
+use pmem_tx::engine::Recovery;
 use std::{
     hash::{BuildHasher, RandomState},
     sync::Arc,
@@ -271,12 +272,12 @@ fn write(region: &Arc<Region>, superblock: &Superblock, broken: Option<Rule>) ->
     Ok(())
 }
 
-fn journal_identity(superblock: &Superblock) -> u64 {
+pub(crate) fn journal_identity(superblock: &Superblock) -> u64 {
     u64::from_le_bytes(superblock.identity[..8].try_into().expect("eight bytes"))
 }
 
 /// The superblock, and where a bad copy of it is.
-fn find(region: &Arc<Region>) -> Result<(Superblock, Option<u64>)> {
+pub(crate) fn find(region: &Arc<Region>) -> Result<(Superblock, Option<u64>)> {
     let media = Media::new(region.clone(), region.len(), &[0; 16]);
     let load = |at: u64| -> Option<Superblock> {
         let superblock = media.load::<Superblock>(at).ok()?;
@@ -300,7 +301,7 @@ fn find(region: &Arc<Region>) -> Result<(Superblock, Option<u64>)> {
 }
 
 /// Whether a superblock's numbers can be.
-fn check(superblock: &Superblock, mapped: u64) -> Result<()> {
+pub(crate) fn check(superblock: &Superblock, mapped: u64) -> Result<()> {
     let Superblock { version, length, stripes, journal, journal_len, .. } = *superblock;
     if version != VERSION || superblock.incompatible != 0 {
         return Err(Error::Unsupported { version, features: superblock.incompatible });
@@ -319,11 +320,19 @@ fn check(superblock: &Superblock, mapped: u64) -> Result<()> {
     if right { Ok(()) } else { Error::damaged("superblock", 0, "its numbers contradict each other") }
 }
 
-fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> {
+/// Opens the journal, and recovers.
+pub(crate) fn open_journal(region: &Arc<Region>, superblock: &Superblock) -> Result<(Journal, Recovery)> {
+    let area = superblock.journal..superblock.journal + superblock.journal_len;
+    let home = STATE..superblock.length - BLOCK;
+    Journal::open(region.clone(), area, journal_identity(superblock), home)
+}
+
+pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> {
     let started = Instant::now();
     let (superblock, bad_copy) = find(&region)?;
     check(&superblock, region.len())?;
     let media = Media::new(region.clone(), superblock.length, &superblock.identity);
+    let media = media.naming(data_blocks(&superblock));
     let private = matches!(region.medium(), Medium::PrivateView(_));
     let mut report = MountReport::default();
     let journal = if options.read_only && !private {
@@ -332,9 +341,7 @@ fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> {
             _ => return Err(Error::NeedsRecovery),
         }
     } else {
-        let area = superblock.journal..superblock.journal + superblock.journal_len;
-        let home = STATE..superblock.length - BLOCK;
-        let (journal, recovery) = Journal::open(region.clone(), area, journal_identity(&superblock), home)?;
+        let (journal, recovery) = open_journal(&region, &superblock)?;
         report.replayed = recovery.replayed;
         Some(journal)
     };
@@ -362,7 +369,7 @@ fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> {
             report.repaired_superblock = true;
         }
         let checkpoint = if volume.keeps(Rule::CheckpointVoid) { 0 } else { state.checkpoint };
-        let mounted = VolumeState { mounts: state.mounts + 1, checkpoint, ..state };
+        let mounted = VolumeState { mounts: state.mounts.wrapping_add(1), checkpoint, ..state };
         set_state(&volume, mounted)?;
         report.orphans = orphans.len() as u64;
     }
@@ -377,7 +384,7 @@ fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> {
     Ok(nova)
 }
 
-fn set_state(volume: &Volume, state: VolumeState) -> Result<()> {
+pub(crate) fn set_state(volume: &Volume, state: VolumeState) -> Result<()> {
     let state = volume.media.sealed(STATE, state);
     let mut batch = Batch::default();
     batch.line(STATE, bytemuck::bytes_of(&state));

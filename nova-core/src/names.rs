@@ -49,6 +49,11 @@ impl Names {
         self.by_name.get(name).copied()
     }
 
+    /// Whether a name has this cookie.
+    pub(crate) fn has_cookie(&self, cookie: u64) -> bool {
+        self.by_cookie.contains_key(&cookie)
+    }
+
     /// A cookie that no name has had.
     pub(crate) fn next_cookie(&self) -> u64 {
         self.next.max(FIRST_COOKIE)

@@ -76,10 +76,9 @@ impl Volume {
     }
 
     /// Puts the removal of a name into a batch. (`state` is the directory's, and still has it.)
-    pub(crate) fn put_removal(&self, batch: &mut Batch, name: &[u8], dentry: Dentry) {
-        let mut entry = log::name(name, dentry.ino, dentry.cookie, dentry.file_type, 2);
-        self.media.seal(dentry.at, &mut entry);
-        batch.line(dentry.at, &entry[..LINE as usize]);
+    pub(crate) fn put_removal(&self, batch: &mut Batch, dentry: Dentry) -> Result<()> {
+        batch.line(dentry.at, &log::removed(&self.media, dentry.at)?);
+        Ok(())
     }
 
     /// Puts a file that ends into a batch: its slot is free. Blocks that are nobody's then.
@@ -362,7 +361,21 @@ impl Nova {
     /// What `name` in directory `parent` stands for. `.` and `..` are the directory and its parent.
     pub fn lookup(&self, parent: u64, name: &[u8], who: &Credentials) -> Result<Stat> {
         let ino = self.find(parent, name, who)?;
-        self.getattr(ino)
+        self.getattr(ino).or_else(|error| self.dangles(parent, name, error))
+    }
+
+    /// Of a name that was found, and whose inode was not: whether it was removed meanwhile, or stands for nothing.
+    pub(crate) fn dangles<T>(&self, parent: u64, name: &[u8], error: Error) -> Result<T> {
+        let volume = self.volume();
+        let inode = volume.inode(parent)?;
+        let dir = volume.read_state(&inode)?;
+        // Nobody removes names of a directory that is locked.
+        match dir.names()?.get(name) {
+            Some(dentry) if error.code() == Some(Code::NotFound) && volume.lines(dentry.ino)?.is_none() => {
+                Error::damaged("directory entry", dentry.at, "what it stands for is free")
+            }
+            _ => Err(error),
+        }
     }
 
     /// The inode number of a name.
@@ -520,7 +533,7 @@ impl Nova {
         dir.permit_change(false)?;
         let now = volume.now();
         let mut batch = Batch::default();
-        volume.put_removal(&mut batch, name, dentry);
+        volume.put_removal(&mut batch, dentry)?;
         let mut dir_status = without_name(&dir.status, now);
         volume.put(&mut batch, dir_inode.at, None, &mut dir_status);
         let links = state.status.links.saturating_sub(1);
@@ -567,7 +580,7 @@ impl Nova {
         }
         let now = volume.now();
         let mut batch = Batch::default();
-        volume.put_removal(&mut batch, name, dentry);
+        volume.put_removal(&mut batch, dentry)?;
         let mut dir_status = without_name(&dir.status, now);
         dir_status.links = dir_status.links.saturating_sub(1);
         volume.put(&mut batch, dir_inode.at, None, &mut dir_status);

@@ -30,7 +30,8 @@ impl Nova {
         while let Some(name) = rest.pop() {
             let next = self.find(at, &name, WHO)?;
             let is_last = rest.is_empty();
-            if self.getattr(next)?.kind() == Kind::Symlink && (!is_last || last == Last::Follow) {
+            let stat = self.getattr(next).or_else(|error| self.dangles(at, &name, error))?;
+            if stat.kind() == Kind::Symlink && (!is_last || last == Last::Follow) {
                 links += 1;
                 if links > MOST_LINKS {
                     return Err(Code::TooManySymlinks.into());

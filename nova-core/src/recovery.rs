@@ -7,7 +7,7 @@ use crate::{
     Damage, Error, Kind, Result,
     alloc::Run,
     attributes::INTERNAL,
-    format::{BLOCK, Identity, LINE, ROOT, SLOT, Status},
+    format::{BLOCK, Identity, LINE, MAX_SIZE, ROOT, Status},
     inode::{Body, Index},
     table::Segment,
     volume::Volume,
@@ -102,7 +102,7 @@ pub(crate) fn scan(volume: &Volume) -> Result<Scan> {
             let mut unused = Vec::new();
             for slot in (0..segment.slots).rev() {
                 let ino = volume.table.ino(*stripe, segment.first_slot + slot);
-                match scan_slot(volume, &owners, ino, segment.at + LINE + slot * SLOT, &mut scan) {
+                match scan_slot(volume, &owners, ino, &mut scan) {
                     Ok(true) => scan.inodes += 1,
                     Ok(false) => unused.push(segment.first_slot + slot),
                     Err(error) => scan.damage.push(damage_of(ino, error)),
@@ -135,7 +135,7 @@ pub(crate) fn scan(volume: &Volume) -> Result<Scan> {
 }
 
 /// Reads one inode and its log. Whether the slot is in use.
-fn scan_slot(volume: &Volume, owners: &Owners, ino: u64, at: u64, scan: &mut Scan) -> Result<bool> {
+fn scan_slot(volume: &Volume, owners: &Owners, ino: u64, scan: &mut Scan) -> Result<bool> {
     let Some((identity, status, _)) = volume.lines(ino)? else { return Ok(false) };
     let index = Index::read(&volume.media, &identity, &status)?;
     let claim = |run: Run, data: bool, what| {
@@ -147,7 +147,6 @@ fn scan_slot(volume: &Volume, owners: &Owners, ino: u64, at: u64, scan: &mut Sca
     if let Body::File(extents) = &index.body {
         extents.iter().try_for_each(|(_, mapped)| claim(mapped.run(), true, "extent"))?;
     }
-    check_lines(at, &identity, &status)?;
     if status.links == 0 {
         scan.orphans.push(ino);
     }
@@ -162,7 +161,9 @@ pub(crate) fn check_lines(at: u64, identity: &Identity, status: &Status) -> Resu
     if kind.mode_bits() != identity.mode & libc::S_IFMT {
         return Error::damaged("inode", at, "there is no such type of file");
     }
-    if status.size > crate::format::MAX_SIZE {
+    // A directory's size is a number of names.
+    let most = if kind == Kind::Directory { MAX_SIZE / LINE } else { MAX_SIZE };
+    if status.size > most || status.blocks > MAX_SIZE / BLOCK {
         return Error::damaged("inode state", at + LINE, "no file can be that large");
     }
     Ok(())

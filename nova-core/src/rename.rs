@@ -163,9 +163,9 @@ impl Volume {
 
         // The record.
         let mut batch = Batch::default();
-        self.put_removal(&mut batch, name, source);
+        self.put_removal(&mut batch, source)?;
         if let Some(target) = target {
-            self.put_removal(&mut batch, new_name, target);
+            self.put_removal(&mut batch, target)?;
         }
         let ends = how != Rename::Exchange
             && replaced.as_ref().is_some_and(|replaced| {

@@ -4,7 +4,7 @@ use crate::{
     Code, Error, Result,
     alloc::{Purpose, Run},
     commit::Batch,
-    format::{BLOCK, JOURNAL, LINE, SEGMENT_MAGIC, SLOT, STATE, SegmentHeader, StripeHead},
+    format::{BLOCK, LINE, SEGMENT_MAGIC, SLOT, STATE, SegmentHeader, StripeHead},
     media::Media,
     rules::Rule,
     volume::{Freed, Volume},
@@ -50,7 +50,7 @@ impl Table {
             let (mut next, mut segments, mut first_slot) = (head.segment, Vec::new(), 0);
             while next != 0 {
                 let at = next;
-                if at % BLOCK != 0 || at < JOURNAL || segments.len() as u64 > most {
+                if at % BLOCK != 0 || !media.has_blocks(at / BLOCK, 1) || segments.len() as u64 > most {
                     return Error::damaged(
                         "inode table segment",
                         at,
@@ -63,7 +63,7 @@ impl Table {
                     && u64::from(header.stripe) == stripe
                     && header.first_slot == first_slot
                     && matches!(blocks, 1 | 4 | 16)
-                    && at + blocks * BLOCK <= media.len() - BLOCK;
+                    && media.has_blocks(at / BLOCK, blocks);
                 if !right {
                     return Error::damaged("inode table segment", at, "it is not the next of its stripe");
                 }

@@ -8,6 +8,7 @@ use crate::{
     inode::{Inode, State},
     media::Media,
     quota::Quotas,
+    recovery,
     rules::Rule,
     shares::Shares,
     table::Table,
@@ -272,6 +273,7 @@ impl Volume {
             return Ok(None);
         }
         let status = self.media.read::<Status>(at + LINE)?;
+        recovery::check_lines(at, &identity, &status)?;
         Ok(Some((identity, status, at)))
     }
 

@@ -91,8 +91,8 @@ fn check_one(problems: &mut Problems, ino: u64, node: &Node) {
             (SYSTEM, name) if name == ACCESS.as_bytes() || name == DEFAULT.as_bytes() => {
                 Acl::decode(value).is_err().then_some("no access control list can be like this")
             }
-            (1..=4, _) => None,
-            _ => Some("there is no such namespace"),
+            (SYSTEM, _) | (5.., _) => Some("there is no such attribute"),
+            (1..=3, _) => None,
         };
         if let Some(why) = why {
             problems.add(

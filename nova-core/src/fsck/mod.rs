@@ -11,9 +11,13 @@
 
 mod inodes;
 mod memory;
+mod mend;
 mod owners;
+mod repair;
 mod report;
+mod salvage;
 mod survey;
+mod table;
 mod tree;
 
 pub use report::FsckReport;
@@ -61,13 +65,24 @@ impl Volume {
         // Damage that mounting met leaves DRAM without what could not be read.
         let compare = self.report.damage.is_empty();
         let _quiet = self.quiesce()?;
-        let mut survey = Survey::take(&self.media, &self.superblock);
-        check_superblocks(&self.media, &self.superblock, &mut survey.problems);
-        inodes::check(&mut survey);
-        tree::check(&mut survey);
+        let mut survey = on_media(&self.media, &self.superblock);
         let busy = if compare { memory::check(self, &mut survey) } else { 0 };
         Ok(summary(survey, busy))
     }
+}
+
+/// All that media says, checked against itself.
+fn on_media(media: &Media, superblock: &Superblock) -> Survey {
+    let mut survey = Survey::take(media, superblock);
+    check_superblocks(media, superblock, &mut survey.problems);
+    inodes::check(&mut survey);
+    tree::check(&mut survey);
+    survey
+}
+
+/// The same, for a volume that is not mounted.
+fn media_report(media: &Media, superblock: &Superblock) -> FsckReport {
+    summary(on_media(media, superblock), 0)
 }
 
 /// Checks both superblocks against the one that was found.

@@ -1,7 +1,7 @@
 //! Who owns which block, by what is on media.
 
 use crate::alloc::Run;
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 /// The mark of a block that can have one owner only.
 const ALONE: u32 = u32::MAX;
@@ -35,6 +35,21 @@ impl Owners {
             self.owners[slot] = if data { self.owners[slot] + 1 } else { ALONE };
         }
         Ok(())
+    }
+
+    /// Whether all blocks of a run are free, or data.
+    pub(crate) fn can_share(&self, run: Run) -> bool {
+        let can = |block| self.slot(block).is_some_and(|slot| self.owners[slot] < ALONE - 1);
+        (run.start..run.start.saturating_add(run.blocks)).all(can)
+    }
+
+    /// Nobody owns these blocks any more.
+    pub(crate) fn release(&mut self, blocks: &BTreeSet<u64>) {
+        for block in blocks {
+            if let Some(slot) = self.slot(*block) {
+                self.owners[slot] = 0;
+            }
+        }
     }
 
     /// Blocks that nobody owns.

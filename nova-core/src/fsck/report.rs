@@ -12,7 +12,9 @@ pub struct FsckReport {
     /// What a repair did, each a sentence. Empty after a check.
     pub repairs: Vec<String>,
     /// What could not be kept: names, files, parts of them.
-    pub lost: Vec<String>,
+    pub lost: Vec<Damage>,
+    /// What a repair could not repair.
+    pub left: Vec<Damage>,
     /// Inodes in use, directories and orphans among them.
     pub inodes: u64,
     /// Directories.
@@ -63,6 +65,9 @@ impl fmt::Display for FsckReport {
         }
         for lost in &self.lost {
             writeln!(f, "lost: {lost}")?;
+        }
+        for left in &self.left {
+            writeln!(f, "left: {left}")?;
         }
         match self.problems.len() {
             0 => write!(f, "no problems"),

@@ -1,0 +1,154 @@
+//! Repair: what can be proved is made right, and what cannot is said to be lost.
+//!
+//! In steps, each of which reads media anew: the journal ([`Journal::create`], if it cannot be read), the inode table's lists ([`table`]), each inode for
+//! itself ([`salvage`]), then, on the volume mounted, what inodes say of each other ([`mend`]). Every change is a record, after which the volume is
+//! less damaged than before: a repair that is interrupted is run again.
+
+use super::{
+    media_report, mend,
+    report::{FsckReport, Problems},
+    salvage,
+    survey::Survey,
+    table,
+};
+use crate::{
+    Error, MountOptions, Nova, Result,
+    alloc::Allocator,
+    commit::Journal,
+    format::{BLOCK, STATE, SegmentHeader, StripeHead, Superblock, VolumeState},
+    media::Media,
+    mount,
+    table::{Table, stripe_line},
+    volume::{Volume, data_blocks},
+};
+use bytemuck::Zeroable;
+use pmem_map::{Mapping, Region};
+use std::sync::Arc;
+
+/// How often the last step is done: what it removes may be what something else hung on.
+const ROUNDS: u32 = 4;
+
+impl MountOptions {
+    /// Checks a volume that need not be mountable, and repairs it; then mounts it to write. For a volume that mounted read-only because of
+    /// damage: `MountOptions::new().repair(nova.unmount()?)`.
+    ///
+    /// What no path leads to any more is in `/lost+found`. The report says what was wrong, what was done, what is
+    /// [lost](FsckReport::lost), and what is still wrong ([`FsckReport::left`]): nothing, unless there was no space for a log that had to be written
+    /// anew. A crash meanwhile leaves a volume that can be repaired.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAVolume`] if both superblocks are damaged; [`Error::Unsupported`], [`Error::Truncated`]; those of the mapping.
+    pub fn repair(&self, mapping: Mapping) -> Result<(Nova, FsckReport)> {
+        let region = Arc::new(mapping.into_region());
+        let (superblock, _) = mount::find(&region)?;
+        mount::check(&superblock, region.len())?;
+        if superblock.read_only != 0 {
+            return Err(Error::Unsupported { version: superblock.version, features: superblock.read_only });
+        }
+        let options = self.clone().read_only(false);
+        let (mut repairs, mut lost) = (Vec::new(), Problems::default());
+        let media = Media::new(region.clone(), superblock.length, &superblock.identity);
+        let media = media.naming(data_blocks(&superblock));
+        if !is_of(&media, &superblock) {
+            return Error::damaged(
+                "superblock",
+                0,
+                "nothing else here is sealed with its identity: it is another volume's",
+            );
+        }
+        let journal = open_journal(&region, &media, &superblock, &mut repairs, &mut lost)?;
+        let mut report = media_report(&media, &superblock);
+        table::rebuild(&media, &journal, &superblock, &mut repairs, &mut lost)?;
+        mend_inodes(media, journal, &superblock, &options, &mut repairs, &mut lost)?;
+        let nova = mount::mount(region, options)?;
+        for _ in 0..ROUNDS {
+            let volume = nova.volume();
+            if volume.read_only || nova.fsck()?.is_clean() {
+                break;
+            }
+            let survey = Survey::take(&volume.media, &volume.superblock);
+            mend::mend(&nova, &survey, &mut repairs, &mut lost)?;
+        }
+        let last = nova.fsck()?;
+        if nova.mount_report().repaired_superblock {
+            repairs.push("the damaged superblock is a copy of the other one".into());
+        }
+        report.problems.splice(0..0, lost.0.iter().filter(|problem| problem.what == "journal").cloned());
+        report.lost = lost.0;
+        (report.repairs, report.left) = (repairs, last.problems.clone());
+        Ok((
+            nova,
+            FsckReport {
+                problems: report.problems,
+                repairs: report.repairs,
+                lost: report.lost,
+                left: report.left,
+                ..last
+            },
+        ))
+    }
+}
+
+/// Whether anything beside the superblock is this volume's.
+fn is_of(media: &Media, superblock: &Superblock) -> bool {
+    media.read::<VolumeState>(STATE).is_ok()
+        || (0..u64::from(superblock.stripes))
+            .any(|stripe| media.read::<StripeHead>(stripe_line(stripe)).is_ok())
+        || media.read::<SegmentHeader>(data_blocks(superblock).start * BLOCK).is_ok()
+}
+
+/// Opens and recovers the journal; one that cannot be read is made anew.
+fn open_journal(
+    region: &Arc<Region>,
+    media: &Media,
+    superblock: &Superblock,
+    repairs: &mut Vec<String>,
+    lost: &mut Problems,
+) -> Result<Journal> {
+    match mount::open_journal(region, superblock) {
+        Ok((journal, _)) => Ok(journal),
+        Err(Error::Journal(error)) => {
+            lost.add(
+                "journal",
+                superblock.journal,
+                0,
+                format!("operations before the crash may be undone in part: {error}"),
+            );
+            repairs.push("the journal is a new one".into());
+            let area = superblock.journal..superblock.journal + superblock.journal_len;
+            // Records of its first life would be those of a new one's.
+            media.zero(area.start, superblock.journal_len);
+            media.drain()?;
+            Journal::create(region.clone(), area, mount::journal_identity(superblock))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Mends every inode for itself, on a volume that nobody knows.
+fn mend_inodes(
+    media: Media,
+    journal: Journal,
+    superblock: &Superblock,
+    options: &MountOptions,
+    repairs: &mut Vec<String>,
+    lost: &mut Problems,
+) -> Result<()> {
+    let survey = Survey::take(&media, superblock);
+    let state = media.read::<VolumeState>(STATE);
+    if state.is_err() {
+        repairs.push("the state line is a new one".into());
+    }
+    let state = state.unwrap_or(VolumeState { epoch: 1, ..VolumeState::zeroed() });
+    let table = Table::read(&media, superblock.stripes)?;
+    let allocator = Allocator::new(data_blocks(superblock), superblock.stripes);
+    let mut volume =
+        Volume::new(media, Some(journal), *superblock, state, allocator, table, options.clone(), false);
+    // A checkpoint would speak of what was before.
+    let result = mount::set_state(&volume, VolumeState { checkpoint: 0, ..state })
+        .and_then(|()| salvage::mend(&volume, &survey, repairs, lost))
+        .and_then(|()| volume.settle());
+    volume.read_only = true; // or it would save what it does not know
+    result
+}
