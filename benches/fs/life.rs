@@ -4,7 +4,10 @@ use crate::{Scale, systems::volume};
 use benches::{cpu_time, place};
 use nova_core::{MountOptions, Nova};
 use pmem_map::{MapOptions, Mapping};
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// Overwrites blocks of one file at random, many times over: what the log takes, and what an operation costs that collects it.
 pub(crate) fn collection(scale: Scale) {
@@ -72,20 +75,20 @@ pub(crate) fn mounting(scale: Scale) {
     drop(nova.unmount().expect("unmounted"));
     println!("\nMounting {} files of 1,000 bytes, {used} MiB used", scale.files);
     let mount = |path: &Path, threads: usize| {
-        let start = Instant::now();
+        let (start, cpu) = (Instant::now(), cpu_time::now());
         let nova = MountOptions::new().threads(threads).mount(map(path, len)).expect("mounted");
-        let mounted = start.elapsed();
+        let (mounted, cpu) = (start.elapsed(), cpu_time::now() - cpu);
         let name = format!("/{}/file-{}", (scale.files - 1) / 1000, scale.files - 1);
         assert_eq!(nova.metadata(name).expect("the last file").size, 1000);
-        (nova, mounted, start.elapsed())
+        (nova, mounted, cpu)
     };
-    let print = |what: &str, (nova, mounted, first): (Nova, std::time::Duration, std::time::Duration)| {
+    let print = |what: &str, (nova, mounted, cpu): (Nova, Duration, u64)| {
         let report = nova.mount_report();
         assert!(report.damage.is_empty(), "{report:?}");
         println!(
-            "{what}: {:.1} ms, and {:.1} ms to the first file found; {} records replayed, {} inodes scanned",
+            "{what}: {:.1} ms, {:.1} ms of it CPU time of the thread that mounts; {} records replayed, {} inodes scanned",
             mounted.as_secs_f64() * 1e3,
-            first.as_secs_f64() * 1e3,
+            cpu as f64 / 1e6,
             report.replayed,
             report.scanned,
         );

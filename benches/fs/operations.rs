@@ -21,7 +21,7 @@ struct Figures {
 }
 
 /// Operations in the order in which a round does them.
-const OPERATIONS: [&str; 12] = [
+const OPERATIONS: [&str; 14] = [
     "create",
     "stat by name",
     "readdir, per name",
@@ -32,6 +32,8 @@ const OPERATIONS: [&str; 12] = [
     "append 1 KiB",
     "append 4 KiB",
     "overwrite 64 B",
+    "overwrite 1 KiB",
+    "overwrite 2 KiB",
     "overwrite 4 KiB",
     "read 4 KiB",
 ];
@@ -97,7 +99,11 @@ impl Timed<'_> {
             self.system.empty();
         }
         let blocks: Vec<u64> = (0..count).map(|_| random.u64(..DATA / BLOCK as u64) * BLOCK as u64).collect();
-        self.operations(count, |system| blocks.iter().for_each(|at| system.write(at + 64, &bytes[..64])));
+        for len in [64, 1024, 2048] {
+            self.operations(count, |system| {
+                blocks.iter().for_each(|at| system.write(at + 64, &bytes[..len]))
+            });
+        }
         self.operations(count, |system| blocks.iter().for_each(|at| system.write(*at, &bytes)));
         let mut into = [0; BLOCK];
         self.operations(count, |system| {

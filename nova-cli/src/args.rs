@@ -59,6 +59,11 @@ pub(crate) enum Command {
         /// PATH or IMAGE:/PATH
         to: Place,
     },
+    /// Checks everything that a volume's metadata says. The file stays as it is
+    Fsck {
+        /// The volume
+        image: PathBuf,
+    },
     /// Says what a file of a volume is
     Stat {
         /// IMAGE:/PATH

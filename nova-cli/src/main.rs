@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Info { image, json } => volume::info(&image, json),
         Command::Df { image, json } => volume::df(&image, json),
         Command::Quota(args) => volume::quota(&args),
+        Command::Fsck { image } => volume::fsck(&image),
         Command::Mount(args) => mount::mount(&args),
         Command::Umount { dir } => mount::umount(&dir),
         Command::Ls { place, long } => files::ls(&place, long),
@@ -39,10 +40,10 @@ fn main() -> ExitCode {
         Command::Pool { command } => pool::run(&command),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("nova: {error}");
+        mount::complain(format_args!("nova: {error}"));
         let mut cause = error.source();
         while let Some(reason) = cause {
-            eprintln!("  because {reason}");
+            mount::complain(format_args!("  because {reason}"));
             cause = reason.source();
         }
         ExitCode::FAILURE

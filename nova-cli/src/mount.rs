@@ -1,12 +1,12 @@
 //! Serving a volume at a directory.
 
 use crate::{Outcome, args, image, size::Size};
-use nova_core::{BLOCK, MountOptions};
+use nova_core::{BLOCK, Damage, MountOptions};
 use nova_fuse::{Options, Server};
 use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 use std::{
     ffi::CString,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::{ffi::OsStrExt, process::CommandExt},
     path::Path,
     process::{Command, ExitCode, Stdio},
@@ -31,26 +31,26 @@ pub(crate) fn mount(args: &args::Mount) -> Outcome {
     let read_only = nova.is_read_only();
     let server = Server::mount(nova, &args.dir, &options)?;
     // The first line says that it is there: see `in_background`.
-    println!(
+    say(format_args!(
         "mounted {} at {}{}: {} free; stores are durable by {granularity:?}, and survive what {durability:?} says",
         args.image.display(),
         args.dir.display(),
         if read_only { " (read-only)" } else { "" },
         Size(free),
-    );
+    ));
     if args.emulate_pmem {
-        println!(
-            "the page cache stands in for persistent memory: what is durable does not survive the machine"
-        );
+        say("the page cache stands in for persistent memory: what is durable does not survive the machine");
     }
     if !report.clean {
-        println!(
-            "it was not unmounted: replayed {} records, scanned {} inodes, ended {} orphans, in {:.1?}",
-            report.replayed, report.scanned, report.orphans, report.took
-        );
+        let (replayed, scanned, orphans, took) =
+            (report.replayed, report.scanned, report.orphans, report.took);
+        say(format_args!(
+            "it was not unmounted: replayed {replayed} records, scanned {scanned} inodes, ended {orphans} orphans, in {took:.1?}"
+        ));
     }
     for damage in &report.damage {
-        eprintln!("damage: {} at {} (inode {}): {}", damage.what, damage.offset, damage.ino, damage.why);
+        let Damage { what, offset, ino, why } = damage;
+        say(format_args!("damage: {what} at {offset} (inode {ino}): {why}"));
     }
     // Until somebody unmounts it, or this is asked to end.
     let (sender, asked) = mpsc::channel();
@@ -62,23 +62,40 @@ pub(crate) fn mount(args: &args::Mount) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints a line; nobody may be listening any more.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Set for a program that was started to serve in the background: errors go where the first line is awaited.
+const BACKGROUND: &str = "NOVA_IN_BACKGROUND";
+
+/// Where errors of this program go.
+pub(crate) fn complain(line: impl std::fmt::Display) {
+    if std::env::var_os(BACKGROUND).is_some() { say(line) } else { eprintln!("{line}") }
+}
+
 /// Starts this program again, in the foreground of nobody, and waits until it says that it has mounted.
 fn in_background() -> Outcome {
     let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--background");
     let mut child = Command::new(std::env::current_exe()?)
         .args(arguments)
+        .env(BACKGROUND, "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .process_group(0)
         .spawn()?;
+    let mut said = BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line)?;
-    if line.is_empty() {
-        let code = child.wait()?.code().unwrap_or(1);
-        return Ok(ExitCode::from(code.clamp(1, 255) as u8));
+    said.read_line(&mut line)?;
+    if line.starts_with("mounted ") {
+        print!("{line}");
+        return Ok(ExitCode::SUCCESS);
     }
-    print!("{line}");
-    Ok(ExitCode::SUCCESS)
+    said.read_to_string(&mut line)?;
+    eprint!("{line}");
+    Ok(ExitCode::from(child.wait()?.code().unwrap_or(1).clamp(1, 255) as u8))
 }
 
 #[allow(unsafe_code)]

@@ -1,6 +1,6 @@
 //! Whole volumes: making them, what they are, how full they are.
 
-use crate::{Failure, Outcome, args, image, size::Size};
+use crate::{Failure, Outcome, WRONG, args, image, size::Size};
 use nova_core::{BLOCK, FormatOptions, MountOptions, Nova, Quota};
 use serde_json::json;
 use std::{path::Path, process::ExitCode};
@@ -122,6 +122,14 @@ pub(crate) fn df(path: &Path, as_json: bool) -> Outcome {
         used as f64 * 100.0 / space.blocks as f64
     );
     Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn fsck(path: &Path) -> Outcome {
+    // In a private view: a volume that was not unmounted is recovered there first.
+    let nova = image::read(path)?;
+    let report = nova.fsck()?;
+    println!("{report}");
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
 }
 
 pub(crate) fn quota(args: &args::Quota) -> Outcome {

@@ -41,7 +41,7 @@ fn write(folder: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
 fn files_go_in_and_come_out_of_a_volume_that_is_not_mounted() {
     let folder = tempfile::tempdir().unwrap();
     let image = volume(&folder);
-    let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n * n >> 7) as u8).collect();
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
     let source = write(&folder, "source", &bytes);
     works(&["cp", source.to_str().unwrap(), &format!("{image}:/")]);
     assert!(works(&["ls", "-l", &image]).contains("source"));
@@ -65,6 +65,22 @@ fn looking_at_a_volume_changes_no_byte_of_it() {
     works(&["ls", &image]);
     works(&["quota", &image]);
     assert!(fs::read(&image).unwrap() == before);
+}
+
+#[test]
+fn a_check_finds_what_is_wrong_and_says_so_with_its_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&folder);
+    assert!(works(&["fsck", &image]).contains("no problems"));
+    // The replica of the superblock.
+    let mut bytes = fs::read(&image).unwrap();
+    let replica = bytes.len() - 4096;
+    bytes[replica + 100] ^= 1;
+    fs::write(&image, bytes).unwrap();
+    let output = nova(&["fsck", &image]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("superblock"), "{said}");
 }
 
 #[test]

@@ -36,7 +36,7 @@
 //! | | drains |
 //! |---|---|
 //! | create, mkdir, mknod, symlink, link, unlink, rmdir, rename, setattr, xattrs | 1 |
-//! | write, append of up to 1,024 bytes (more on a disk) | 1 |
+//! | write, append of up to 2,048 bytes (more on a disk) | 1 |
 //! | write, append of more | 2 |
 //! | read, readdir, lookup, stat | 0; 1 if the access time changes |
 //! | reflink of any length, truncate, fallocate | 1; 2 if a shared block has to be copied |

@@ -106,7 +106,12 @@ pub(crate) fn scan(
         if at % BLOCK != 0 || at < BLOCK || u64::from(number) > most {
             return Error::damaged("log page", at, "a reference that cannot be, or pages in a circle");
         }
-        media.copy_out(at, &mut page, "log page")?;
+        // Of the last page, only what is before the tail means anything: of a small file's log, a line or two.
+        let used = match tail.wrapping_sub(at) {
+            used @ LINE..=BLOCK => used,
+            _ => BLOCK,
+        };
+        media.copy_out(at, &mut page[..used as usize], "log page")?;
         media.check(at, &page[..LINE as usize], "log page")?;
         let header: PageHeader = bytemuck::pod_read_unaligned(&page[..LINE as usize]);
         if header.magic != PAGE_MAGIC || header.ino != ino {

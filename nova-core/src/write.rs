@@ -316,7 +316,7 @@ pub(crate) fn without_set_id(state: &State, who: &Credentials) -> Option<Identit
 
 impl File {
     /// Writes all of `bytes` at `offset`, or nothing. What lies between the end of the file and `offset` reads as zeros. Durable on
-    /// return: 1 drain if the bytes fit a record (up to 1,024, more on a disk), otherwise 2.
+    /// return: 1 drain if the bytes fit a record (up to 2,048, more on a disk, fewer with a journal of less than 16 KiB), otherwise 2.
     ///
     /// # Errors
     ///

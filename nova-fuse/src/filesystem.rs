@@ -30,12 +30,13 @@ pub(crate) struct Served {
 
 /// Answers with a value, or with the error's number.
 macro_rules! answer {
-    ($reply:ident, $result:expr, $value:pat => $ok:expr) => {
-        match (|| -> Result<_> { $result })() {
+    ($reply:ident, $result:expr, $value:pat => $ok:expr) => {{
+        let result: Result<_> = $result;
+        match result {
             Ok($value) => $ok,
             Err(error) => $reply.error(errno(&error)),
         }
-    };
+    }};
 }
 
 impl Served {
