@@ -100,12 +100,11 @@ pub(crate) fn operations() -> Vec<Op> {
     all
 }
 
-fn workloads(group: &str, workloads: Vec<Vec<Op>>) {
+fn workloads(group: &str, setting: &Setting, workloads: Vec<Vec<Op>>) {
     let mut totals = Totals::default();
     for (number, ops) in workloads.iter().enumerate() {
         // Crashes inside the mount after a crash: the mounts are much alike, so of some.
-        let depth = if is_long() || number % 8 == 0 { 2 } else { 1 };
-        let setting = Setting { blocks: 48, depth, ..Setting::default() };
+        let setting = Setting { depth: if number % 8 == 0 { 2 } else { 1 }, ..setting.clone() };
         explore(&mut totals, &format!("{group} {number}"), &setting, BEFORE, ops).assert_ok();
     }
     totals.print(group);
@@ -116,10 +115,15 @@ fn workloads(group: &str, workloads: Vec<Vec<Op>>) {
 fn every_operation_alone_is_done_or_not_at_all() {
     // What follows overwrites what was freed at once.
     let after = [Create("/new"), Write("/new", 0, 6000, 90)];
-    workloads("one operation", operations().into_iter().map(|op| [&[op], &after[..]].concat()).collect());
+    let setting = Setting { blocks: 48, ..Setting::default() };
+    workloads(
+        "one operation",
+        &setting,
+        operations().into_iter().map(|op| [&[op], &after[..]].concat()).collect(),
+    );
 }
 
-/// Pairs, in four parts that run side by side.
+/// Pairs, in two parts that run side by side.
 fn pairs(part: usize) {
     let all = operations();
     let mut pairs: Vec<Vec<Op>> =
@@ -131,7 +135,9 @@ fn pairs(part: usize) {
         std::env::var("PMEM_CRASH_PAIRS").ok().map(|number| number.parse().expect("a number of pairs"));
     pairs.truncate(asked.unwrap_or(if is_long() { usize::MAX } else { 100 }));
     let mine = pairs.into_iter().skip(part).step_by(2).collect();
-    workloads(&format!("two operations, part {part}"), mine);
+    // Many, so each of them not at length.
+    let setting = Setting { blocks: 48, bound: 24, samples: 6, nested: 2, ..Setting::default() };
+    workloads(&format!("two operations, part {part}"), &setting, mine);
 }
 
 #[test]

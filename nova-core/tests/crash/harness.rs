@@ -18,6 +18,7 @@ const BLOCK: u64 = 4096;
 #[derive(Clone)]
 pub(crate) struct Setting {
     pub(crate) blocks: u64,
+    pub(crate) stripes: u32,
     pub(crate) journal: u64,
     pub(crate) granularity: Granularity,
     pub(crate) relaxed: bool,
@@ -39,6 +40,7 @@ impl Default for Setting {
     fn default() -> Setting {
         let setting = Setting {
             blocks: 64,
+            stripes: 1,
             journal: 4 * BLOCK,
             granularity: Granularity::CacheLine,
             relaxed: false,
@@ -80,7 +82,7 @@ impl Setting {
     }
 
     fn format(&self) -> Nova {
-        let options = FormatOptions::new().stripes(1).journal(self.journal);
+        let options = FormatOptions::new().stripes(self.stripes).journal(self.journal);
         options.format(self.mapping(&[]), self.mount()).expect("a volume")
     }
 
