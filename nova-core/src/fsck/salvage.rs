@@ -346,5 +346,5 @@ fn end(volume: &Volume, ino: u64, at: u64) -> Result<()> {
     }
     let mut batch = Batch::default();
     volume.put(&mut batch, at, Some(&mut identity), &mut status);
-    volume.commit(&batch, Freed::default())
+    volume.commit(&batch, Freed::default()).map(drop)
 }

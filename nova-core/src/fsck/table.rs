@@ -53,7 +53,7 @@ pub(crate) fn rebuild(
             slot += table::slots(*blocks);
         }
         if changes {
-            journal.commit(&batch)?;
+            journal.commit(&batch, None)?;
             repairs.push(format!(
                 "stripe {stripe} of the inode table: {} segments, {slot} inodes",
                 segments.len()
