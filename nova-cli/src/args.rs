@@ -59,10 +59,13 @@ pub(crate) enum Command {
         /// PATH or IMAGE:/PATH
         to: Place,
     },
-    /// Checks everything that a volume's metadata says. The file stays as it is
+    /// Checks everything that a volume's metadata says
     Fsck {
-        /// The volume
+        /// The volume. It stays as it is, unless it is repaired
         image: PathBuf,
+        /// Mend what can be proved wrong; what no path leads to goes to /lost+found
+        #[arg(long)]
+        repair: bool,
     },
     /// Says what a file of a volume is
     Stat {

@@ -132,6 +132,14 @@ pub(crate) fn fsck(path: &Path) -> Outcome {
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
 }
 
+pub(crate) fn repair(path: &Path) -> Outcome {
+    let mapping = image::map(path, image::How::default())?;
+    let (nova, report) = MountOptions::new().repair(mapping)?;
+    println!("{report}");
+    nova.unmount()?;
+    Ok(if report.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
+}
+
 pub(crate) fn quota(args: &args::Quota) -> Outcome {
     let who = args.user.map(Quota::User).or(args.group.map(Quota::Group));
     if let Some(who) = who.filter(|_| args.space.is_some() || args.files.is_some()) {

@@ -81,6 +81,8 @@ fn a_check_finds_what_is_wrong_and_says_so_with_its_exit_code() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("superblock"), "{said}");
+    works(&["fsck", "--repair", &image]);
+    assert!(works(&["fsck", &image]).contains("no problems"));
 }
 
 #[test]
