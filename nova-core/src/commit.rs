@@ -94,6 +94,8 @@ pub(crate) struct Journal {
     /// Threads that want the writer.
     waiting: AtomicUsize,
     on_pages: bool,
+    /// Bytes of which a page may be gone: then every operation fails.
+    region: Arc<Region>,
 }
 
 /// No record is written while it lives.
@@ -112,7 +114,8 @@ impl Journal {
         // SAFETY: the volume took the mapping by value. Bytes that records name are loaded and stored under the locks of the inodes
         // they belong to, which are held until the record is applied; nobody has references to any bytes; the area is used by this
         // log alone.
-        let log = unsafe { Log::create(region, area, identity, LogOptions::default()) }?;
+        let create = || unsafe { Log::create(region.clone(), area, identity, LogOptions::default()) };
+        let log = region.guarded(create)??;
         Ok(Journal::new(log))
     }
 
@@ -124,19 +127,30 @@ impl Journal {
         home: Range<u64>,
     ) -> Result<(Journal, Recovery)> {
         // SAFETY: as in `create`; nobody else knows the volume yet.
-        let (log, recovery) =
-            unsafe { Log::open(region, area, Some(identity), home, LogOptions::default()) }?;
+        let open = || unsafe { Log::open(region.clone(), area, Some(identity), home, LogOptions::default()) };
+        let (log, recovery) = region.guarded(open)??;
         Ok((Journal::new(log), recovery))
     }
 
     fn new(log: Log) -> Journal {
         let (pipeline, set) = (log.pipeline().clone(), log.write_set());
+        let region = log.region().clone();
         let on_pages = log.region().granularity() == Granularity::Page;
-        Journal { writer: Mutex::new(Writer { log, set }), pipeline, waiting: AtomicUsize::new(0), on_pages }
+        Journal {
+            writer: Mutex::new(Writer { log, set }),
+            pipeline,
+            waiting: AtomicUsize::new(0),
+            on_pages,
+            region,
+        }
     }
 
     /// Commits. Durable and in place on return: one drain, or a share of one.
     pub(crate) fn commit(&self, batch: &Batch, broken: Option<Rule>) -> Result<Committed> {
+        self.region.guarded(|| self.commit_guarded(batch, broken))?
+    }
+
+    fn commit_guarded(&self, batch: &Batch, broken: Option<Rule>) -> Result<Committed> {
         self.waiting.fetch_add(1, Relaxed);
         let mut writer = self.writer.lock();
         let alone = self.waiting.fetch_sub(1, Relaxed) == 1;
@@ -165,6 +179,10 @@ impl Journal {
 
     /// Retires all records. Which ones that is. Two drains; none if there is nothing to retire.
     pub(crate) fn checkpoint(&self) -> Result<Ticket> {
+        self.region.guarded(|| self.checkpoint_guarded())?
+    }
+
+    fn checkpoint_guarded(&self) -> Result<Ticket> {
         let mut writer = self.writer.lock();
         let Writer { log, set } = &mut *writer;
         log.finish(set, |_| ())?;
@@ -180,10 +198,12 @@ impl Journal {
     /// Retires all records, and keeps new ones out for as long as the guard lives. Two drains; none if there is nothing to retire.
     pub(crate) fn quiesce(&self) -> Result<(Quiet<'_>, Ticket)> {
         let mut writer = self.writer.lock();
-        let Writer { log, set } = &mut *writer;
-        log.finish(set, |_| ())?;
-        log.checkpoint()?;
-        let settled = log.settled();
+        let settled = self.region.guarded(|| -> Result<Ticket> {
+            let Writer { log, set } = &mut *writer;
+            log.finish(set, |_| ())?;
+            log.checkpoint()?;
+            Ok(log.settled())
+        })??;
         Ok((Quiet { _writer: writer }, settled))
     }
 

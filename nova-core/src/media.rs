@@ -53,9 +53,12 @@ impl Media {
         if at.checked_add(into.len() as u64).is_none_or(|end| end > self.len) {
             return Error::damaged(what, at, "it is outside the volume");
         }
-        // SAFETY: in bounds. Who stores to these bytes is excluded by the locks that the module's head names; of a mapped file's bytes
-        // a copy may be torn, and is only ever bytes.
-        unsafe { self.region.load(at, into) };
+        // A page that is gone is an error.
+        self.region.guarded(|| {
+            // SAFETY: in bounds. Who stores to these bytes is excluded by the locks that the module's head names; of a mapped file's
+            // bytes a copy may be torn, and is only ever bytes.
+            unsafe { self.region.load(at, into) };
+        })?;
         Ok(())
     }
 
@@ -106,16 +109,21 @@ impl Media {
     /// Stores past the caches: durable after this thread's next drain. To bytes that are the caller's by the module's head.
     pub(crate) fn store(&self, at: u64, bytes: &[u8]) {
         assert!(at >= BLOCK && at + bytes.len() as u64 <= self.len - BLOCK, "a store to a superblock");
-        // SAFETY: in bounds; no reference to these bytes exists, and nobody else loads or stores them (the module's head).
-        unsafe { self.region.store_nontemporal(at, bytes) };
+        // Of a page that is gone the drain tells, as of all that follow.
+        let _ = self.region.guarded(|| {
+            // SAFETY: in bounds; no reference to these bytes exists, and nobody else loads or stores them (the module's head).
+            unsafe { self.region.store_nontemporal(at, bytes) };
+        });
     }
 
     /// As [`store`](Media::store), zeros.
     pub(crate) fn zero(&self, at: u64, len: u64) {
         assert!(at >= BLOCK && at + len <= self.len - BLOCK, "a store to a superblock");
         if len > 0 {
-            // SAFETY: as in `store`.
-            unsafe { self.region.fill_nontemporal(at, 0, len) };
+            let _ = self.region.guarded(|| {
+                // SAFETY: as in `store`.
+                unsafe { self.region.fill_nontemporal(at, 0, len) };
+            });
         }
     }
 

@@ -3,6 +3,8 @@
 //! [`survey`] reads all metadata, believing nothing in DRAM but the superblock; [`inodes`] checks each inode for itself, [`tree`] what they say of
 //! each other, [`memory`] what a mounted volume has in DRAM.
 //!
+//! [`repair`] is for a volume that nobody has mounted: [`table`], [`salvage`] and [`mend`] are its steps.
+//!
 //! # Beside operations
 //!
 //! A check holds the journal's writer, with every record retired: no record can be written, and all metadata stands still. Operations wait where they
