@@ -22,6 +22,8 @@ pub(crate) struct Setting {
     pub(crate) journal: u64,
     pub(crate) granularity: Granularity,
     pub(crate) relaxed: bool,
+    /// Files may be overwritten in place: of their content, each word is old or new.
+    pub(crate) torn: bool,
     pub(crate) tear: Tear,
     pub(crate) bound: u64,
     pub(crate) samples: u64,
@@ -44,6 +46,7 @@ impl Default for Setting {
             journal: 4 * BLOCK,
             granularity: Granularity::CacheLine,
             relaxed: false,
+            torn: false,
             tear: Tear::Line,
             bound: 24,
             samples: 6,
@@ -210,7 +213,7 @@ fn explore_image(
         |mapping| setting.mount().mount(mapping),
         |nova, point| {
             meet(point, &states);
-            judge(&nova, point, &states, earlier, setting.relaxed)
+            judge(&nova, point, &states, earlier, setting.relaxed || setting.torn)
         },
     )
 }
@@ -252,7 +255,7 @@ fn judge(
     point: &Point<'_>,
     states: &[Tree],
     earlier: &[Tree],
-    relaxed: bool,
+    torn: bool,
 ) -> Result<(), String> {
     let report = nova.mount_report();
     if !report.damage.is_empty() {
@@ -262,7 +265,7 @@ fn judge(
     let earlier = earlier.iter().filter(|_| point.acknowledged == 0);
     let near: Vec<&Tree> = point.range().map(|k| &states[k]).chain(earlier).collect();
     let right = near.iter().any(|state| **state == found)
-        || relaxed && near.iter().any(|state| found.is_torn(state, &near));
+        || torn && near.iter().any(|state| found.is_torn(state, &near));
     checked(nova)?;
     if !right {
         let differences: Vec<String> = near.iter().map(|state| found.difference(state)).collect();

@@ -2,9 +2,10 @@
 //! before or after the operation that was in flight, and used until the last file is gone.
 //!
 //! `PMEM_CRASH_LONG=1` explores further, and all pairs of operations; without it, a seeded part that is quick. `PMEM_CRASH_PAIRS=1000` explores so many
-//! of these pairs.
+//! of these pairs, and of the workloads that are random.
 
 mod ace;
+mod content;
 mod harness;
 mod lives;
 mod media;
