@@ -118,7 +118,7 @@ impl Nova {
             if set.modified.is_none() {
                 status.modified = now;
             }
-            if !who.is_privileged() && set.mode.is_none() {
+            if who.uid != 0 && set.mode.is_none() {
                 identity.mode &= !set_id_bits(identity.mode);
             }
         }

@@ -73,6 +73,17 @@ impl Attributes {
         self.0.keys()
     }
 
+    /// Whether both are the same values, at the same places.
+    pub(crate) fn same(&self, other: &Attributes) -> bool {
+        let parts = |stored: &Stored| -> Vec<Option<u64>> {
+            stored.parts.iter().map(|part| part.map(|part| part.at)).collect()
+        };
+        self.0.len() == other.0.len()
+            && self.0.iter().zip(&other.0).all(|((key, one), (other_key, other))| {
+                key == other_key && one.value == other.value && parts(one) == parts(other)
+            })
+    }
+
     /// Lines that they take in a log.
     pub(crate) fn lines(&self) -> u64 {
         let lines = |(key, stored): (&Key, &Stored)| {

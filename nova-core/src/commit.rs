@@ -10,11 +10,8 @@
 
 #![allow(unsafe_code)]
 
-use crate::{
-    Result,
-    format::{BLOCK, LINE},
-};
-use parking_lot::Mutex;
+use crate::{Result, format::LINE};
+use parking_lot::{Mutex, MutexGuard};
 use pmem_map::{Granularity, Region};
 use pmem_tx::{
     Ticket,
@@ -40,10 +37,16 @@ enum Kind {
 }
 
 /// Changes that become one record.
-#[derive(Default)]
 pub(crate) struct Batch {
     steps: Vec<(Kind, u64, Range<usize>)>,
     bytes: Vec<u8>,
+}
+
+impl Default for Batch {
+    /// With room for what most operations change.
+    fn default() -> Batch {
+        Batch { steps: Vec::with_capacity(8), bytes: Vec::with_capacity(12 * LINE as usize) }
+    }
 }
 
 impl Batch {
@@ -64,15 +67,18 @@ impl Batch {
         self.push(Kind::Line, at, bytes);
     }
 
-    /// Blocks that file content in it is for.
-    pub(crate) fn data_blocks(&self) -> impl Iterator<Item = u64> + '_ {
-        let data = self.steps.iter().filter(|(kind, ..)| matches!(kind, Kind::Data));
-        data.map(|(_, at, _)| at / BLOCK)
+    /// So many bytes of a file's content, in whole lines of one block: the caller fills them.
+    pub(crate) fn data(&mut self, at: u64, len: u64) -> &mut [u8] {
+        debug_assert!(at % LINE == 0 && len % LINE == 0);
+        let start = self.bytes.len();
+        self.bytes.resize(start + len as usize, 0);
+        self.steps.push((Kind::Data, at, start..self.bytes.len()));
+        &mut self.bytes[start..]
     }
 
-    /// Whole lines of a file's content: of one block.
-    pub(crate) fn data(&mut self, at: u64, bytes: &[u8]) {
-        self.push(Kind::Data, at, bytes);
+    /// Whether there is any.
+    pub(crate) fn has_data(&self) -> bool {
+        self.steps.iter().any(|(kind, ..)| matches!(kind, Kind::Data))
     }
 }
 
@@ -88,6 +94,11 @@ pub(crate) struct Journal {
     /// Threads that want the writer.
     waiting: AtomicUsize,
     on_pages: bool,
+}
+
+/// No record is written while it lives.
+pub(crate) struct Quiet<'j> {
+    _writer: MutexGuard<'j, Writer>,
 }
 
 /// What a commit was, and which ones are retired by now.
@@ -159,6 +170,21 @@ impl Journal {
         log.finish(set, |_| ())?;
         log.checkpoint()?;
         Ok(log.settled())
+    }
+
+    /// Whether no record that is written from now on has this one in its window.
+    pub(crate) fn has_retired(&self, record: Ticket) -> bool {
+        self.writer.lock().log.settled() >= record
+    }
+
+    /// Retires all records, and keeps new ones out for as long as the guard lives. Two drains; none if there is nothing to retire.
+    pub(crate) fn quiesce(&self) -> Result<(Quiet<'_>, Ticket)> {
+        let mut writer = self.writer.lock();
+        let Writer { log, set } = &mut *writer;
+        log.finish(set, |_| ())?;
+        log.checkpoint()?;
+        let settled = log.settled();
+        Ok((Quiet { _writer: writer }, settled))
     }
 
     /// Whether an error left unknown what is durable.

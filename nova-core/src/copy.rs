@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 impl Volume {
     /// Lets `to` have blocks of `from`, both locked.
-    #[expect(clippy::too_many_arguments, reason = "two files, two places, a length")]
     fn share_range(
         &self,
         from: &State,
@@ -41,7 +40,10 @@ impl Volume {
         let now = self.now();
         let size = to.status.size.max(to_offset + len);
         let status = Status { size, modified: now, changed: now, ..to.status };
-        edit.commit(to_inode, to, status, crate::write::without_set_id(to, who))
+        edit.commit(to_inode, to, status, crate::write::without_set_id(to, who))?;
+        // The blocks may be this file's alone, one day.
+        to.patched = to.patched.max(from.patched);
+        Ok(())
     }
 }
 

@@ -1,12 +1,13 @@
 //! Changes of a file's blocks: gathered, committed as one record, and then taken over by the index in DRAM.
 //!
 //! Content comes to be in one of three ways: *placed* in new blocks, past the caches, drained before the record that links them
-//! ([`crate::ordering`]); *patched* in the record, if it is little and the block is the file's own; or *in place*, for what nobody can see
-//! yet (behind the file's end), or because the volume or the file is relaxed.
+//! ([`crate::ordering`]); *patched* in the record, if it is little and the block is the file's own; or *in place*, because the volume or
+//! the file is relaxed. Blocks that are the file's already and are stored to past the caches (in place, or because they were only reserved)
+//! may be named by a patch: [`Volume::leave_to_stores`] comes first.
 
 use crate::{
     Result,
-    alloc::{Purpose, Run},
+    alloc::{Purpose, Run, STRETCH},
     commit::Batch,
     extents::Mapped,
     format::{BLOCK, Identity, LINE, Status, flag},
@@ -78,8 +79,15 @@ impl<'v> Edit<'v> {
         Ok(page)
     }
 
-    /// New blocks. They go back if the edit is dropped.
+    /// New blocks; aligned for large pages, if they are many. They go back if the edit is dropped.
     pub(crate) fn allocate(&mut self, blocks: u64) -> Result<Vec<Run>> {
+        if blocks >= STRETCH {
+            let (allocator, near) = (&self.volume.allocator, self.volume.near());
+            if let Some(run) = allocator.allocate_run(near, blocks, STRETCH, Purpose::Ordinary) {
+                self.fresh.push(run);
+                return Ok(vec![run]);
+            }
+        }
         let runs = self.volume.allocate(blocks, Purpose::Ordinary)?;
         self.fresh.extend(&runs);
         Ok(runs)
@@ -267,8 +275,11 @@ impl<'v> Edit<'v> {
         identity.log = log.log;
         status.tail = log.tail;
         volume.put(&mut self.batch, inode.at, changes_identity.then_some(&mut identity), &mut status);
-        volume.commit(&self.batch, freed)?;
+        let record = volume.commit(&self.batch, freed)?;
         self.committed = true;
+        if self.batch.has_data() {
+            state.patched = Some(record);
+        }
         charged.keep();
         log.done(&mut state.pages);
         take_over(state, std::mem::take(&mut self.changes));
@@ -349,11 +360,17 @@ impl Volume {
 
     /// Puts bytes of one block into a batch, as data: whole lines, what is around them as it is.
     pub(crate) fn patch(&self, batch: &mut Batch, at: u64, bytes: &[u8]) -> Result<()> {
-        let (start, end) = (at / LINE * LINE, (at + bytes.len() as u64).next_multiple_of(LINE));
-        let mut lines = vec![0; (end - start) as usize];
-        self.media.copy_out(start, &mut lines, "block")?;
+        let (end, whole) = (at + bytes.len() as u64, LINE as usize);
+        let (start, stop) = (at / LINE * LINE, end.next_multiple_of(LINE));
+        let lines = batch.data(start, stop - start);
+        if start < at {
+            self.media.copy_out(start, &mut lines[..whole], "block")?;
+        }
+        if end < stop {
+            let last = lines.len() - whole;
+            self.media.copy_out(stop - LINE, &mut lines[last..], "block")?;
+        }
         lines[(at - start) as usize..][..bytes.len()].copy_from_slice(bytes);
-        batch.data(start, &lines);
         Ok(())
     }
 
@@ -361,9 +378,8 @@ impl Volume {
     pub(crate) fn place_small(&self, batch: &mut Batch, runs: &[Run], bytes: &[u8]) -> Result<()> {
         let at = runs[0].start * BLOCK;
         if bytes.len() as u64 <= self.small() {
-            let mut lines = bytes.to_vec();
-            lines.resize(bytes.len().next_multiple_of(LINE as usize), 0);
-            batch.data(at, &lines);
+            let lines = batch.data(at, (bytes.len() as u64).next_multiple_of(LINE));
+            lines[..bytes.len()].copy_from_slice(bytes);
             return Ok(());
         }
         self.media.store(at, bytes);

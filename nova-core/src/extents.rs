@@ -20,6 +20,14 @@ impl Mapped {
         Run { start: self.block, blocks: self.count }
     }
 
+    /// Whether `next`, so many file blocks behind this one's first, is of the same run and the same page's entries.
+    fn continues_with(&self, blocks: u64, next: &Mapped) -> bool {
+        self.count == blocks
+            && self.block + self.count == next.block
+            && self.unwritten == next.unwritten
+            && self.page == next.page
+    }
+
     fn skip(self, blocks: u64) -> Mapped {
         Mapped { block: self.block + blocks, count: self.count - blocks, ..self }
     }
@@ -39,11 +47,13 @@ impl Extents {
 
     /// What is mapped of a range, in order: first file block, extent.
     pub(crate) fn within(&self, range: Range<u64>) -> impl Iterator<Item = (u64, Mapped)> + '_ {
-        let before = self.0.range(..range.start).next_back().map(|(start, mapped)| (*start, *mapped));
-        let others =
-            self.0.range(range.start..range.end.max(range.start)).map(|(start, mapped)| (*start, *mapped));
-        before.into_iter().chain(others).filter_map(move |(start, mapped)| {
-            let (from, to) = (start.max(range.start), (start + mapped.count).min(range.end));
+        // The extent at the start is often all there is: then it takes one search.
+        let first = self.0.range(..=range.start).next_back();
+        let first = first.filter(|(start, mapped)| **start + mapped.count > range.start);
+        let next = first.map_or(range.start, |(start, mapped)| start + mapped.count);
+        let others = (next < range.end).then(|| self.0.range(next..range.end));
+        first.into_iter().chain(others.into_iter().flatten()).filter_map(move |(start, mapped)| {
+            let (from, to) = ((*start).max(range.start), (start + mapped.count).min(range.end));
             (from < to).then(|| {
                 let part = mapped.skip(from - start);
                 (from, Mapped { count: to - from, ..part })
@@ -72,19 +82,32 @@ impl Extents {
 
     /// Maps blocks, instead of what was mapped there: which is returned.
     pub(crate) fn insert(&mut self, file_block: u64, mapped: Mapped) -> Vec<(u64, Mapped)> {
+        if let Some(old) = self.replace(file_block, mapped) {
+            return vec![(file_block, old)];
+        }
         let before = self.remove(file_block..file_block + mapped.count);
         // One extent with its neighbour, if they are one run of one page's entries.
         if let Some((start, last)) = self.0.range_mut(..file_block).next_back()
-            && start + last.count == file_block
-            && last.block + last.count == mapped.block
-            && last.unwritten == mapped.unwritten
-            && last.page == mapped.page
+            && last.continues_with(file_block - start, &mapped)
         {
             last.count += mapped.count;
         } else {
             self.0.insert(file_block, mapped);
         }
         before
+    }
+
+    /// Maps exactly what one extent maps, if there is such a one, and if it stays one by itself: what was mapped.
+    fn replace(&mut self, file_block: u64, mapped: Mapped) -> Option<Mapped> {
+        let mut back = self.0.range_mut(..=file_block);
+        let (start, same) = back.next_back()?;
+        if *start != file_block || same.count != mapped.count {
+            return None;
+        }
+        match back.next_back() {
+            Some((start, last)) if last.continues_with(file_block - start, &mapped) => None,
+            _ => Some(std::mem::replace(same, mapped)),
+        }
     }
 
     /// Unmaps a range; returns what was mapped.

@@ -10,6 +10,7 @@ use crate::{
     names::Names,
 };
 use parking_lot::RwLock;
+use pmem_tx::Ticket;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// An inode that somebody has used since the volume was mounted.
@@ -32,6 +33,8 @@ pub(crate) struct State {
     pub(crate) body: Body,
     pub(crate) attributes: Attributes,
     pub(crate) lease: Lease,
+    /// The last record that has bytes of the file's content. As long as it is not retired, recovery may store them again.
+    pub(crate) patched: Option<Ticket>,
     /// Not created yet, or freed: for everybody else there is no such file.
     pub(crate) gone: bool,
 }
@@ -72,6 +75,7 @@ impl State {
             body: Body::Unread,
             attributes: Attributes::default(),
             lease: Lease::None,
+            patched: None,
             gone: false,
         }
     }
@@ -169,18 +173,22 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Reads an inode's log from media.
-    pub(crate) fn read(media: &Media, identity: &Identity, status: &Status) -> Result<Index> {
-        let kind = Kind::of_mode(identity.mode);
-        let mut index = Index {
+    /// Of a log without entries.
+    pub(crate) fn empty(identity: &Identity) -> Index {
+        Index {
             pages: Pages::default(),
-            body: match kind {
+            body: match Kind::of_mode(identity.mode) {
                 Kind::File | Kind::Symlink => Body::File(Extents::default()),
                 Kind::Directory => Body::Directory(Names::default()),
                 _ => Body::Other,
             },
             attributes: Attributes::default(),
-        };
+        }
+    }
+
+    /// Reads an inode's log from media.
+    pub(crate) fn read(media: &Media, identity: &Identity, status: &Status) -> Result<Index> {
+        let mut index = Index::empty(identity);
         log::scan(media, identity.ino, identity.log, status.tail, |found| index.take(found))?;
         let inode_at = identity.log;
         if !index.attributes.are_whole() {
@@ -197,7 +205,8 @@ impl Index {
         }
     }
 
-    fn take(&mut self, found: Found<'_>) -> Result<()> {
+    /// Takes in what a scan meets.
+    pub(crate) fn take(&mut self, found: Found<'_>) -> Result<()> {
         let (at, page, entry) = match found {
             Found::Page(at) => {
                 self.pages.push(at);

@@ -53,7 +53,7 @@
 //!
 //! `format`, `media`: the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
 //! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then what users call: `namespace`,
-//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map`, `attr`, `path`.
+//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map`, `attr`, `path`; and `fsck`, which checks all of it.
 
 #![deny(unsafe_code)]
 
@@ -89,6 +89,7 @@ mod collect;
 mod copy;
 mod edit;
 mod file;
+mod fsck;
 mod map;
 mod namespace;
 mod path;
@@ -101,6 +102,7 @@ mod write;
 pub use attr::{AttributeMode, flags};
 pub use error::{Code, Error, Result};
 pub use file::{Access, File};
+pub use fsck::FsckReport;
 pub use mount::{AccessTimes, Damage, FormatOptions, MountOptions, MountReport};
 pub use quota::{Quota, Usage};
 pub use types::{Allocate, Credentials, DirEntry, Kind, Rename, Seek, SetAttr, Stat, StatFs, Time};
@@ -148,7 +150,7 @@ impl Nova {
         MountOptions::new().mount(mapping)
     }
 
-    /// Unmounts, and gives the mapping back: the next mount need not scan. 4 drains.
+    /// Unmounts, and gives the mapping back: the next mount need not scan. 4 drains, and 2 if there are records to retire.
     ///
     /// # Errors
     ///
@@ -181,6 +183,11 @@ impl Nova {
     /// What tells this volume from others.
     pub fn identity(&self) -> [u8; 16] {
         self.volume().superblock.identity
+    }
+
+    /// Bytes of the volume, with superblocks and journal.
+    pub fn size(&self) -> u64 {
+        self.volume().superblock.length
     }
 
     /// Stripes that the volume was formatted with.

@@ -58,6 +58,11 @@ impl Pages {
         self.pages.iter().map(|page| Run { start: page.at / BLOCK, blocks: 1 }).collect()
     }
 
+    /// Where each page is, how much of it counts, and whether it orders others.
+    pub(crate) fn all(&self) -> Vec<(u64, u64, bool)> {
+        self.pages.iter().map(|page| (page.at, page.live, page.orders)).collect()
+    }
+
     /// Oldest pages of which nothing counts any more; never the last page.
     fn dead(&self) -> usize {
         let all = self.pages.len().saturating_sub(1);
@@ -202,22 +207,20 @@ pub(crate) fn is_name(name: &[u8]) -> bool {
 pub(crate) type OneLine = Extent;
 
 /// An extent's entry.
-pub(crate) fn extent(file_block: u64, run: Run, unwritten: bool) -> Vec<Extent> {
+pub(crate) fn extent(file_block: u64, run: Run, unwritten: bool) -> impl Iterator<Item = Extent> {
     // The count on media has 32 bits.
     const MOST: u64 = 1 << 31;
     let parts = run.blocks.div_ceil(MOST);
-    (0..parts)
-        .map(|part| Extent {
-            kind: kind::EXTENT,
-            lines: 1,
-            flags: u16::from(unwritten),
-            file_block: file_block + part * MOST,
-            block: run.start + part * MOST,
-            count: (run.blocks - part * MOST).min(MOST) as u32,
-            epoch: 1,
-            ..Extent::zeroed()
-        })
-        .collect()
+    (0..parts).map(move |part| Extent {
+        kind: kind::EXTENT,
+        lines: 1,
+        flags: u16::from(unwritten),
+        file_block: file_block + part * MOST,
+        block: run.start + part * MOST,
+        count: (run.blocks - part * MOST).min(MOST) as u32,
+        epoch: 1,
+        ..Extent::zeroed()
+    })
 }
 
 /// A hole's entry.

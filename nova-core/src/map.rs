@@ -13,6 +13,7 @@ use crate::{
     inode::{Lease, State},
     ordering::Stored,
 };
+use parking_lot::Mutex;
 use pmem_map::{Backing, Durability, Extent, Granularity, MapOptions, Mapping};
 use std::ops::Range;
 
@@ -29,7 +30,8 @@ impl File {
     /// # Errors
     ///
     /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`Code::NoSpace`]; [`pmem_map::Error::CannotLend`] if the volume is in
-    /// anonymous memory. Up to 5 drains, if blocks have to be made or were just written.
+    /// anonymous memory. 2 drains if blocks have to be made, 1 if the file does not end with a block, 2 if bytes were written shortly before that are in
+    /// a record.
     pub fn map(&self) -> Result<Mapping> {
         self.map_with(Lease::Exclusive)
     }
@@ -64,18 +66,25 @@ impl File {
         if state.lease == Lease::None {
             let size = state.status.size;
             self.make_mappable(&mut state, 0..size.div_ceil(BLOCK), size)?;
+            self.zero_tail(&state)?;
+            // The program's stores are followed by no record: not even the newest one's window may have bytes of this file.
+            if state.patched.take().is_some() {
+                volume.settle()?;
+            }
         }
-        let extents = self.extents(&state, 0..state.status.size.div_ceil(BLOCK))?;
+        let runs = self.runs(&state, 0..state.status.size.div_ceil(BLOCK))?;
+        let extents = volume.media.region().extents(&runs)?;
         state.lease = lease;
         drop(state);
-        let leased = Leased { file: self.clone(), extents };
-        let len: u64 = leased.extents.iter().map(|extent| extent.len).sum();
+        let len: u64 = extents.iter().map(|extent| extent.len).sum();
+        let leased = Leased { file: self.clone(), extents, runs: Mutex::new(runs) };
         Ok(MapOptions::new().max_len(len + GROWTH).from_backing(leased)?)
     }
 
     /// Gives blocks of its own, with content, to every block of a range. `size` is the file's afterwards.
     fn make_mappable(&self, state: &mut State, blocks: Range<u64>, size: u64) -> Result<()> {
         let volume = self.volume();
+        volume.leave_to_stores(state)?;
         let mut edit = Edit::new(volume, &self.inode, state, Purpose::Ordinary);
         let (mut places, mut at) = (Vec::new(), blocks.start);
         let mut holes = Vec::new();
@@ -86,10 +95,7 @@ impl File {
                 let mut to = file_block;
                 for run in edit.allocate(mapped.count)? {
                     let mut content = vec![0; (run.blocks * BLOCK) as usize];
-                    if !mapped.unwritten {
-                        let from = (mapped.block + (to - file_block)) * BLOCK;
-                        volume.media.copy_out(from, &mut content, "extent")?;
-                    }
+                    volume.copy_file(state, to * BLOCK, &mut content)?;
                     volume.media.store(run.start * BLOCK, &content);
                     places.push((to, run));
                     to += run.blocks;
@@ -114,27 +120,32 @@ impl File {
                 to += run.blocks;
             }
         }
-        // Behind the end are zeros, for everybody who maps it.
-        let end = state.status.size;
-        if end % BLOCK != 0
-            && !places.iter().any(|(block, run)| (*block..*block + run.blocks).contains(&(end / BLOCK)))
-        {
-            edit.zero(end..end.next_multiple_of(BLOCK));
+        if places.is_empty() && size == state.status.size {
+            return Ok(());
         }
         let durable = Stored::new(places.iter().map(|(_, run)| *run).collect()).drain(&volume.media)?;
         edit.link(&places, &durable)?;
         let status = Status { size, changed: volume.now(), ..state.status };
-        edit.commit(&self.inode, state, status, None)?;
-        // Stores to the mapping go into no record.
-        volume.retire_records_of(state.extents()?.within(blocks).map(|(_, mapped)| mapped.run()))
+        edit.commit(&self.inode, state, status, None)
     }
 
-    /// Where a range of the file is, in the file that the volume is in.
-    fn extents(&self, state: &State, blocks: Range<u64>) -> Result<Vec<Extent>> {
-        let runs = state.extents()?.within(blocks);
-        let ranges: Vec<Range<u64>> =
-            runs.map(|(_, mapped)| mapped.block * BLOCK..(mapped.block + mapped.count) * BLOCK).collect();
-        Ok(self.volume().media.region().extents(&ranges)?)
+    /// Behind the end are zeros, for everybody who maps the file: in place, where only a mapping can see them. (Not by a record: replayed, it would
+    /// undo what the mapping's program stored.)
+    fn zero_tail(&self, state: &State) -> Result<()> {
+        let (volume, size) = (self.volume(), state.status.size);
+        match state.extents()?.at(size / BLOCK) {
+            Some(last) if size % BLOCK != 0 => {
+                volume.media.zero(last.block * BLOCK + size % BLOCK, BLOCK - size % BLOCK);
+                volume.media.drain()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where a range of the file is, in bytes of the volume.
+    fn runs(&self, state: &State, blocks: Range<u64>) -> Result<Vec<Range<u64>>> {
+        let bytes = |run: Run| run.start * BLOCK..(run.start + run.blocks) * BLOCK;
+        Ok(state.extents()?.within(blocks).map(|(_, mapped)| bytes(mapped.run())).collect())
     }
 
     /// The lease of one mapping ends.
@@ -156,7 +167,10 @@ impl File {
 /// A mapping's hold on its file.
 struct Leased {
     file: File,
+    /// At first, in the file that the volume is in.
     extents: Vec<Extent>,
+    /// Now, in bytes of the volume.
+    runs: Mutex<Vec<Range<u64>>>,
 }
 
 // SAFETY: 1. The volume's file keeps its length as long as its region is mapped, and the lease keeps the volume; blocks are behind every byte.
@@ -181,21 +195,21 @@ unsafe impl Backing for Leased {
     }
 
     fn sync(&self, range: Range<u64>) -> pmem_map::Result<()> {
+        let region = self.file.volume().media.region();
         let mut at = 0;
-        for extent in &self.extents {
-            let (start, end) = (range.start.max(at), range.end.min(at + extent.len));
+        for run in &*self.runs.lock() {
+            let len = run.end - run.start;
+            let (start, end) = (range.start.max(at), range.end.min(at + len));
             if start < end {
-                let offset = extent.offset + (start - at);
-                self.file.volume().media.region().sync(offset..offset + (end - start))?;
+                region.flush(run.start + (start - at)..run.start + (end - at))?;
             }
-            at += extent.len;
+            at += len;
         }
-        Ok(())
+        region.drain()
     }
 
     fn grow(&self, len: u64) -> pmem_map::Result<Vec<Extent>> {
         let refused = |why| pmem_map::Error::CannotGrow { wanted: len, why };
-        let volume = self.file.volume();
         let mut state = self.file.inode.state.write();
         if state.lease != Lease::Exclusive {
             return Err(refused("others map the file, too"));
@@ -204,8 +218,10 @@ unsafe impl Backing for Leased {
         self.file
             .make_mappable(&mut state, from..to, to * BLOCK)
             .map_err(|_| refused("the volume has no space for it, or an error"))?;
-        let _ = volume;
-        self.file.extents(&state, from..to).map_err(|_| refused("its blocks cannot be lent"))
+        let runs = self.file.runs(&state, from..to).map_err(|_| refused("its blocks are damaged"))?;
+        let extents = self.file.volume().media.region().extents(&runs)?;
+        self.runs.lock().extend(runs);
+        Ok(extents)
     }
 }
 

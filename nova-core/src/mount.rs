@@ -204,7 +204,7 @@ pub struct Damage {
 }
 
 /// The checksum of a superblock at `at`: seeded with nothing.
-fn superblock_sum(at: u64, superblock: &Superblock) -> u32 {
+pub(crate) fn superblock_sum(at: u64, superblock: &Superblock) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytemuck::bytes_of(superblock)[4..]), &at.to_le_bytes())
 }
 
@@ -212,7 +212,10 @@ fn superblock_sum(at: u64, superblock: &Superblock) -> u32 {
 fn write(region: &Arc<Region>, superblock: &Superblock) -> Result<()> {
     let media = Media::new(region.clone(), superblock.length, &superblock.identity);
     let replica = superblock.length - BLOCK;
-    for at in [0, replica] {
+    // The primary first: what it still says leads to the replica of what was there, which may be elsewhere.
+    let before = media.load::<Superblock>(0)?;
+    let named = Some(before.length.wrapping_sub(BLOCK)).filter(|at| at % BLOCK == 0 && *at < replica);
+    for at in [Some(0), named, Some(replica)].into_iter().flatten() {
         media.store_magic(at + MAGIC_AT, 0)?;
     }
     // The first segment of the first stripe follows the journal, and has the root.

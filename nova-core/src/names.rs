@@ -1,7 +1,7 @@
 //! A directory's names, in DRAM.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map, hash_map},
     sync::Arc,
 };
 
@@ -69,13 +69,19 @@ impl Names {
         at: u64,
         page: u32,
     ) -> bool {
-        if self.by_cookie.contains_key(&cookie) || self.by_name.contains_key(name) || cookie < FIRST_COOKIE {
+        let shared: Arc<[u8]> = name.into();
+        let by_name = self.by_name.entry(shared.clone());
+        let by_cookie = self.by_cookie.entry(cookie);
+        let (hash_map::Entry::Vacant(by_name), btree_map::Entry::Vacant(by_cookie)) = (by_name, by_cookie)
+        else {
+            return false;
+        };
+        if cookie < FIRST_COOKIE {
             return false;
         }
+        by_name.insert(Dentry { ino, cookie, file_type, at, page });
+        by_cookie.insert(shared);
         self.lines += lines(name);
-        let name: Arc<[u8]> = name.into();
-        self.by_cookie.insert(cookie, name.clone());
-        self.by_name.insert(name, Dentry { ino, cookie, file_type, at, page });
         self.saw_cookie(cookie);
         true
     }

@@ -225,8 +225,10 @@ impl Volume {
         if !new.target.is_empty() {
             let runs = self.allocate(1, Purpose::Ordinary)?;
             let placed = self.place_small(&mut batch, &runs, new.target);
-            let linked =
-                log.entry(&mut batch, bytemuck::bytes_of_mut(&mut log::extent(0, runs[0], false)[0]));
+            let linked = log.entry(
+                &mut batch,
+                bytemuck::bytes_of_mut(&mut log::extent(0, runs[0], false).next().expect("a block")),
+            );
             match (placed, linked) {
                 (Ok(()), Ok((_, page))) => target = Some((runs[0], page)),
                 (Err(error), _) | (_, Err(error)) => {
@@ -264,7 +266,7 @@ impl Volume {
                 let linked = self.put_name(dir_inode, dir, &mut batch, name, inode.ino, child.kind(), now);
                 linked.and_then(|linked| self.commit_linked(&batch, dir, name, linked))
             }
-            None => self.commit(&batch, Freed::default()),
+            None => self.commit(&batch, Freed::default()).map(drop),
         };
         if let Err(error) = committed {
             give_up();

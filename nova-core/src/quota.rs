@@ -132,6 +132,7 @@ impl Quotas {
         bytes
     }
 
+    /// What [`encode_limits`](Quotas::encode_limits) made.
     pub(crate) fn decode_limits(&self, bytes: &[u8]) {
         for row in bytes.chunks_exact(24) {
             let word = |at: usize| u64::from_le_bytes(row[at..at + 8].try_into().expect("eight bytes"));
@@ -140,6 +141,16 @@ impl Quotas {
                 self.set_limits(who, word(8), word(16));
             }
         }
+    }
+}
+
+/// Whether bytes can be limits; if not, why.
+pub(crate) fn check_limits(bytes: &[u8]) -> std::result::Result<(), &'static str> {
+    let is_kind = |row: &[u8]| matches!(row[..4], [1 | 2, 0, 0, 0]);
+    match bytes.len() % 24 {
+        0 if bytes.chunks_exact(24).all(is_kind) => Ok(()),
+        0 => Err("limits of what is neither a user nor a group"),
+        _ => Err("a part of a limit"),
     }
 }
 

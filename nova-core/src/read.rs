@@ -35,27 +35,27 @@ impl Volume {
         Ok(len)
     }
 
-    /// Notes that a file was read, if its access time is to change.
-    pub(crate) fn note_access(&self, inode: &Inode) -> Result<()> {
+    /// Whether reading is to change the access time.
+    pub(crate) fn is_access_due(&self, state: &State) -> bool {
         const DAY: i64 = 86_400_000_000_000;
-        if self.read_only || self.options.access_times == AccessTimes::Never {
-            return Ok(());
-        }
-        let is_due = |state: &State, now: i64| {
-            let Status { accessed, modified, changed, .. } = state.status;
-            let relative = accessed <= modified || accessed <= changed || now - accessed >= DAY;
-            !state.gone
-                && !state.has(flag::NO_ATIME)
-                && (relative || self.options.access_times == AccessTimes::Always)
+        let Status { accessed, modified, changed, .. } = state.status;
+        let due = match self.options.access_times {
+            AccessTimes::Never => false,
+            AccessTimes::Always => true,
+            AccessTimes::Relative => {
+                accessed <= modified || accessed <= changed || self.now() - accessed >= DAY
+            }
         };
-        let now = self.now();
-        if !is_due(&inode.state.read(), now) {
-            return Ok(());
-        }
+        due && !self.read_only && !state.gone && !state.has(flag::NO_ATIME)
+    }
+
+    /// Notes that a file was read, if its access time is still to change.
+    pub(crate) fn note_access(&self, inode: &Inode) -> Result<()> {
         let mut state = inode.state.write();
-        if !is_due(&state, now) {
+        if !self.is_access_due(&state) {
             return Ok(());
         }
+        let now = self.now();
         let mut status = Status { accessed: now, ..state.status };
         let mut batch = Batch::default();
         self.put(&mut batch, inode.at, None, &mut status);
@@ -69,14 +69,15 @@ impl File {
     /// Reads at `offset` into `into`, as far as the file goes; holes are zeros. How many bytes. A drain if the access time changes.
     pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize> {
         let volume = self.volume();
-        let read = {
+        let (read, notes) = {
             let state = volume.read_state(&self.inode)?;
             if state.kind() != Kind::File {
                 return Err(if state.is_directory() { Code::IsADirectory } else { Code::Invalid }.into());
             }
-            volume.copy_file(&state, offset, into)?
+            let read = volume.copy_file(&state, offset, into)?;
+            (read, !into.is_empty() && volume.is_access_due(&state))
         };
-        if !into.is_empty() {
+        if notes {
             volume.note_access(&self.inode)?;
         }
         Ok(read)

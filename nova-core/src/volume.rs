@@ -3,7 +3,7 @@
 use crate::{
     Code, Error, MountOptions, MountReport, Result,
     alloc::{Allocator, Purpose, Run},
-    commit::{Batch, Journal},
+    commit::{Batch, Journal, Quiet},
     format::{BLOCK, Identity, LINE, Status, Superblock, VolumeState},
     inode::{Inode, State},
     media::Media,
@@ -60,16 +60,8 @@ pub(crate) struct Freed {
 /// Blocks that were freed, and may still be named by records that a recovery would replay.
 #[derive(Default)]
 struct Limbo {
-    runs: Mutex<Limbos>,
+    runs: Mutex<VecDeque<(Ticket, Run)>>,
     blocks: AtomicU64,
-}
-
-/// What a recovery could still reach.
-#[derive(Default)]
-struct Limbos {
-    freed: VecDeque<(Ticket, Run)>,
-    /// Blocks of files, bytes of which are in records: replaying one takes back what was stored there since without a record.
-    data: VecDeque<(Ticket, u64)>,
 }
 
 impl Volume {
@@ -124,43 +116,40 @@ impl Volume {
     }
 
     /// Commits a batch, with what it frees. Durable on return: one drain, or a share of one.
-    pub(crate) fn commit(&self, batch: &Batch, freed: Freed) -> Result<()> {
+    pub(crate) fn commit(&self, batch: &Batch, freed: Freed) -> Result<Ticket> {
         self.writable()?;
         let journal = self.journal.as_ref().ok_or(Error::Posix(Code::ReadOnly))?;
         let committed = journal.commit(batch)?;
-        let data = freed.data.into_iter().flat_map(|run| self.shares.release(run));
-        let runs: Vec<Run> = freed.pages.into_iter().chain(data).collect();
+        let Freed { pages, data } = freed;
+        if pages.is_empty() && data.is_empty() && self.limbo.blocks.load(Relaxed) == 0 {
+            return Ok(committed.ticket);
+        }
+        let data = data.into_iter().flat_map(|run| self.shares.release(run));
         let mut limbo = self.limbo.runs.lock();
-        for run in runs {
+        for run in pages.into_iter().chain(data) {
             self.limbo.blocks.fetch_add(run.blocks, Relaxed);
-            limbo.freed.push_back((committed.ticket, run));
+            limbo.push_back((committed.ticket, run));
         }
-        limbo.data.extend(batch.data_blocks().map(|block| (committed.ticket, block)));
         self.reclaim(&mut limbo, committed.settled);
-        Ok(())
+        Ok(committed.ticket)
     }
 
-    /// No record that a recovery would replay has bytes of these blocks from now on: they can be stored to directly (rule 9 of redo
-    /// logging). Two drains, if one of the last few records has some; none otherwise.
-    pub(crate) fn retire_records_of(&self, runs: impl Iterator<Item = Run>) -> Result<()> {
-        let is_named = {
-            let limbo = self.limbo.runs.lock();
-            let named = |run: Run| limbo.data.iter().any(|(_, block)| run.range().contains(block));
-            !limbo.data.is_empty() && runs.into_iter().any(named)
-        };
-        if is_named { self.settle() } else { Ok(()) }
-    }
-
-    fn reclaim(&self, limbo: &mut Limbos, settled: Ticket) {
-        while limbo.data.front().is_some_and(|(ticket, _)| *ticket <= settled) {
-            limbo.data.pop_front();
+    /// Content of this file is about to be stored past the journal, and a record will follow: so that no recovery from that record on brings back
+    /// what an earlier one had there. Two drains if one could, otherwise none.
+    pub(crate) fn leave_to_stores(&self, state: &State) -> Result<()> {
+        match (state.patched, &self.journal) {
+            (Some(record), Some(journal)) if !journal.has_retired(record) => self.settle(),
+            _ => Ok(()),
         }
+    }
+
+    fn reclaim(&self, limbo: &mut VecDeque<(Ticket, Run)>, settled: Ticket) {
         // Pushed in the order of their locks, not always of their tickets: the front may wait for a later one.
-        while let Some((ticket, run)) = limbo.freed.front().copied() {
+        while let Some((ticket, run)) = limbo.front().copied() {
             if ticket > settled {
                 break;
             }
-            limbo.freed.pop_front();
+            limbo.pop_front();
             self.limbo.blocks.fetch_sub(run.blocks, Relaxed);
             self.allocator.free(run);
         }
@@ -175,6 +164,19 @@ impl Volume {
             self.reclaim(&mut self.limbo.runs.lock(), settled);
         }
         Ok(())
+    }
+
+    /// Keeps every record out, all of them retired, for as long as the guard lives. `None`, where there is no journal.
+    pub(crate) fn quiesce(&self) -> Result<Option<Quiet<'_>>> {
+        let Some(journal) = self.journal.as_ref().filter(|_| !self.read_only) else { return Ok(None) };
+        let (quiet, settled) = journal.quiesce()?;
+        self.reclaim(&mut self.limbo.runs.lock(), settled);
+        Ok(Some(quiet))
+    }
+
+    /// All inodes in DRAM.
+    pub(crate) fn cached(&self) -> Vec<Arc<Inode>> {
+        self.inodes.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// Free blocks, those that are about to be free included.

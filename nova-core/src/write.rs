@@ -142,11 +142,16 @@ impl Volume {
         let end = offset + bytes.len() as u64;
         let mut runs = Vec::new();
         let mut places = Vec::new();
-        // The old end's block, if the write does not touch it.
-        if let Some((gap, _)) = self.gap(state, offset)?
+        // The old end's block, if the write does not touch it. (Zeros in place could be undone by a record that is replayed.)
+        if let Some((gap, mapped)) = self.gap(state, offset)?
             && gap.start / BLOCK != offset / BLOCK
         {
-            edit.zero(gap);
+            if state.lease == Lease::None {
+                edit.zero(gap);
+            } else {
+                // Who maps the file may store to the rest of the line: no record may have it, and its block stays.
+                self.media.zero(mapped.block * BLOCK + gap.start % BLOCK, gap.end - gap.start);
+            }
         }
         for target in self.targets(&mut edit, state, offset / BLOCK..end.div_ceil(BLOCK))? {
             self.fill(state, &target, offset, bytes)?;
@@ -178,7 +183,9 @@ impl Volume {
             .within(blocks.clone())
             .filter(|(_, mapped)| mapped.unwritten && !self.shares.any(mapped.run()))
             .collect();
-        self.retire_records_of(reserved.iter().map(|(_, mapped)| mapped.run()))?;
+        if !reserved.is_empty() {
+            self.leave_to_stores(state)?;
+        }
         let mut reused = Vec::new();
         for (file_block, mapped) in reserved {
             new(edit, at..file_block)?;
@@ -250,15 +257,44 @@ impl Volume {
             }
             return self.write_beside(inode, state, offset, bytes, status, identity);
         }
-        self.retire_records_of(parts.iter().map(|(_, mapped)| mapped.run()))?;
+        self.leave_to_stores(state)?;
         for (file_block, mapped) in parts {
             let from = (file_block * BLOCK).max(offset);
             let to = ((file_block + mapped.count) * BLOCK).min(end);
             let at = mapped.block * BLOCK + (from - file_block * BLOCK);
-            self.media.store(at, &bytes[(from - offset) as usize..(to - offset) as usize]);
+            let part = &bytes[(from - offset) as usize..(to - offset) as usize];
+            match state.lease {
+                Lease::None => self.store_words(at, part)?,
+                // What is around them may be stored by who maps the file.
+                _ => self.media.store(at, part),
+            }
         }
         self.media.drain()?;
         Edit::new(self, inode, state, Purpose::Ordinary).commit(inode, state, status, identity)
+    }
+}
+
+impl Volume {
+    /// Stores bytes past the caches; of words that are only partly theirs, all of the word: so that no word is torn.
+    fn store_words(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        let mut rest = bytes;
+        let mut at = at;
+        while !rest.is_empty() {
+            let within = at % 8;
+            let whole = rest.len() / 8 * 8;
+            if within == 0 && whole > 0 {
+                self.media.store(at, &rest[..whole]);
+                (at, rest) = (at + whole as u64, &rest[whole..]);
+                continue;
+            }
+            let mut word = [0; 8];
+            self.media.copy_out(at - within, &mut word, "extent")?;
+            let len = rest.len().min(8 - within as usize);
+            word[within as usize..within as usize + len].copy_from_slice(&rest[..len]);
+            self.media.store(at - within, &word);
+            (at, rest) = (at + len as u64, &rest[len..]);
+        }
+        Ok(())
     }
 }
 
@@ -267,11 +303,11 @@ fn first(mapped: Mapped) -> Run {
     Run { start: mapped.block, blocks: 1 }
 }
 
-/// Who writes a file takes its set-id bits away, unless privileged.
+/// Who writes a file takes its set-id bits away, unless it is root: whoever has checked permissions.
 pub(crate) fn without_set_id(state: &State, who: &Credentials) -> Option<Identity> {
     let bits = set_id_bits(state.identity.mode);
     let mode = state.identity.mode & !bits;
-    (!who.is_privileged() && bits != 0).then_some(Identity { mode, ..state.identity })
+    (who.uid != 0 && bits != 0).then_some(Identity { mode, ..state.identity })
 }
 
 impl File {

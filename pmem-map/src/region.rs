@@ -3,7 +3,8 @@
 #![allow(unsafe_code)]
 
 use crate::{
-    Counters, Decision, Durability, Error, Extent, Event, FlushMethod, Granularity, LINE, PAGE, Medium, Observer, Result,
+    Counters, Decision, Durability, Error, Event, Extent, FlushMethod, Granularity, LINE, Medium, Observer,
+    PAGE, Result,
     backing::whole_pages,
     counters::Sharded,
     cpu,

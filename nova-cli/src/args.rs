@@ -1,0 +1,190 @@
+//! What the command line can say.
+
+use crate::{files::Place, size::Size};
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Volumes and pools on persistent memory, and on files that stand in for it.
+#[derive(Parser)]
+#[command(name = "nova", version, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Makes a volume in a file (or on a DAX device)
+    Mkfs(Mkfs),
+    /// Serves a volume at a directory, until it is unmounted or this is interrupted
+    Mount(Mount),
+    /// Unmounts a directory
+    Umount {
+        /// The directory
+        dir: PathBuf,
+    },
+    /// Says what a volume is, and what opening it would have to recover
+    Info {
+        /// The volume
+        image: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says how full a volume is
+    Df {
+        /// The volume
+        image: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lists a directory of a volume that is not mounted
+    Ls {
+        /// IMAGE or IMAGE:/PATH
+        place: Place,
+        /// With modes, owners, sizes
+        #[arg(short, long)]
+        long: bool,
+    },
+    /// Prints a file of a volume that is not mounted
+    Cat {
+        /// IMAGE:/PATH
+        place: Place,
+    },
+    /// Copies a file into or out of a volume that is not mounted
+    Cp {
+        /// PATH or IMAGE:/PATH
+        from: Place,
+        /// PATH or IMAGE:/PATH
+        to: Place,
+    },
+    /// Says what a file of a volume is
+    Stat {
+        /// IMAGE:/PATH
+        place: Place,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows what users and groups use, or limits it
+    Quota(Quota),
+    /// Looks into pools, and cares for them
+    Pool {
+        #[command(subcommand)]
+        command: Pool,
+    },
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Mkfs {
+    /// The file; made if it is missing
+    pub(crate) image: PathBuf,
+    /// Its size, as 64M or 1G; of a file that is there, its own
+    #[arg(long)]
+    pub(crate) size: Option<Size>,
+    /// Parts that threads work in side by side
+    #[arg(long)]
+    pub(crate) stripes: Option<u32>,
+    /// Bytes of the journal
+    #[arg(long)]
+    pub(crate) journal: Option<Size>,
+    /// A name for people
+    #[arg(long, default_value = "")]
+    pub(crate) label: String,
+    /// Even if something is there already
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Mount {
+    /// The volume
+    pub(crate) image: PathBuf,
+    /// An empty directory
+    pub(crate) dir: PathBuf,
+    /// Nothing is written
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Other users see it, too
+    #[arg(long)]
+    pub(crate) allow_other: bool,
+    /// Overwriting goes in place: durable, not atomic
+    #[arg(long)]
+    pub(crate) in_place: bool,
+    /// Treat the page cache as persistent memory: fast, and what is durable survives this program only
+    #[arg(long)]
+    pub(crate) emulate_pmem: bool,
+    /// Return when it is mounted
+    #[arg(long)]
+    pub(crate) background: bool,
+    /// Threads that serve requests
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Quota {
+    /// The volume
+    pub(crate) image: PathBuf,
+    /// Limits this user
+    #[arg(long, conflicts_with = "group")]
+    pub(crate) user: Option<u32>,
+    /// Limits this group
+    #[arg(long)]
+    pub(crate) group: Option<u32>,
+    /// Bytes of data that they may have; 0: any number
+    #[arg(long)]
+    pub(crate) space: Option<Size>,
+    /// Files that they may have; 0: any number
+    #[arg(long)]
+    pub(crate) files: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Pool {
+    /// Says what a pool holds, and what opening it would have to recover
+    Info {
+        /// The pool
+        pool: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lists named objects with their types
+    Ls {
+        /// The pool
+        pool: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compares page table, bitmaps, directory and objects with each other
+    Check {
+        /// The pool
+        pool: PathBuf,
+    },
+    /// Draws what is where
+    Map {
+        /// The pool
+        pool: PathBuf,
+    },
+    /// Copies a pool that is not open
+    Backup {
+        /// The pool
+        pool: PathBuf,
+        /// The copy, which must not be there
+        to: PathBuf,
+    },
+    /// Mends what can be proved wrong, after a copy of the file as it is
+    Repair {
+        /// The pool
+        pool: PathBuf,
+        /// The copy, which must not be there
+        #[arg(long)]
+        backup: PathBuf,
+    },
+}

@@ -1,0 +1,169 @@
+//! Whole volumes: making them, what they are, how full they are.
+
+use crate::{Failure, Outcome, args, image, size::Size};
+use nova_core::{BLOCK, FormatOptions, MountOptions, Nova, Quota};
+use serde_json::json;
+use std::{path::Path, process::ExitCode};
+
+pub(crate) fn mkfs(args: &args::Mkfs) -> Outcome {
+    let there = args.image.exists();
+    if there
+        && !args.force
+        && let Some(what) = image::known_content(&args.image)?
+    {
+        let image = args.image.display();
+        return Err(format!("{image} holds {what}: use --force to overwrite it, or another file").into());
+    }
+    let mapping = match (there, args.size) {
+        (true, None) => image::map(&args.image, image::How::default())?,
+        (true, Some(Size(bytes))) => {
+            let mapping = image::map(&args.image, image::How::default())?;
+            if mapping.len() != bytes {
+                return Err(format!(
+                    "{} has {} bytes already; leave --size out",
+                    args.image.display(),
+                    mapping.len()
+                )
+                .into());
+            }
+            mapping
+        }
+        (false, Some(Size(bytes))) => image::make(&args.image, bytes)?,
+        (false, None) => return Err("a new volume needs a --size, as 64M".into()),
+    };
+    let mut options = FormatOptions::new().label(args.label.clone());
+    if let Some(stripes) = args.stripes {
+        options = options.stripes(stripes);
+    }
+    if let Some(Size(bytes)) = args.journal {
+        options = options.journal(bytes);
+    }
+    let nova = options.format(mapping, MountOptions::new())?;
+    println!("{}: {}", args.image.display(), summary(&nova));
+    nova.unmount()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summary(nova: &Nova) -> String {
+    let space = nova.statfs();
+    format!(
+        "volume {} of {}, {} stripes, {} free",
+        hex(&nova.identity()[..4]),
+        Size(nova.size()),
+        nova.stripes(),
+        Size(space.available * BLOCK)
+    )
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn info(path: &Path, as_json: bool) -> Outcome {
+    let nova = image::read(path)?;
+    let (report, space) = (nova.mount_report(), nova.statfs());
+    let damage: Vec<_> = report
+        .damage
+        .iter()
+        .map(|damage| json!({"what": damage.what, "offset": damage.offset, "inode": damage.ino, "why": damage.why}))
+        .collect();
+    if as_json {
+        let info = json!({
+            "identity": hex(&nova.identity()),
+            "label": nova.label(),
+            "stripes": nova.stripes(),
+            "bytes": nova.size(),
+            "free": space.free * BLOCK,
+            "inodes": space.inodes,
+            "clean": report.clean,
+            "replayed": report.replayed,
+            "scanned": report.scanned,
+            "damage": damage,
+        });
+        println!("{info:#}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("identity  {}", hex(&nova.identity()));
+    println!("label     {}", if nova.label().is_empty() { "(none)".into() } else { nova.label() });
+    println!("size      {} in {} stripes", Size(nova.size()), nova.stripes());
+    println!("free      {}", Size(space.free * BLOCK));
+    if report.clean {
+        println!("state     unmounted in order");
+    } else {
+        println!(
+            "state     not unmounted: {} records to replay, {} inodes scanned in {:.1?}",
+            report.replayed, report.scanned, report.took
+        );
+    }
+    for damage in &report.damage {
+        println!("damage    {} at {} (inode {}): {}", damage.what, damage.offset, damage.ino, damage.why);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn df(path: &Path, as_json: bool) -> Outcome {
+    let space = image::read(path)?.statfs();
+    let used = space.blocks - space.free;
+    if as_json {
+        let (size, used) = (space.blocks * BLOCK, used * BLOCK);
+        let available = space.available * BLOCK;
+        println!(
+            "{:#}",
+            json!({"size": size, "used": used, "available": available, "inodes_free": space.free_inodes})
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{:>12} {:>12} {:>12} {:>5}", "size", "used", "available", "use%");
+    println!(
+        "{:>12} {:>12} {:>12} {:>4.0}%",
+        Size(space.blocks * BLOCK).to_string(),
+        Size(used * BLOCK).to_string(),
+        Size(space.available * BLOCK).to_string(),
+        used as f64 * 100.0 / space.blocks as f64
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn quota(args: &args::Quota) -> Outcome {
+    let who = args.user.map(Quota::User).or(args.group.map(Quota::Group));
+    if let Some(who) = who.filter(|_| args.space.is_some() || args.files.is_some()) {
+        let nova = image::write(&args.image)?;
+        let before = nova.quota(who);
+        let blocks = args.space.map_or(before.block_limit, |Size(bytes)| bytes.div_ceil(BLOCK));
+        nova.set_quota(who, blocks, args.files.unwrap_or(before.inode_limit))?;
+        nova.unmount()?;
+    } else if args.space.is_some() || args.files.is_some() {
+        return Err("whose limit? give --user or --group".into());
+    }
+    let nova = image::read(&args.image)?;
+    let rows = nova.quotas().into_iter().filter(|(of, _)| who.is_none_or(|who| who == *of));
+    let name = |who: Quota| match who {
+        Quota::User(id) => ("user", id),
+        Quota::Group(id) => ("group", id),
+    };
+    if args.json {
+        let rows: Vec<_> = rows
+            .map(|(who, usage)| {
+                json!({
+                    "kind": name(who).0, "id": name(who).1, "bytes": usage.blocks * BLOCK, "files": usage.inodes,
+                    "byte_limit": usage.block_limit * BLOCK, "file_limit": usage.inode_limit,
+                })
+            })
+            .collect();
+        println!("{:#}", json!(rows));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let limit = |limit: u64, shown: String| if limit == 0 { "-".into() } else { shown };
+    println!("{:<6} {:>8} {:>12} {:>12} {:>8} {:>8}", "", "id", "space", "limit", "files", "limit");
+    for (who, usage) in rows {
+        let (kind, id) = name(who);
+        println!(
+            "{kind:<6} {id:>8} {:>12} {:>12} {:>8} {:>8}",
+            Size(usage.blocks * BLOCK).to_string(),
+            limit(usage.block_limit, Size(usage.block_limit * BLOCK).to_string()),
+            usage.inodes,
+            limit(usage.inode_limit, usage.inode_limit.to_string())
+        );
+    }
+    Ok::<ExitCode, Failure>(ExitCode::SUCCESS)
+}

@@ -1,0 +1,139 @@
+//! The command as people use it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use tempfile::TempDir;
+
+fn nova(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nova")).args(arguments).output().unwrap()
+}
+
+/// The output of a command that has to work.
+fn works(arguments: &[&str]) -> String {
+    let output = nova(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a command says that has to fail.
+fn fails(arguments: &[&str]) -> String {
+    let output = nova(arguments);
+    assert!(!output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn volume(folder: &TempDir) -> String {
+    let image = folder.path().join("vol.img").to_str().unwrap().to_owned();
+    assert!(works(&["mkfs", &image, "--size", "16M", "--label", "test"]).contains("16"));
+    image
+}
+
+fn write(folder: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn files_go_in_and_come_out_of_a_volume_that_is_not_mounted() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&folder);
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n * n >> 7) as u8).collect();
+    let source = write(&folder, "source", &bytes);
+    works(&["cp", source.to_str().unwrap(), &format!("{image}:/")]);
+    assert!(works(&["ls", "-l", &image]).contains("source"));
+    assert!(nova(&["cat", &format!("{image}:/source")]).stdout == bytes);
+    let target = folder.path().join("target");
+    works(&["cp", &format!("{image}:/source"), target.to_str().unwrap()]);
+    assert!(fs::read(target).unwrap() == bytes);
+    assert!(works(&["stat", &format!("{image}:/source")]).contains("3000000 bytes"));
+    let info = works(&["info", "--json", &image]);
+    assert!(info.contains("\"clean\": true") && info.contains("\"label\": \"test\""), "{info}");
+    assert!(works(&["df", &image]).contains("MiB"));
+    assert!(fails(&["cat", &format!("{image}:/missing")]).contains("ENOENT"));
+}
+
+#[test]
+fn looking_at_a_volume_changes_no_byte_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&folder);
+    let before = fs::read(&image).unwrap();
+    works(&["info", &image]);
+    works(&["ls", &image]);
+    works(&["quota", &image]);
+    assert!(fs::read(&image).unwrap() == before);
+}
+
+#[test]
+fn nothing_is_formatted_over_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&folder);
+    assert!(fails(&["mkfs", &image]).contains("a nova volume"));
+    let foreign = write(&folder, "db", &[b"SQLite format 3\0".to_vec(), vec![0; 1 << 20]].concat());
+    assert!(fails(&["mkfs", foreign.to_str().unwrap()]).contains("SQLite"));
+    let unknown = write(&folder, "unknown", &vec![7; 1 << 20]);
+    assert!(fails(&["mkfs", unknown.to_str().unwrap()]).contains("--force"));
+    works(&["mkfs", unknown.to_str().unwrap(), "--force"]);
+    assert!(fails(&["info", foreign.to_str().unwrap()]).contains("no volume here"));
+    assert!(fails(&["mkfs", folder.path().join("new").to_str().unwrap()]).contains("--size"));
+}
+
+#[test]
+fn quotas_are_set_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&folder);
+    works(&["quota", &image, "--user", "1000", "--space", "1M", "--files", "10"]);
+    let shown = works(&["quota", &image]);
+    assert!(shown.contains("1000") && shown.contains("1.0 MiB"), "{shown}");
+}
+
+#[test]
+fn a_volume_is_mounted_in_the_background_and_unmounted() {
+    if !Path::new("/dev/fuse").exists() {
+        println!("skipped: there is no /dev/fuse");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&folder);
+    let dir = folder.path().join("mnt");
+    fs::create_dir(&dir).unwrap();
+    let output = nova(&["mount", "--background", &image, dir.to_str().unwrap()]);
+    if !output.status.success() {
+        println!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    fs::write(dir.join("through the mount"), b"hello").unwrap();
+    assert!(fails(&["info", &image]).contains("process"), "the image is locked by who serves it");
+    works(&["umount", dir.to_str().unwrap()]);
+    // The daemon closes the volume after the kernel let go of it; until then the image is locked.
+    let read = (0..200).find_map(|_| {
+        let output = nova(&["cat", &format!("{image}:/through the mount")]);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        output.status.success().then_some(output.stdout)
+    });
+    assert_eq!(read.unwrap(), b"hello");
+    assert!(works(&["info", &image]).contains("unmounted in order"));
+}
+
+#[test]
+fn a_pool_is_looked_into() {
+    use pmem_collections::{PBTreeMap, PoolOptions};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scores.pool");
+    // SAFETY: a file of this test alone.
+    let pool = unsafe { PoolOptions::new().size(1 << 20).create(&path) }.unwrap();
+    pool.write(|tx| tx.open::<PBTreeMap<u64, u64>>("scores")?.insert(1, 2).map(drop)).unwrap();
+    pool.close().unwrap();
+    let path = path.to_str().unwrap();
+    assert!(works(&["pool", "ls", path]).contains("scores"));
+    assert!(works(&["pool", "info", path]).contains("objects    1"));
+    works(&["pool", "check", path]);
+    works(&["pool", "map", path]);
+    let copy = format!("{path}.copy");
+    works(&["pool", "backup", path, &copy]);
+    assert!(works(&["pool", "ls", "--json", &copy]).contains("scores"));
+    assert!(fails(&["pool", "backup", path, &copy]).contains("copy"));
+}

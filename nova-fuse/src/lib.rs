@@ -1,0 +1,167 @@
+//! Serves a [`nova_core`] filesystem to the kernel, through `/dev/fuse`.
+//!
+//! ```no_run
+//! use nova_core::{FormatOptions, MountOptions};
+//! use nova_fuse::{Options, Server};
+//! use pmem_map::Mapping;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let nova = FormatOptions::new().format(Mapping::memfd(64 << 20)?, MountOptions::new())?;
+//! let server = Server::mount(nova, "/mnt/nova", &Options::new())?;
+//! // ... programs use /mnt/nova ...
+//! let nova = server.unmount()?; // and nobody else has it now
+//! nova.unmount()?;
+//! # Ok(()) }
+//! ```
+//!
+//! # What is guaranteed
+//!
+//! What `nova_core` guarantees, to every program: when a system call that changes something returns, the change is durable, all of it or
+//! nothing (a `write` of up to 1 MiB; the kernel splits larger ones). So `fsync` has nothing to do. Reads and writes pass the page cache by; a shared `mmap`
+//! goes through it, and is durable with `msync`.
+//!
+//! Permissions are checked by the kernel (`default_permissions`), access control lists too (`FUSE_POSIX_ACL`). The daemon's own user sees the mount, and everybody
+//! with [`Options::allow_other`].
+//!
+//! # What the kernel does not carry
+//!
+//! `O_TMPFILE` is `EOPNOTSUPP`; there is no birth time in `statx`; `FICLONE` is `EOPNOTSUPP` (use `copy_file_range`, which shares blocks); quotas are set through
+//! [`nova_core::Nova::set_quota`]; file locks are the kernel's own, and end with the mount.
+//!
+//! # Modules, in reading order
+//!
+//! `convert`: attributes, times and errors, there and back; `handles`: what the kernel holds; `filesystem`: its requests; `ioctl`: flags.
+
+#![forbid(unsafe_code)]
+
+mod convert;
+mod filesystem;
+mod handles;
+mod ioctl;
+
+use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+use nova_core::Nova;
+use std::{io, path::Path};
+
+/// How to serve a filesystem.
+#[derive(Clone, Debug)]
+pub struct Options {
+    allow_other: bool,
+    threads: usize,
+    name: String,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Options { allow_other: false, threads, name: "nova".into() }
+    }
+}
+
+impl Options {
+    /// As many threads as there are processors; for the daemon's own user.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// Whether other users see it. (Who is not root needs `user_allow_other` in `/etc/fuse.conf`.)
+    pub fn allow_other(mut self, allow: bool) -> Options {
+        self.allow_other = allow;
+        self
+    }
+
+    /// Threads that serve requests.
+    pub fn threads(mut self, threads: usize) -> Options {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// What `mount` and `df` show as the source.
+    pub fn source(mut self, name: impl Into<String>) -> Options {
+        self.name = name.into();
+        self
+    }
+}
+
+/// Why a filesystem could not be served, or not be taken back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// What the kernel says.
+    #[error("cannot serve it at {}: {source}; it takes /dev/fuse, and root or fusermount3", mountpoint.display())]
+    Mount {
+        /// Where it was to be.
+        mountpoint: std::path::PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// Serving ended with an error.
+    #[error("serving ended with an error: {0}")]
+    Session(io::Error),
+}
+
+/// A filesystem that is being served, by threads of this process. Dropping it unmounts.
+pub struct Server {
+    nova: Nova,
+    session: Option<BackgroundSession>,
+}
+
+impl Server {
+    /// Serves `nova` at `mountpoint`, a directory. Returns when it is there.
+    pub fn mount(nova: Nova, mountpoint: impl AsRef<Path>, options: &Options) -> Result<Server, Error> {
+        let mountpoint = mountpoint.as_ref();
+        let mut config = Config::default();
+        config.n_threads = Some(options.threads);
+        config.clone_fd = options.threads > 1;
+        config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
+        config.mount_options = vec![
+            MountOption::FSName(options.name.clone()),
+            MountOption::Subtype("nova".into()),
+            MountOption::DefaultPermissions,
+            if nova.is_read_only() { MountOption::RO } else { MountOption::RW },
+        ];
+        if options.allow_other {
+            // Device files and set-id bits are as on any other filesystem, for root alone can mount it so.
+            config.mount_options.extend([MountOption::Dev, MountOption::Suid]);
+        }
+        let filesystem = filesystem::Served::new(nova.clone());
+        let session = fuser::spawn_mount(filesystem, mountpoint, &config)
+            .map_err(|source| Error::Mount { mountpoint: mountpoint.into(), source })?;
+        Ok(Server { nova, session: Some(session) })
+    }
+
+    /// The filesystem, which may be used beside the mount.
+    pub fn nova(&self) -> &Nova {
+        &self.nova
+    }
+
+    /// Whether it is still mounted: nobody has unmounted it from outside.
+    pub fn is_served(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| !session.guard.is_finished())
+    }
+
+    /// Waits until somebody unmounts it (`umount`); then the filesystem is the caller's alone.
+    pub fn wait(mut self) -> Result<Nova, Error> {
+        if let Some(session) = self.session.take() {
+            session.join().map_err(Error::Session)?;
+        }
+        Ok(self.nova.clone())
+    }
+
+    /// Unmounts; then the filesystem is the caller's alone. While programs use the mount, it is gone from its place, and this waits for
+    /// them.
+    pub fn unmount(mut self) -> Result<Nova, Error> {
+        if let Some(session) = self.session.take() {
+            session.umount_and_join().map_err(Error::Session)?;
+        }
+        Ok(self.nova.clone())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            let _ = session.umount_and_join();
+        }
+    }
+}
