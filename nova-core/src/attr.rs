@@ -191,14 +191,21 @@ impl Nova {
         let mut identity = state.identity;
         let mut value = value;
         if let Some(list) = value.filter(|_| key == acl_key(ACCESS) || key == acl_key(DEFAULT)) {
-            let acl = Acl::decode(list)?;
-            if key == acl_key(DEFAULT) && !state.is_directory() {
-                return Err(Code::NoAccess.into());
-            }
-            if key == acl_key(ACCESS) {
-                identity.mode = identity.mode & !0o777 | acl.mode();
-                if acl.is_minimal() {
-                    value = None; // the mode says it all
+            if Acl::is_empty(list) {
+                value = None;
+            } else {
+                let acl = Acl::decode(list)?;
+                if key == acl_key(DEFAULT) && !state.is_directory() {
+                    return Err(Code::NoAccess.into());
+                }
+                if key == acl_key(ACCESS) {
+                    identity.mode = identity.mode & !0o777 | acl.mode();
+                    if !state.is_directory() && !who.is_privileged() && !who.is_in(identity.gid) {
+                        identity.mode &= !libc::S_ISGID; // as `chmod` would
+                    }
+                    if acl.is_minimal() {
+                        value = None; // the mode says it all
+                    }
                 }
             }
         }

@@ -1,11 +1,27 @@
 //! What POSIX and Linux say of a filesystem, case by case. Each case has a name, and a volume of its own.
 
+mod acl;
+mod create;
+mod flags;
 mod kit;
+mod link;
+mod permission;
+mod readdir;
+mod remove;
+mod rename;
 
 use kit::{Case, run};
 
 /// Every theme: its name, and its cases.
 const THEMES: &[(&str, &[Case])] = &[
+    ("create", create::CASES),
+    ("remove", remove::CASES),
+    ("link", link::CASES),
+    ("rename", rename::CASES),
+    ("readdir", readdir::CASES),
+    ("permission", permission::CASES),
+    ("acl", acl::CASES),
+    ("flags", flags::CASES),
 ];
 
 #[test]
