@@ -54,6 +54,11 @@ impl Acl {
         if right { Ok(Acl(entries)) } else { Err(invalid()) }
     }
 
+    /// Whether it is a list of no entries: setting it removes a list.
+    pub(crate) fn is_empty(value: &[u8]) -> bool {
+        value == VERSION.to_le_bytes()
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = VERSION.to_le_bytes().to_vec();
         for Entry { tag, permissions, id } in &self.0 {

@@ -133,7 +133,11 @@ impl Nova {
         let state = volume.read_state(&inode)?;
         let key = attributes::key(name)?;
         permit_attribute(&state, &key, who, READ)?;
-        state.attributes.get(&key).map(<[u8]>::to_vec).ok_or(Error::Posix(Code::NoAttribute))
+        let list = if key == acl_key(ACCESS) { state.acl(ACCESS) } else { None };
+        let value = list.map(|acl| acl.encode());
+        value
+            .or_else(|| state.attributes.get(&key).map(<[u8]>::to_vec))
+            .ok_or(Error::Posix(Code::NoAttribute))
     }
 
     /// Sets an extended attribute: at most 65,536 bytes (as many as the journal takes, on a small volume). 1 drain.
@@ -191,14 +195,21 @@ impl Nova {
         let mut identity = state.identity;
         let mut value = value;
         if let Some(list) = value.filter(|_| key == acl_key(ACCESS) || key == acl_key(DEFAULT)) {
-            let acl = Acl::decode(list)?;
-            if key == acl_key(DEFAULT) && !state.is_directory() {
-                return Err(Code::NoAccess.into());
-            }
-            if key == acl_key(ACCESS) {
-                identity.mode = identity.mode & !0o777 | acl.mode();
-                if acl.is_minimal() {
-                    value = None; // the mode says it all
+            if Acl::is_empty(list) {
+                value = None;
+            } else {
+                let acl = Acl::decode(list)?;
+                if key == acl_key(DEFAULT) && !state.is_directory() {
+                    return Err(Code::NoAccess.into());
+                }
+                if key == acl_key(ACCESS) {
+                    identity.mode = identity.mode & !0o777 | acl.mode();
+                    if !state.is_directory() && !who.is_privileged() && !who.is_in(identity.gid) {
+                        identity.mode &= !libc::S_ISGID; // as `chmod` would
+                    }
+                    if acl.is_minimal() {
+                        value = None; // the mode says it all
+                    }
                 }
             }
         }
@@ -271,11 +282,8 @@ impl Volume {
         if moves {
             self.quotas.transfer(&before, &identity, blocks)?;
         }
-        let list = set.mode.and_then(|mode| state.acl(ACCESS).map(|acl| acl.with_mode(mode)));
         let result = if let Some(size) = set.size.filter(|size| *size != state.status.size) {
             self.set_size(inode, state, size, status, Some(identity))
-        } else if let Some(list) = list {
-            self.put_attribute(inode, state, acl_key(ACCESS), Some(&list.encode()), identity, status)
         } else {
             self.put_lines(inode, state, identity, status)
         };

@@ -152,6 +152,7 @@ impl Nova {
         state.permit(who, wanted)?;
         if access.write {
             volume.writable()?;
+            state.permit_change(true)?;
         }
         Ok(())
     }

@@ -412,6 +412,7 @@ impl Nova {
 
     /// Creates a directory. Durable on return: 1 drain.
     pub fn mkdir(&self, parent: u64, name: &[u8], mode: u32, who: &Credentials) -> Result<Stat> {
+        let mode = mode & (0o777 | libc::S_ISVTX); // set-id bits are for `setattr`, and for inheritance
         self.make_at(parent, name, who, &New { kind: Kind::Directory, mode, device: 0, target: b"" })
     }
 

@@ -28,11 +28,14 @@ pub(crate) fn set_id_bits(mode: u32) -> u32 {
 
 impl State {
     /// The list that an attribute has. The log was read, if there are attributes.
+    ///
+    /// What the mode says, too (the owner, the mask or else the group, others), the access list has from the mode: `chmod` writes only that.
     pub(crate) fn acl(&self, which: &str) -> Option<Acl> {
         if !self.has(flag::HAS_ATTRIBUTES) {
             return None;
         }
-        self.attributes.get(&acl_key(which)).and_then(|value| Acl::decode(value).ok())
+        let acl = Acl::decode(self.attributes.get(&acl_key(which))?).ok()?;
+        Some(if which == ACCESS { acl.with_mode(self.identity.mode) } else { acl })
     }
 
     /// [`Code::NoAccess`] unless `who` may do all of `wanted`.

@@ -53,9 +53,9 @@ impl Nova {
             let dentry = dir.names()?.get(name);
             Ok(dentry.is_some_and(is_directory))
         };
-        let crosses = parent != new_parent;
-        let _tree = (crosses || names_directory(parent, name)? || names_directory(new_parent, new_name)?)
-            .then(|| volume.tree.lock());
+        // Both are looked at: it is here that what is no directory is refused.
+        let directories = names_directory(parent, name)? | names_directory(new_parent, new_name)?;
+        let _tree = (parent != new_parent || directories).then(|| volume.tree.lock());
         volume.rename(parent, name, new_parent, new_name, how, who)
     }
 }
