@@ -1,4 +1,4 @@
-//! A filesystem for byte-addressable persistent memory, in user space, over one [`Mapping`](pmem_map::Mapping): NOVA's way of doing it.
+//! A filesystem for byte-addressable persistent memory, in user space, over one [`Mapping`]: NOVA's way of doing it.
 //!
 //! ```
 //! use nova_core::{FormatOptions, MountOptions};
@@ -29,7 +29,7 @@
 //!
 //! # What is guaranteed
 //!
-//! When a call returns, what it did is durable, as far as the mapping's [`Durability`](pmem_map::Durability) goes; a crash during a
+//! When a call returns, what it did is durable, as far as the mapping's [`Durability`] goes; a crash during a
 //! call leaves what was before it, or what is after it: for every call, with any number of inodes, and for a write of any length. `relaxed`
 //! ([`MountOptions::in_place`], [`flags::IN_PLACE`]) gives up the atomicity of overwritten data, and nothing else.
 //!

@@ -4,9 +4,9 @@
 //!   Stored  --drain-->  Durable  --Append::extent-->  linked by the next record
 //! ```
 //!
-//! [`Stored`] blocks were written past the caches and may still be on their way. Only [`drain`](Stored::drain) makes them
+//! [`Stored`] blocks were written past the caches and may still be on their way. Only a drain makes them
 //! [`Durable`], and only `Durable` blocks can be linked: forgetting the drain does not compile. (SquirrelFS: LeBlanc et al., OSDI 2024.)
-//! Blocks whose content is in the record itself need no drain before it: they are [`Durable::with_record`].
+//! Blocks whose content is in the record itself need no drain before it: they are `Durable` from the start.
 
 use crate::{Result, alloc::Run, media::Media};
 
