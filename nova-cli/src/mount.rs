@@ -8,10 +8,10 @@ use std::{
     ffi::CString,
     io::{BufRead, BufReader, Read, Write},
     os::unix::{ffi::OsStrExt, process::CommandExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::mpsc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub(crate) fn mount(args: &args::Mount) -> Outcome {
@@ -23,7 +23,8 @@ pub(crate) fn mount(args: &args::Mount) -> Outcome {
     let (granularity, durability) = (mapping.granularity(), mapping.durability());
     let nova = MountOptions::new().read_only(args.read_only).in_place(args.in_place).mount(mapping)?;
     let report = nova.mount_report();
-    let mut options = Options::new().allow_other(args.allow_other).source(args.image.to_string_lossy());
+    let mut options =
+        Options::new().allow_other(args.allow_other).source(args.image.canonicalize()?.to_string_lossy());
     if let Some(threads) = args.threads {
         options = options.threads(threads);
     }
@@ -98,13 +99,39 @@ fn in_background() -> Outcome {
     Ok(ExitCode::from(child.wait()?.code().unwrap_or(1).clamp(1, 255) as u8))
 }
 
+/// Unmounts, and waits until who served it has closed the volume.
 #[allow(unsafe_code)]
 pub(crate) fn umount(dir: &Path) -> Outcome {
+    let image = source_of(&dir.canonicalize()?)?;
     let path = CString::new(dir.as_os_str().as_bytes())?;
     // SAFETY: a call of the system with a string that ends with 0.
-    if unsafe { libc::umount2(path.as_ptr(), 0) } == 0 {
-        return Ok(ExitCode::SUCCESS);
+    if unsafe { libc::umount2(path.as_ptr(), 0) } != 0 {
+        let error = std::io::Error::last_os_error();
+        return Err(format!("cannot unmount {}: {error}", dir.display()).into());
     }
-    let error = std::io::Error::last_os_error();
-    Err(format!("cannot unmount {}: {error}", dir.display()).into())
+    let Some(image) = image else { return Ok(ExitCode::SUCCESS) };
+    let started = Instant::now();
+    while let Err(error) = image::map(&image, image::How { read_only: true, ..image::How::default() }) {
+        if started.elapsed() > PATIENCE {
+            return Err(format!("unmounted, but the volume is not closed: {error}").into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How long a volume may take to be closed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The file that a FUSE mount at a directory is of, if it is of one.
+fn source_of(dir: &Path) -> std::io::Result<Option<PathBuf>> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+    let unescaped = |text: &str| text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
+    let source = mounts.lines().rev().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (source, at, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (Path::new(&unescaped(at)) == dir && kind.starts_with("fuse"))
+            .then(|| PathBuf::from(unescaped(source)))
+    });
+    Ok(source.filter(|image| image.is_file()))
 }
