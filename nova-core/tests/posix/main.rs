@@ -1,11 +1,20 @@
 //! What POSIX and Linux say of a filesystem, case by case. Each case has a name, and a volume of its own.
 
+mod fallocate;
 mod kit;
+mod own;
+mod seek;
+mod truncate;
+mod write;
 
 use kit::{Case, run};
 
 /// Every theme: its name, and its cases.
 const THEMES: &[(&str, &[Case])] = &[
+    ("write", write::CASES),
+    ("truncate", truncate::CASES),
+    ("fallocate", fallocate::CASES),
+    ("seek", seek::CASES),
 ];
 
 #[test]
