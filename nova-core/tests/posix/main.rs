@@ -1,5 +1,6 @@
 //! What POSIX and Linux say of a filesystem, case by case. Each case has a name, and a volume of its own.
 
+mod clone;
 mod fallocate;
 mod kit;
 mod own;
@@ -15,6 +16,7 @@ const THEMES: &[(&str, &[Case])] = &[
     ("truncate", truncate::CASES),
     ("fallocate", fallocate::CASES),
     ("seek", seek::CASES),
+    ("clone", clone::CASES),
 ];
 
 #[test]
