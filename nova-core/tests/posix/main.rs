@@ -4,9 +4,13 @@ mod clone;
 mod fallocate;
 mod kit;
 mod own;
+mod quota;
 mod seek;
+mod times;
 mod truncate;
+mod volume;
 mod write;
+mod xattr;
 
 use kit::{Case, run};
 
@@ -17,6 +21,10 @@ const THEMES: &[(&str, &[Case])] = &[
     ("fallocate", fallocate::CASES),
     ("seek", seek::CASES),
     ("clone", clone::CASES),
+    ("times", times::CASES),
+    ("xattr", xattr::CASES),
+    ("quota", quota::CASES),
+    ("volume", volume::CASES),
 ];
 
 #[test]

@@ -102,8 +102,8 @@ impl Fs {
 /// A volume, and the memory that it is in.
 pub(crate) struct Killable {
     pub(crate) fs: Fs,
-    memory: Arc<Memory>,
-    bytes: u64,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) bytes: u64,
 }
 
 impl Killable {
