@@ -1,14 +1,24 @@
 //! What POSIX and Linux say of a filesystem, case by case. Each case has a name, and a volume of its own.
 
 mod acl;
+mod clone;
 mod create;
+mod fallocate;
 mod flags;
 mod kit;
 mod link;
+mod own;
 mod permission;
+mod quota;
 mod readdir;
 mod remove;
 mod rename;
+mod seek;
+mod times;
+mod truncate;
+mod volume;
+mod write;
+mod xattr;
 
 use kit::{Case, run};
 
@@ -22,6 +32,15 @@ const THEMES: &[(&str, &[Case])] = &[
     ("permission", permission::CASES),
     ("acl", acl::CASES),
     ("flags", flags::CASES),
+    ("write", write::CASES),
+    ("truncate", truncate::CASES),
+    ("fallocate", fallocate::CASES),
+    ("seek", seek::CASES),
+    ("clone", clone::CASES),
+    ("times", times::CASES),
+    ("xattr", xattr::CASES),
+    ("quota", quota::CASES),
+    ("volume", volume::CASES),
 ];
 
 #[test]
