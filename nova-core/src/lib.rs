@@ -52,7 +52,7 @@
 //! # Modules, in reading order
 //!
 //! `format`, `media`: the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
-//! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then what users call: `namespace`,
+//! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then what users call: `namespace` and `make`,
 //! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map`, `attr`, `path`; and `fsck`, which checks all of it.
 
 #![deny(unsafe_code)]
@@ -90,6 +90,7 @@ mod copy;
 mod edit;
 mod file;
 mod fsck;
+mod make;
 mod map;
 mod namespace;
 mod path;
