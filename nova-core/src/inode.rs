@@ -55,6 +55,8 @@ pub(crate) enum Lease {
     None,
     /// One mapping, alone.
     Exclusive,
+    /// So many mappings that only read: nobody writes.
+    Read(u32),
     /// So many mappings, and everybody who writes writes in place.
     Shared(u32),
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 use parking_lot::Mutex;
 use pmem_map::{Backing, Durability, Extent, Granularity, MapOptions, Mapping};
-use std::ops::Range;
+use std::{ops::Range, os::fd::FromRawFd, sync::Arc};
 
 /// How far a mapping may grow, beyond what the file has.
 const GROWTH: u64 = 1 << 36;
@@ -44,6 +44,72 @@ impl File {
     /// another mapping, or [`File::write_at`], stores there.
     pub unsafe fn map_shared(&self) -> Result<Mapping> {
         self.map_with(Lease::Shared(1))
+    }
+
+    /// Maps the file to read: as often as anybody likes, at the same time, also on a volume that is mounted read-only. Holes are zeros, and
+    /// take no space. While such a mapping lives, writing, truncating and mapping the file otherwise is refused with [`Error::Mapped`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`pmem_map::Error::CannotLend`] if the volume is in anonymous memory, or in a private
+    /// view; [`pmem_map::Error::BadExtent`] if the file has one block twice (by a reflink within itself). No drain.
+    pub fn map_read(&self) -> Result<ReadMapping> {
+        let volume = self.volume();
+        let mut state = volume.write_state(&self.inode)?;
+        let size = state.status.size;
+        if state.kind() != Kind::File || size == 0 {
+            return Err(Code::Invalid.into());
+        }
+        let lease = match state.lease {
+            Lease::None => Lease::Read(1),
+            Lease::Read(others) => Lease::Read(others + 1),
+            _ => return Err(Error::Mapped),
+        };
+        let extents = self.extents_with_zeros(&state, size.div_ceil(BLOCK))?;
+        state.lease = lease;
+        drop(state);
+        let leased = Leased { file: self.clone(), extents, runs: Mutex::default() };
+        Ok(ReadMapping { mapping: MapOptions::new().from_backing(leased)?, len: size as usize })
+    }
+
+    /// Where the first `blocks` blocks of the file are; zeros from elsewhere for those that have no content.
+    fn extents_with_zeros(&self, state: &State, blocks: u64) -> Result<Vec<Extent>> {
+        let mut parts: Vec<(u64, Option<u64>)> = Vec::new(); // blocks, and where they are
+        let mut at = 0;
+        for (file_block, mapped) in state.extents()?.within(0..blocks) {
+            parts.push((file_block - at, None));
+            parts.push((mapped.count, (!mapped.unwritten).then_some(mapped.block)));
+            at = file_block + mapped.count;
+        }
+        parts.push((blocks - at, None));
+        parts.retain(|(count, _)| *count > 0);
+        let content =
+            |(count, block): &(u64, Option<u64>)| block.map(|block| block * BLOCK..(block + count) * BLOCK);
+        let ranges: Vec<Range<u64>> = parts.iter().filter_map(content).collect();
+        let mut lent = self.volume().media.region().extents(&ranges)?.into_iter();
+        let missing: u64 = parts.iter().filter(|part| part.1.is_none()).map(|part| part.0 * BLOCK).sum();
+        let zeros = (missing > 0).then(|| zeros(missing)).transpose()?;
+        let mut offset = 0;
+        let mut extents = Vec::new();
+        for (count, block) in parts {
+            let len = count * BLOCK;
+            match (block, &zeros) {
+                (None, Some(file)) => {
+                    extents.push(Extent { file: file.clone(), offset, len });
+                    offset += len;
+                }
+                // A range may be in several pieces, if the volume is in a file of a volume.
+                _ => {
+                    let mut missing = len;
+                    while missing > 0 {
+                        let piece = lent.next().expect("each range is lent as a whole");
+                        missing -= piece.len;
+                        extents.push(piece);
+                    }
+                }
+            }
+        }
+        Ok(extents)
     }
 
     fn map_with(&self, wanted: Lease) -> Result<Mapping> {
@@ -152,6 +218,10 @@ impl File {
     fn end_lease(&self) {
         let volume = self.volume();
         let mut state = self.inode.state.write();
+        if let Lease::Read(readers) = state.lease {
+            state.lease = if readers > 1 { Lease::Read(readers - 1) } else { Lease::None };
+            return;
+        }
         state.lease = match state.lease {
             Lease::Shared(others) if others > 1 => Lease::Shared(others - 1),
             _ => Lease::None,
@@ -162,6 +232,36 @@ impl File {
         let edit = Edit::new(volume, &self.inode, &state, Purpose::Freeing);
         let _ = edit.commit(&self.inode, &mut state, status, None);
     }
+}
+
+/// A file that is mapped to be read: [`File::map_read`]. Its bytes stand still as long as it lives.
+#[derive(Debug)]
+pub struct ReadMapping {
+    mapping: Mapping,
+    /// Of the file: the mapping has whole blocks.
+    len: usize,
+}
+
+impl std::ops::Deref for ReadMapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.mapping.as_slice()[..self.len]
+    }
+}
+
+/// A file of zeros, which takes memory where it is looked at.
+fn zeros(len: u64) -> Result<Arc<std::fs::File>> {
+    let failed = |source| pmem_map::Error::Io { action: "create", path: "zeros for holes".into(), source };
+    // SAFETY: a call of the system with a string that ends with 0.
+    let descriptor = unsafe { libc::memfd_create(c"nova-core zeros".as_ptr(), libc::MFD_CLOEXEC) };
+    if descriptor < 0 {
+        return Err(failed(std::io::Error::last_os_error()).into());
+    }
+    // SAFETY: a descriptor that was just made, and is nobody else's.
+    let file = unsafe { std::fs::File::from_raw_fd(descriptor) };
+    file.set_len(len).map_err(failed)?;
+    Ok(Arc::new(file))
 }
 
 /// A mapping's hold on its file.
@@ -175,7 +275,8 @@ struct Leased {
 
 // SAFETY: 1. The volume's file keeps its length as long as its region is mapped, and the lease keeps the volume; blocks are behind every byte.
 // 2, 3. An exclusive lease is one: no other mapping is made, `write` and everything that moves blocks are refused, and reads copy bytes
-// out. With `map_shared` the caller promised to keep references apart. 4. Nothing is protected. 5. `grow` adds blocks and moves none.
+// out. With `map_shared` the caller promised to keep references apart. `map_read` lends bytes to several mappings, none of which gives out a
+// `&mut` to them (`ReadMapping`), and nobody stores to them while its lease lasts. 4. Nothing is protected. 5. `grow` adds blocks and moves none.
 // 6. `page_lost` is not answered.
 unsafe impl Backing for Leased {
     fn extents(&self) -> Vec<Extent> {

@@ -25,6 +25,9 @@ impl Nova {
         }
         let mut links = 0;
         let mut at = ROOT;
+        // A slash at the end asks for a directory, and follows a link to it.
+        let mut is_directory = path.ends_with(b"/");
+        let last = if is_directory { Last::Follow } else { last };
         let mut rest: Vec<Vec<u8>> = parts(path);
         rest.reverse();
         while let Some(name) = rest.pop() {
@@ -40,10 +43,14 @@ impl Nova {
                 if target.first() == Some(&b'/') {
                     at = ROOT;
                 }
+                is_directory |= is_last && target.ends_with(b"/");
                 rest.extend(parts(&target).into_iter().rev());
             } else {
                 at = next;
             }
+        }
+        if is_directory && self.getattr(at)?.kind() != Kind::Directory {
+            return Err(Code::NotADirectory.into());
         }
         Ok(at)
     }
@@ -69,16 +76,27 @@ impl Nova {
     /// Creates a file, or opens and empties the one that is there.
     pub fn create_file(&self, path: impl AsRef<Path>) -> Result<File> {
         on(path, |path| {
-            let (dir, name) = self.parent_of(path)?;
-            match self.create(dir, name, 0o644, WHO) {
-                Ok(stat) => self.open_at(stat.ino),
-                Err(Error::Posix(Code::Exists)) => {
-                    let file = self.open_at(self.walk(path, Last::Follow)?)?;
-                    file.set_len(0)?;
-                    Ok(file)
+            let mut path = path.to_vec();
+            for _ in 0..=MOST_LINKS {
+                let (dir, name) = self.parent_of(&path)?;
+                match self.create(dir, name, 0o644, WHO) {
+                    Ok(stat) => return self.open_at(stat.ino),
+                    Err(Error::Posix(Code::Exists)) => {}
+                    Err(error) => return Err(error),
                 }
-                Err(error) => Err(error),
+                let there = self.find(dir, name, WHO)?;
+                if self.getattr(there)?.kind() != Kind::Symlink {
+                    let file = self.open_at(there)?;
+                    file.set_len(0)?;
+                    return Ok(file);
+                }
+                // What a link leads to may be missing, and is created.
+                let target = self.readlink(there)?;
+                let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+                let above = &path[..end - name.len()];
+                path = if target.starts_with(b"/") { target } else { [above, &target].concat() };
             }
+            Err(Code::TooManySymlinks.into())
         })
     }
 

@@ -109,6 +109,12 @@ impl Table {
         self.stripes[stripe as usize].read().free.clone()
     }
 
+    /// All segments of a stripe, and its free slots. `None` while somebody takes a slot: they may be about to commit, and who asks may keep records out.
+    pub(crate) fn try_stripe(&self, stripe: u64) -> Option<(Vec<Segment>, Vec<u64>)> {
+        let stripe = self.stripes[stripe as usize].try_read()?;
+        Some((stripe.segments.clone(), stripe.free.clone()))
+    }
+
     /// Slots, and free ones.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let count = |stripe: &RwLock<Stripe>| {

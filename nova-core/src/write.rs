@@ -36,7 +36,7 @@ impl Volume {
         }
         let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= MAX_SIZE);
         let end = end.ok_or(Error::Posix(Code::FileTooLarge))?;
-        if state.lease == Lease::Exclusive {
+        if matches!(state.lease, Lease::Exclusive | Lease::Read(_)) {
             return Err(Error::Mapped);
         }
         let now = self.now();

@@ -138,9 +138,9 @@ fn merged(body: &Body) -> Vec<(u64, u64, u64, bool)> {
 
 fn check_segments(volume: &Volume, survey: &mut Survey) {
     for stripe in 0..volume.table.stripes() {
-        let same = volume
-            .table
-            .segments(stripe)
+        // Who holds it adds a segment, and waits for this check to end.
+        let Some((mine, _)) = volume.table.try_stripe(stripe) else { continue };
+        let same = mine
             .iter()
             .map(|segment| segment.at)
             .eq(survey.segments[stripe as usize].iter().map(|segment| segment.at));
@@ -154,7 +154,7 @@ fn check_segments(volume: &Volume, survey: &mut Survey) {
 fn check_space(volume: &Volume, survey: &mut Survey) {
     let Survey { free_slots, problems, owners, segments, .. } = survey;
     for (stripe, slots) in free_slots.iter().enumerate() {
-        let mut free = volume.table.free_slots(stripe as u64);
+        let Some((_, mut free)) = volume.table.try_stripe(stripe as u64) else { continue };
         free.sort_unstable();
         if free != *slots {
             let (found, right) =

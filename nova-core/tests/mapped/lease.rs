@@ -218,3 +218,44 @@ fn mapping_takes_the_drains_that_it_says() {
     file.set_len(5000).unwrap();
     drains("the file ends in a block", 1);
 }
+
+#[test]
+fn a_file_is_read_by_many_mappings_and_its_holes_are_zeros_that_take_no_space() {
+    let (_, nova) = volume(16 << 20);
+    let (file, other) = (nova.create_file("/file").unwrap(), nova.create_file("/other").unwrap());
+    let bytes = pattern(10_000);
+    file.write_at(8192, &bytes).unwrap();
+    file.allocate(40_000, 20_000, Allocate::Grow).unwrap();
+    file.write_at(70_001, &bytes).unwrap();
+    other.write_at(0, &bytes).unwrap();
+    let (content, free) = (file.read_to_end().unwrap(), nova.statfs().free);
+    let first = file.map_read().unwrap();
+    let second = nova.open("/file").unwrap().map_read().unwrap();
+    assert!(first[..] == content && second[..] == content);
+    assert_eq!(nova.statfs().free, free);
+    assert_refused(&file, &other);
+    drop(first);
+    assert_refused(&file, &other);
+    // Without a name it is there as long as it is mapped.
+    nova.remove_file("/file").unwrap();
+    assert!(second[..] == content);
+    drop(second);
+    file.write_at(0, b"now").unwrap();
+    drop(file.map().unwrap());
+}
+
+#[test]
+fn who_reads_by_a_mapping_shares_with_no_writer_and_reads_a_read_only_volume_too() {
+    let (image, nova) = volume(16 << 20);
+    let file = nova.create_file("/file").unwrap();
+    file.write_at(0, &pattern(5000)).unwrap();
+    let written = file.map().unwrap();
+    is_mapped(file.map_read());
+    drop(written);
+    assert!(matches!(nova.create_file("/empty").unwrap().map_read(), Err(Error::Posix(Code::Invalid))));
+    drop(file);
+    let mapping = nova.unmount().unwrap();
+    let nova = MountOptions::new().read_only(true).mount(mapping).unwrap();
+    assert!(nova.open("/file").unwrap().map_read().unwrap()[..] == pattern(5000));
+    drop(image);
+}

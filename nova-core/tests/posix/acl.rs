@@ -444,4 +444,32 @@ pub(crate) const CASES: &[Case] = &[
         assert!(nova.fsck()?.is_clean());
         Ok(())
     }),
+    ("a size alone leaves a list as it is", |fs| {
+        let ino = fs.file("f");
+        set(fs, ino, ACCESS, &usual(6))?;
+        fs.setattr(ino, &SetAttr { size: Some(5000), ..SetAttr::default() }, R)?;
+        assert_eq!(fs.attribute(ino, ACCESS, R)?, list(&usual(6)));
+        Ok(())
+    }),
+    ("a list goes with its file: another of the same name has none", |fs| {
+        let ino = fs.file("f");
+        set(fs, ino, ACCESS, &usual(7))?;
+        fs.unlink(ROOT, b"f", R)?;
+        let next = fs.file("f");
+        assert!(fs.attributes(next, R)?.is_empty());
+        assert_eq!(may(fs, next, &alice()), 4);
+        Ok(())
+    }),
+    ("the masked list of a directory decides who searches it", |fs| {
+        let dir = fs.mkdir(ROOT, b"d", 0o700, R)?.ino;
+        fs.create(dir, b"f", 0o644, R)?;
+        let entries =
+            |mask| [(OWNER, 7, 0), (USER, 7, 1000), (GROUP_OBJ, 0, 0), (MASK, mask, 0), (OTHER, 0, 0)];
+        set(fs, dir, ACCESS, &entries(6))?;
+        fails(fs.lookup(dir, b"f", &alice()), Code::NoAccess);
+        set(fs, dir, ACCESS, &entries(1))?;
+        fs.lookup(dir, b"f", &alice())?;
+        fails(fs.readdir(dir, 0, 9, &alice()), Code::NoAccess);
+        Ok(())
+    }),
 ];

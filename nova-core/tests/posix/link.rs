@@ -224,4 +224,56 @@ pub(crate) const CASES: &[Case] = &[
         assert!(fs.exists("/d/f"));
         Ok(())
     }),
+    ("a file is created where a link leads that led nowhere", |fs| {
+        fs.create_dir_all("/a/b")?;
+        fs.symlink_path("../new", "/a/b/s")?;
+        fs.symlink_path("/a/b/s", "/t")?;
+        fs.write_file("/t", b"made")?;
+        assert_eq!(fs.read_file("/a/new")?, b"made");
+        assert_eq!(fs.symlink_metadata("/a/b/s")?.kind(), Kind::Symlink);
+        Ok(())
+    }),
+    ("a file is emptied through a link, and the link stays", |fs| {
+        fs.write_file("/f", b"old content")?;
+        fs.symlink_path("f", "/s")?;
+        fs.write_file("/s", b"new")?;
+        assert_eq!(
+            (fs.read_file("/f")?, fs.symlink_metadata("/s")?.kind()),
+            (b"new".to_vec(), Kind::Symlink)
+        );
+        Ok(())
+    }),
+    ("nothing is created through links in a circle, or into a missing directory", |fs| {
+        fs.symlink_path("b", "/a")?;
+        fs.symlink_path("a", "/b")?;
+        fs.symlink_path("no/where", "/c")?;
+        fails(fs.create_file("/a"), Code::TooManySymlinks);
+        fails(fs.create_file("/c"), Code::NotFound);
+        Ok(())
+    }),
+    ("create_new does not follow a link, wherever it leads", |fs| {
+        fs.symlink_path("nowhere", "/s")?;
+        fails(fs.create_new("/s"), Code::Exists);
+        assert_eq!(fs.names(ROOT), ["s"]);
+        Ok(())
+    }),
+    ("a slash at the end asks for a directory", |fs| {
+        fs.file("f");
+        fs.dir("d");
+        fs.symlink_path("f", "/to_f")?;
+        fs.symlink_path("d", "/to_d")?;
+        fails(fs.metadata("/f/"), Code::NotADirectory);
+        fails(fs.metadata("/to_f//"), Code::NotADirectory);
+        assert_eq!(fs.metadata("/d/")?.kind(), Kind::Directory);
+        assert_eq!(fs.symlink_metadata("/to_d/")?.kind(), Kind::Directory);
+        Ok(())
+    }),
+    ("a slash at the end of a link's target asks for a directory, too", |fs| {
+        fs.file("f");
+        fs.symlink_path("f/", "/s")?;
+        fails(fs.metadata("/s"), Code::NotADirectory);
+        fails(fs.open("/s"), Code::NotADirectory);
+        assert_eq!(fs.symlink_metadata("/s")?.size, 2);
+        Ok(())
+    }),
 ];

@@ -385,4 +385,39 @@ pub(crate) const CASES: &[Case] = &[
         assert_eq!(fs.open_inode(ROOT, Access::READ, &alice())?.ino(), ROOT);
         Ok(())
     }),
+    ("a mode that is set together with an owner is as it was given", |fs| {
+        let ino = fs.file("f");
+        let both = SetAttr { uid: Some(1000), ..set_mode(0o6755) };
+        assert_eq!(fs.setattr(ino, &both, R)?.mode & 0o7777, 0o6755);
+        Ok(())
+    }),
+    ("a symbolic link has an owner of its own", |fs| {
+        let (file, link) = (fs.file("f"), fs.symlink(ROOT, b"s", b"f", R)?.ino);
+        fs.own(link, &alice());
+        assert_eq!((fs.stat(link).uid, fs.stat(file).uid), (1000, 0));
+        assert_eq!(fs.stat(link).mode, libc::S_IFLNK | 0o777);
+        Ok(())
+    }),
+    ("in a sticky directory a symbolic link's owner counts, not its target's", |fs| {
+        let dir = fs.dir("d");
+        fs.create(dir, b"f", 0o644, &alice())?;
+        fs.symlink(dir, b"s", b"f", &bob())?;
+        fs.mode(dir, 0o1777);
+        fails(fs.unlink(dir, b"s", &alice()), Code::NotPermitted);
+        fs.unlink(dir, b"s", &bob())
+    }),
+    ("set-id bits go when somebody makes holes who is not root", |fs| {
+        let ino = hers(fs, 0o6777);
+        fs.open_ino(ino).write_at(0, &[1; 8192])?;
+        fs.open_inode(ino, Access::READ_WRITE, &bob())?.allocate(0, 4096, Allocate::PunchHole)?;
+        assert_eq!(fs.stat(ino).mode & 0o7777, 0o777);
+        Ok(())
+    }),
+    ("the sticky bit stays when a file has another owner or content", |fs| {
+        let ino = hers(fs, 0o1666);
+        fs.open_inode(ino, Access::READ_WRITE, &bob())?.write_at(0, b"x")?;
+        fs.own(ino, &bob());
+        assert_eq!(fs.stat(ino).mode & 0o7777, 0o1666);
+        Ok(())
+    }),
 ];

@@ -352,4 +352,57 @@ pub(crate) const CASES: &[Case] = &[
         assert_eq!(fs.read_file("/d/b")?, b"12");
         Ok(())
     }),
+    ("an open directory that is replaced has no links, and gets no names", |fs| {
+        fs.dir("a");
+        let old = fs.dir("b");
+        let handle = fs.open_inode(old, Access::READ, R)?;
+        to(fs, "a", "b")?;
+        assert_eq!(handle.stat()?.links, 0);
+        fails(fs.create(old, b"x", 0o644, R), Code::NotFound);
+        drop(handle);
+        assert!(fs.getattr(old).is_err());
+        Ok(())
+    }),
+    ("a file that comes into a set-group-id directory keeps its group", |fs| {
+        let (file, dir) = (fs.file("f"), fs.dir("d"));
+        fs.setattr(dir, &SetAttr { gid: Some(50), mode: Some(0o2777), ..SetAttr::default() }, R)?;
+        fs.rename(ROOT, b"f", dir, b"f", Rename::Replace, R)?;
+        assert_eq!(fs.stat(file).gid, 0);
+        Ok(())
+    }),
+    ("a file that nobody may read is renamed", |fs| {
+        let dir = fs.dir("d");
+        fs.create(dir, b"f", 0, R)?;
+        fs.rename(dir, b"f", dir, b"g", Rename::Replace, &alice())
+    }),
+    ("what is replaced gives its blocks back", |fs| {
+        fs.file("a");
+        let old = fs.open_ino(fs.file("b"));
+        fs.file("c");
+        fs.sync()?;
+        let before = fs.statfs().free;
+        old.write_at(0, &vec![1; 40 * 4096])?;
+        drop(old);
+        to(fs, "a", "b")?;
+        fs.sync()?;
+        assert!(fs.statfs().free >= before);
+        Ok(())
+    }),
+    ("an exchange on one directory keeps its size and links", |fs| {
+        fs.file("a");
+        fs.dir("b");
+        let before = fs.stat(ROOT);
+        exchange(fs, "a", "b")?;
+        let after = fs.stat(ROOT);
+        assert_eq!((after.size, after.links), (before.size, before.links));
+        assert!(after.modified > before.modified);
+        Ok(())
+    }),
+    ("an exchange gives both files a new change time", |fs| {
+        let (a, b) = (fs.file("a"), fs.file("b"));
+        let before = (fs.stat(a).changed, fs.stat(b).changed);
+        exchange(fs, "a", "b")?;
+        assert!(fs.stat(a).changed > before.0 && fs.stat(b).changed > before.1);
+        Ok(())
+    }),
 ];
