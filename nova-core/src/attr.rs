@@ -197,6 +197,9 @@ impl Nova {
             }
             if key == acl_key(ACCESS) {
                 identity.mode = identity.mode & !0o777 | acl.mode();
+                if !state.is_directory() && !who.is_privileged() && !who.is_in(identity.gid) {
+                    identity.mode &= !libc::S_ISGID;
+                }
                 if acl.is_minimal() {
                     value = None; // the mode says it all
                 }
@@ -271,11 +274,12 @@ impl Volume {
         if moves {
             self.quotas.transfer(&before, &identity, blocks)?;
         }
-        let list = set.mode.and_then(|mode| state.acl(ACCESS).map(|acl| acl.with_mode(mode)));
+        let list = set.mode.and_then(|mode| state.acl(ACCESS).map(|acl| acl.with_mode(mode).encode()));
         let result = if let Some(size) = set.size.filter(|size| *size != state.status.size) {
-            self.set_size(inode, state, size, status, Some(identity))
+            let list = list.as_deref().map(|list| (acl_key(ACCESS), list));
+            self.set_size(inode, state, size, status, Some(identity), list)
         } else if let Some(list) = list {
-            self.put_attribute(inode, state, acl_key(ACCESS), Some(&list.encode()), identity, status)
+            self.put_attribute(inode, state, acl_key(ACCESS), Some(&list), identity, status)
         } else {
             self.put_lines(inode, state, identity, status)
         };

@@ -8,6 +8,7 @@
 use crate::{
     Result,
     alloc::{Purpose, Run, STRETCH},
+    attributes::{self, Key},
     commit::Batch,
     extents::Mapped,
     format::{BLOCK, Identity, LINE, Status, flag},
@@ -53,6 +54,8 @@ pub(crate) struct Edit<'v> {
     copies: Vec<(u64, Run)>,
     /// The blocks of a shared source, whose owners become one more.
     sharing: Vec<Run>,
+    /// Of an extended attribute, which changes along.
+    attribute: Option<attributes::Change>,
     committed: bool,
 }
 
@@ -69,6 +72,7 @@ impl<'v> Edit<'v> {
             zeros: Vec::new(),
             copies: Vec::new(),
             sharing: Vec::new(),
+            attribute: None,
             committed: false,
         }
     }
@@ -194,6 +198,14 @@ impl<'v> Edit<'v> {
         Ok(())
     }
 
+    /// Gives the file's attribute, which it has, another value.
+    pub(crate) fn attribute(&mut self, state: &State, key: Key, value: &[u8]) -> Result<()> {
+        let log = self.log.as_mut().expect("until the commit");
+        let media = &self.volume.media;
+        self.attribute = Some(state.attributes.change(media, &mut self.batch, log, key, Some(value))?);
+        Ok(())
+    }
+
     /// Puts bytes into the record, for a block in the volume that is the file's own. `at` is a byte offset in the volume; the range is
     /// inside one block, and shares no line with another patch of this edit.
     pub(crate) fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
@@ -283,6 +295,10 @@ impl<'v> Edit<'v> {
         charged.keep();
         log.done(&mut state.pages);
         take_over(state, std::mem::take(&mut self.changes));
+        if let Some(change) = self.attribute.take() {
+            let State { attributes, pages, .. } = &mut *state;
+            attributes.done(change, pages);
+        }
         (state.identity, state.status) = (identity, status);
         volume.collect_if_worth_it(inode, state);
         Ok(())

@@ -3,6 +3,7 @@
 use crate::{
     Allocate, Code, Credentials, Error, File, Result,
     alloc::{Purpose, Run, STRETCH},
+    attributes::Key,
     edit::Edit,
     extents::Mapped,
     format::{BLOCK, Identity, MAX_SIZE, Status, flag},
@@ -23,6 +24,7 @@ impl Volume {
         size: u64,
         status: Status,
         identity: Option<Identity>,
+        attribute: Option<(Key, &[u8])>,
     ) -> Result<()> {
         if size > MAX_SIZE {
             return Err(Code::FileTooLarge.into());
@@ -36,6 +38,9 @@ impl Volume {
         let kept = size.div_ceil(BLOCK);
         if size < state.status.size && state.extents()?.within(kept..END).next().is_some() {
             edit.unmap(kept..END)?;
+        }
+        if let Some((key, value)) = attribute {
+            edit.attribute(state, key, value)?;
         }
         edit.commit(inode, state, Status { size, ..status }, identity)
     }
@@ -174,7 +179,7 @@ impl File {
         let now = volume.now();
         let status = Status { modified: now, changed: now, ..state.status };
         let identity = crate::write::without_set_id(&state, &self.who);
-        volume.set_size(&self.inode, &mut state, size, status, identity)
+        volume.set_size(&self.inode, &mut state, size, status, identity, None)
     }
 
     /// Changes what blocks are behind `len` bytes at `offset`. 1 drain.
