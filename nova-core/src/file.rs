@@ -38,12 +38,8 @@ pub struct File {
 }
 
 impl File {
-    /// A handle. [`Code::NotFound`] if the file is gone.
-    pub(crate) fn new(nova: &Nova, inode: Arc<Inode>) -> Result<File> {
-        File::of(nova, inode, Credentials::ROOT)
-    }
-
-    fn of(nova: &Nova, inode: Arc<Inode>, who: Credentials) -> Result<File> {
+    /// A handle of `who`. [`Code::NotFound`] if the file is gone.
+    pub(crate) fn new(nova: &Nova, inode: Arc<Inode>, who: Credentials) -> Result<File> {
         {
             // Under the lock: whoever removes the last name looks at the handles under it, too.
             let state = inode.state.read();
@@ -139,7 +135,7 @@ impl Nova {
                 state.permit_change(true)?;
             }
         }
-        File::of(self, inode, who.clone())
+        File::new(self, inode, who.clone())
     }
 
     /// Whether `who` may do what `access` says (`access(2)`).

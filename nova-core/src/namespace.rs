@@ -285,7 +285,7 @@ impl Nova {
         let volume = self.volume();
         let dir = volume.inode(parent)?;
         let made = volume.make(&dir, None, who, &New { kind: Kind::File, mode, device: 0, target: b"" })?;
-        File::new(self, made)
+        File::new(self, made, who.clone())
     }
 
     /// Gives a file that is no directory another name. 1 drain.

@@ -15,6 +15,65 @@ fn pair(fs: &Fs, seed: u64, len: u64) -> (Twin, Twin) {
     (one, two)
 }
 
+const SEEDS: u64 = 4;
+
+/// Writes, cuts, clones and moves among three files; what they are in the end.
+fn change_at_random(fs: &Fs, seed: u64, relaxed: bool) -> Vec<(&'static str, Vec<u8>)> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut files: Vec<(&str, Twin)> =
+        ["a", "b", "c"].into_iter().map(|name| (name, Twin::new(fs, name, Vec::new()))).collect();
+    if relaxed {
+        let set = SetAttr { flags: Some(flags::IN_PLACE), ..SetAttr::default() };
+        for (_, twin) in &files {
+            fs.setattr(twin.file.ino(), &set, R).unwrap();
+        }
+    }
+    for step in 0..250 {
+        let (which, other) = (random.usize(0..3), random.usize(0..3));
+        let source = files[other].1.file.clone();
+        let content = files[other].1.bytes.clone();
+        let twin = &mut files[which].1;
+        let (at, len) = (random.u64(0..60_000), random.u64(1..20_000));
+        let (from, to) = (at as usize, (at + len) as usize);
+        let size = twin.bytes.len();
+        match random.u32(0..12) {
+            0 | 1 => twin.write(at, &pattern(step, len)),
+            2 | 3 => twin.write(at, &pattern(step, len % 300 + 1)),
+            4 => twin.set_len(at),
+            5 => {
+                twin.file.allocate(at, len, Allocate::Zero).unwrap();
+                twin.bytes.resize(size.max(to), 0);
+                twin.zero(at, len);
+            }
+            6 => {
+                twin.file.allocate(at, len, Allocate::PunchHole).unwrap();
+                twin.bytes[from.min(size)..to.min(size)].fill(0);
+            }
+            7 if size > 3 * B as usize => {
+                twin.file.allocate(B, B, Allocate::Collapse).unwrap();
+                twin.bytes.drain(B as usize..2 * B as usize);
+            }
+            8 if size > B as usize && size < 200_000 => {
+                twin.file.allocate(B, 2 * B, Allocate::Insert).unwrap();
+                twin.bytes.splice(B as usize..B as usize, vec![0; 2 * B as usize]);
+            }
+            9 => twin.file.allocate(at, len, Allocate::KeepSize).unwrap(),
+            _ => {
+                let (start, place) = (at / B * B, random.u64(0..15) * B);
+                let len = len.min((content.len() as u64).saturating_sub(start));
+                if twin.file.copy_from(&source, start, place, len).is_ok_and(|done| done > 0) {
+                    let end = (place + len) as usize;
+                    twin.bytes.resize(size.max(end), 0);
+                    twin.bytes[place as usize..end]
+                        .copy_from_slice(&content[start as usize..][..len as usize]);
+                }
+            }
+        }
+        files.iter().for_each(|(_, twin)| twin.check());
+    }
+    files.into_iter().map(|(name, twin)| (name, twin.bytes)).collect()
+}
+
 pub(crate) const CASES: &[Case] = &[
     ("a clone has the bytes, the size and the blocks of the original", |fs| {
         let (one, two) = pair(fs, 1, 5 * B);
@@ -370,6 +429,21 @@ pub(crate) const CASES: &[Case] = &[
             two.set_len(5)?;
             same(&part(&one, 105, B), &pattern(21, 30 * B)[105..105 + B as usize]);
             fs.check();
+        }
+        Ok(())
+    }),
+    ("random changes of three files that share blocks leave what arrays would have", |_| {
+        for seed in 0..SEEDS {
+            for relaxed in [false, true] {
+                let killable = Killable::new(8 << 20);
+                let mut expected = change_at_random(&killable.fs, seed, relaxed);
+                let fs = killable.killed();
+                for (name, bytes) in &mut expected {
+                    same(&fs.read_file(format!("/{name}"))?, bytes);
+                }
+                fs.check();
+                killable.fs.check();
+            }
         }
         Ok(())
     }),

@@ -25,6 +25,18 @@ fn changed_by(fs: &Fs, ino: u64, work: impl FnOnce() -> Result<()>) -> String {
     .collect()
 }
 
+fn read(file: &File) -> Result<()> {
+    file.read_at(0, &mut [0]).map(drop)
+}
+
+fn chmod(fs: &Fs, ino: u64) -> Result<()> {
+    fs.setattr(ino, &SetAttr { mode: Some(0o600), ..SetAttr::default() }, R).map(|_| ())
+}
+
+fn chown(fs: &Fs, ino: u64) -> Result<()> {
+    fs.setattr(ino, &SetAttr { uid: Some(5), gid: Some(6), ..SetAttr::default() }, R).map(|_| ())
+}
+
 fn policy(policy: AccessTimes) -> Fs {
     volume(1 << 20, &MountOptions::new().access_times(policy))
 }
@@ -134,20 +146,8 @@ pub(crate) const CASES: &[Case] = &[
     ("a change of mode, owner, flags or attributes changes changed", |fs| {
         let ino = fs.file("f");
         let flags = SetAttr { flags: Some(flags::NO_DUMP), ..SetAttr::default() };
-        assert_eq!(
-            changed_by(fs, ino, || {
-                fs.mode(ino, 0o600);
-                Ok(())
-            }),
-            "--c"
-        );
-        assert_eq!(
-            changed_by(fs, ino, || {
-                fs.own(ino, &bob());
-                Ok(())
-            }),
-            "--c"
-        );
+        assert_eq!(changed_by(fs, ino, || chmod(fs, ino)), "--c");
+        assert_eq!(changed_by(fs, ino, || chown(fs, ino)), "--c");
         assert_eq!(changed_by(fs, ino, || fs.setattr(ino, &flags, R).map(|_| ())), "--c");
         let set = || fs.set_attribute(ino, b"user.x", b"y", AttributeMode::Set, R);
         assert_eq!(changed_by(fs, ino, set), "--c");
@@ -230,20 +230,14 @@ pub(crate) const CASES: &[Case] = &[
     ("with the policy never, reading changes no access time", |_| {
         let fs = policy(AccessTimes::Never);
         let file = fs.with("f", b"abc");
-        assert_eq!(
-            changed_by(&fs, file.ino(), || {
-                all(&file);
-                Ok(())
-            }),
-            "---"
-        );
+        assert_eq!(changed_by(&fs, file.ino(), || read(&file)), "---");
         Ok(())
     }),
     ("with the policy always, each read changes the access time, and nothing else", |_| {
         let fs = policy(AccessTimes::Always);
         let file = fs.with("f", b"abc");
         for _ in 0..3 {
-            assert_eq!(changed_by(&fs, file.ino(), || Ok(drop(part(&file, 0, 1)))), "a--");
+            assert_eq!(changed_by(&fs, file.ino(), || read(&file)), "a--");
         }
         Ok(())
     }),
@@ -251,13 +245,13 @@ pub(crate) const CASES: &[Case] = &[
         let fs = policy(AccessTimes::Relative);
         let file = fs.with("f", b"abc");
         for _ in 0..2 {
-            assert_eq!(changed_by(&fs, file.ino(), || Ok(drop(part(&file, 0, 1)))), "a--");
-            assert_eq!(changed_by(&fs, file.ino(), || Ok(drop(part(&file, 0, 1)))), "---");
+            assert_eq!(changed_by(&fs, file.ino(), || read(&file)), "a--");
+            assert_eq!(changed_by(&fs, file.ino(), || read(&file)), "---");
             file.write_at(0, b"x")?;
         }
-        assert_eq!(changed_by(&fs, file.ino(), || Ok(drop(part(&file, 0, 1)))), "a--");
+        assert_eq!(changed_by(&fs, file.ino(), || read(&file)), "a--");
         fs.mode(file.ino(), 0o600);
-        assert_eq!(changed_by(&fs, file.ino(), || Ok(drop(part(&file, 0, 1)))), "a--");
+        assert_eq!(changed_by(&fs, file.ino(), || read(&file)), "a--");
         Ok(())
     }),
     ("with the policy relative, an access time of more than a day ago is changed", |_| {
@@ -266,19 +260,19 @@ pub(crate) const CASES: &[Case] = &[
         let stat = fs.stat(file.ino());
         let future = stat.changed + 3600 * SECOND;
         fs.setattr(file.ino(), &times(Some(Time::At(future)), None), R)?;
-        assert_eq!(changed_by(&fs, file.ino(), || Ok(drop(part(&file, 0, 1)))), "---");
+        assert_eq!(changed_by(&fs, file.ino(), || read(&file)), "---");
         let past = stat.changed - 90_000 * SECOND;
         fs.setattr(file.ino(), &times(Some(Time::At(past)), Some(Time::At(past - 1))), R)?;
-        assert_eq!(changed_by(&fs, file.ino(), || Ok(drop(part(&file, 0, 1)))), "a--");
+        assert_eq!(changed_by(&fs, file.ino(), || read(&file)), "a--");
         Ok(())
     }),
     ("a file with the flag has no access time, by any policy", |_| {
         let fs = policy(AccessTimes::Always);
         let file = fs.with("f", b"abc");
         fs.setattr(file.ino(), &SetAttr { flags: Some(flags::NO_ATIME), ..SetAttr::default() }, R)?;
-        assert_eq!(changed_by(&fs, file.ino(), || Ok(drop(part(&file, 0, 1)))), "---");
+        assert_eq!(changed_by(&fs, file.ino(), || read(&file)), "---");
         fs.setattr(file.ino(), &SetAttr { flags: Some(0), ..SetAttr::default() }, R)?;
-        assert_eq!(changed_by(&fs, file.ino(), || Ok(drop(part(&file, 0, 1)))), "a--");
+        assert_eq!(changed_by(&fs, file.ino(), || read(&file)), "a--");
         Ok(())
     }),
     ("reading no bytes into nothing changes no access time", |_| {

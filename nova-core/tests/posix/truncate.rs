@@ -7,8 +7,11 @@ fn size(size: u64) -> SetAttr {
     SetAttr { size: Some(size), ..SetAttr::default() }
 }
 
+/// Makes a file as long as it says.
+type Grow = fn(&File, u64);
+
 /// Ways to make a file as long as `to` again, which is more than a block behind its end.
-const GROW: &[(&str, fn(&File, u64))] = &[
+const GROW: &[(&str, Grow)] = &[
     ("set_len", |file, to| file.set_len(to).unwrap()),
     ("setattr", |file, to| assert_eq!(file.nova().setattr(file.ino(), &size(to), R).unwrap().size, to)),
     ("a small write", |file, to| file.write_at(to - 1, &[0]).unwrap()),

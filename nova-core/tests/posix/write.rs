@@ -315,6 +315,16 @@ pub(crate) const CASES: &[Case] = &[
         assert_eq!(fs.stat(ino).mode & 0o7777, 0o2765, "without the group's x it is no set-id bit");
         Ok(())
     }),
+    ("who writes a set-id file that has no name yet takes the bits away, too", |fs| {
+        let dir = fs.dir("d");
+        let file = fs.tmpfile(dir, 0o6755, &alice())?;
+        assert_eq!(file.stat()?.mode & 0o7777, 0o6755);
+        file.write_at(0, b"alice")?;
+        assert_eq!(file.stat()?.mode & 0o7777, 0o755);
+        fs.link(file.ino(), dir, b"f", &alice())?;
+        assert_eq!(fs.lookup(dir, b"f", R)?.mode & 0o7777, 0o755);
+        Ok(())
+    }),
     ("a write that finds no space changes nothing", |fs| {
         let file = fs.with("f", &pattern(1, 3 * B));
         let before = file.stat()?;

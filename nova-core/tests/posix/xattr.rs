@@ -22,6 +22,23 @@ fn names(fs: &Fs, ino: u64, who: &Credentials) -> Vec<String> {
     names
 }
 
+const ACL: &[u8] = b"system.posix_acl_access";
+
+/// An access control list: entries of no id, and one for bob.
+fn list(bobs: u16, entries: &[(u16, u16)]) -> Vec<u8> {
+    let mut entries: Vec<(u16, u16, u32)> =
+        entries.iter().map(|(tag, rights)| (*tag, *rights, u32::MAX)).collect();
+    entries.push((2, bobs, 2000));
+    entries.sort();
+    let mut bytes = 2u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(rights.to_le_bytes());
+        bytes.extend(id.to_le_bytes());
+    }
+    bytes
+}
+
 /// A file that alice owns and everybody may read.
 fn hers(fs: &Fs) -> u64 {
     let ino = fs.file("f");
@@ -316,6 +333,48 @@ pub(crate) const CASES: &[Case] = &[
             assert_eq!(fs.attribute(dir, b"trusted.x", R)?, b"");
             fs.check();
         }
+        Ok(())
+    }),
+    ("a size and a mode that are set at once both count, where there is a list, too", |fs| {
+        let file = fs.with("f", &pattern(1, 2 * B));
+        let ino = file.ino();
+        set(fs, ino, ACL, &list(6, &[(1, 6), (4, 4), (0x10, 7), (0x20, 0)]))?;
+        fs.access(ino, Access::READ_WRITE, &bob())?;
+        let narrow = SetAttr { mode: Some(0o600), size: Some(5), ..SetAttr::default() };
+        let stat = fs.setattr(ino, &narrow, R)?;
+        assert_eq!((stat.mode & 0o777, stat.size), (0o600, 5));
+        fails(fs.access(ino, Access::READ, &bob()), Code::NoAccess);
+        assert_eq!(fs.attribute(ino, ACL, R)?, list(6, &[(1, 6), (4, 4), (0x10, 0), (0x20, 0)]));
+        same(&all(&file), &pattern(1, 5));
+        Ok(())
+    }),
+    ("a size and a mode that are set at once stand after a scan", |_| {
+        let killable = Killable::new(1 << 20);
+        let ino = killable.fs.with("f", &pattern(1, 9 * B)).ino();
+        set(&killable.fs, ino, ACL, &list(6, &[(1, 6), (4, 4), (0x10, 7), (0x20, 0)]))?;
+        for (mode, size) in [(0o640, 3 * B + 5), (0o660, 8 * B), (0o600, 1)] {
+            let both = SetAttr { mode: Some(mode), size: Some(size), ..SetAttr::default() };
+            killable.fs.setattr(ino, &both, R)?;
+        }
+        let fs = killable.killed();
+        assert_eq!(fs.stat(ino), killable.fs.stat(ino));
+        assert_eq!(fs.attribute(ino, ACL, R)?, list(6, &[(1, 6), (4, 4), (0x10, 0), (0x20, 0)]));
+        fs.check();
+        Ok(())
+    }),
+    ("who sets a list and is not in the file's group takes the set-group-id bit away", |fs| {
+        let ino = fs.file("f");
+        fs.setattr(ino, &SetAttr { uid: Some(1000), gid: Some(50), ..SetAttr::default() }, R)?;
+        fs.mode(ino, 0o2755);
+        let value = list(6, &[(1, 7), (4, 5), (0x10, 5), (0x20, 5)]);
+        let mut member = alice();
+        member.groups = vec![50];
+        fs.set_attribute(ino, ACL, &value, Set, &member)?;
+        assert_eq!(fs.stat(ino).mode & 0o7777, 0o2755);
+        set(fs, ino, ACL, &value)?;
+        assert_eq!(fs.stat(ino).mode & 0o7777, 0o2755);
+        fs.set_attribute(ino, ACL, &value, Set, &alice())?;
+        assert_eq!(fs.stat(ino).mode & 0o7777, 0o755);
         Ok(())
     }),
     ("the volume's own attributes are nobody's to see", |fs| {
