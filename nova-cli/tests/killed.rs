@@ -35,7 +35,7 @@ fn serve(image: &Path, dir: &Path) -> Option<Child> {
 
 /// The content that a file has by its number.
 fn content(number: usize) -> Vec<u8> {
-    (0..number * 97 % 20_000).map(|at| (at * number >> 3) as u8).collect()
+    (0..number * 97 % 20_000).map(|at| ((at * number) >> 3) as u8).collect()
 }
 
 #[test]
