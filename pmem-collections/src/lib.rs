@@ -66,6 +66,7 @@ pub mod list;
 pub mod log;
 pub mod map;
 pub mod priority_queue;
+mod salvage;
 pub mod set;
 mod stored;
 pub mod string;
@@ -90,6 +91,7 @@ pub use pmem_alloc::{
     Write, WriteTx,
 };
 pub use priority_queue::{PPriorityQueue, PriorityQueueGuard};
+pub use salvage::Salvage;
 pub use set::PBTreeSet;
 pub use string::{PString, StringGuard};
 pub use vec::{PVec, VecGuard};

@@ -358,3 +358,32 @@ fn a_segment_or_chunk_at_the_end_of_all_addresses_is_an_error() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_salvage_loses_a_damaged_bucket_and_nothing_else() -> Result<()> {
+    let pool = pool();
+    let salvaged = || {
+        let tx = pool.read().unwrap();
+        let map = tx.open::<Map>("map").unwrap();
+        let mut keys = std::collections::HashSet::new();
+        let salvage = map
+            .salvage(|key, value| {
+                assert!(*value == self::value(*key) && keys.insert(*key));
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(keys.len() as u64, salvage.entries);
+        salvage
+    };
+    assert!(salvaged().is_whole());
+    for at in buckets(&pool) {
+        let before = forge(&pool, at, &[0xff; 8])?;
+        let salvage = salvaged();
+        assert_eq!(salvage.expected, ENTRIES);
+        // The first bucket of a segment says how far the segment reaches: with it, all four are lost.
+        assert!(!salvage.damage.is_empty() && salvage.entries >= ENTRIES - 16, "{salvage:?}");
+        forge(&pool, at, &before)?;
+    }
+    assert!(salvaged().is_whole());
+    Ok(())
+}

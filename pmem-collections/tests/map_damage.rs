@@ -289,3 +289,70 @@ fn every_block_of_a_map_is_one_of_its_nodes_so_that_none_leaks() -> Result<()> {
     }
     Ok(())
 }
+
+/// What a salvage hands over: keys, and the answer.
+fn salvaged(pool: &Pool) -> (Vec<Key>, Salvage) {
+    let tx = pool.read().unwrap();
+    let map = tx.open::<Map>("map").unwrap();
+    let mut keys = Vec::new();
+    let salvage = map
+        .salvage(|key, value| {
+            assert_eq!(*value, key[0] % 2 == 0);
+            keys.push(*key);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(keys.len() as u64, salvage.entries);
+    keys.sort_unstable();
+    (keys, salvage)
+}
+
+#[test]
+fn a_salvage_of_a_whole_map_hands_over_everything() {
+    let (keys, salvage) = salvaged(&pool());
+    assert!(salvage.is_whole(), "{salvage:?}");
+    assert_eq!(keys, (0..ENTRIES).map(key).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_salvage_loses_a_damaged_leaf_and_nothing_else_and_what_it_saves_is_a_map() -> Result<()> {
+    let pool = pool();
+    let leaves = blocks(&pool, b"PBTl")?;
+    for leaf in &leaves {
+        let before = forge(&pool, *leaf, b"gone")?;
+        let (keys, salvage) = salvaged(&pool);
+        assert_eq!(salvage.damage.len(), 1, "{salvage:?}");
+        assert!(keys.len() as u64 >= ENTRIES - 15 && (keys.len() as u64) < ENTRIES, "{}", keys.len());
+        forge(&pool, *leaf, &before)?;
+    }
+    forge(&pool, leaves[0], b"gone")?;
+    let entries = pool.write(|tx| {
+        let damaged = tx.open::<Map>("map")?;
+        let mut copy = tx.open::<Map>("copy")?;
+        Ok(damaged.salvage(|key, value| copy.insert(key, *value).map(drop))?.entries)
+    })?;
+    assert_eq!(pool.read()?.open::<Map>("copy")?.check()?.entries, entries);
+    Ok(())
+}
+
+#[test]
+fn a_salvage_of_any_damage_ends_and_what_take_refuses_ends_it() -> Result<()> {
+    let mut random = Rng::with_seed(8);
+    let pool = pool();
+    let mut nodes = blocks(&pool, b"PBTl")?;
+    nodes.extend(blocks(&pool, b"PBTi")?);
+    for _ in 0..1000 {
+        let at = nodes[random.usize(..nodes.len())] + random.u64(..1024);
+        let bytes: Vec<u8> = (0..random.usize(1..9)).map(|_| random.u8(..)).collect();
+        let Ok(before) = forge(&pool, at, &bytes) else { continue };
+        let tx = pool.read()?;
+        let salvage = tx.open::<Map>("map")?.salvage(|_, _| Ok(()))?;
+        assert!(salvage.entries <= 15 * nodes.len() as u64, "{salvage:?}");
+        drop(tx);
+        forge(&pool, at, &before)?;
+    }
+    let tx = pool.read()?;
+    let refused = tx.open::<Map>("map")?.salvage(|_, _| Err(Error::abort("enough")));
+    assert!(matches!(refused.unwrap_err().kind(), ErrorKind::Aborted(_)));
+    Ok(())
+}

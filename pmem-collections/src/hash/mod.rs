@@ -24,6 +24,7 @@ mod header;
 mod insert;
 mod layout;
 mod remove;
+mod salvage;
 mod split;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ mod entry;
 mod iter;
 
 pub use crate::{
+    Salvage,
     hash::{EntryTooLarge, TableSummary, TooManyEqualHashes},
     stored::{MAX_KEY, MAX_VALUE, Old},
 };
@@ -139,6 +140,43 @@ impl<K: Key, V: Value, M: Mode> HashMapGuard<'_, K, V, M> {
     /// no key is there twice, and no block has two owners. `Corrupt` names the first place that is wrong.
     pub fn check(&self) -> Result<TableSummary> {
         self.table.check(|bucket, slot| bucket.value(slot).map(drop))
+    }
+
+    /// Hands `take` every entry that can be read, damaged or not as the map may be, in an order that means nothing; what cannot be read is passed over, and
+    /// is in the answer. Copy it into a new map:
+    ///
+    /// ```
+    /// # use pmem_collections::*; fn main() -> Result<()> {
+    /// # let pool = PoolOptions::new().create_on(Mapping::anonymous(1 << 20)?)?;
+    /// # pool.write(|tx| tx.open::<PHashMap<u64, u64>>("scores")?.insert(1, 2).map(drop))?;
+    /// let salvage = pool.write(|tx| {
+    ///     let damaged = tx.open::<PHashMap<u64, u64>>("scores")?;
+    ///     let mut copy = tx.open::<PHashMap<u64, u64>>("scores, saved")?;
+    ///     damaged.salvage(|key, value| copy.insert(key, value).map(drop))
+    /// })?;
+    /// println!("{} of {} entries", salvage.entries, salvage.expected);
+    /// assert!(salvage.is_whole());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// What is handed over can be read; whether it is what was there, only a checksum of your own could tell.
+    ///
+    /// # Errors
+    ///
+    /// Those of `take`, at once. (A map whose header is damaged cannot be opened.)
+    pub fn salvage(&self, mut take: impl FnMut(K::Ref<'_>, V::Ref<'_>) -> Result<()>) -> Result<Salvage> {
+        let mut salvage = Salvage::default();
+        self.table.salvage(&mut salvage, &mut |salvage, bucket, slot| match bucket
+            .key(slot)
+            .and_then(|key| Ok((key, bucket.value(slot)?)))
+        {
+            Ok((key, value)) => take(key, value).map(|()| true),
+            Err(error) => {
+                salvage.lost(error);
+                Ok(false)
+            }
+        })?;
+        Ok(salvage)
     }
 }
 

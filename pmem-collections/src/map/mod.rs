@@ -7,6 +7,7 @@ mod iter;
 mod range;
 
 pub use crate::{
+    Salvage,
     stored::{MAX_KEY, MAX_VALUE, Old},
     tree::{EntryTooLarge, TreeSummary},
 };
@@ -180,6 +181,43 @@ impl<K: OrdKey, V: Value, M: Mode> MapGuard<'_, K, V, M> {
     /// length, and that no node or block is reached twice. `Corrupt` names the first that is wrong.
     pub fn check(&self) -> Result<TreeSummary> {
         self.tree.check(|leaf, slot| leaf.value(slot).map(drop))
+    }
+
+    /// Hands `take` every entry that can be read, damaged or not as the map may be, leaf by leaf in the order of keys (not within a leaf); what cannot be read is passed over, and
+    /// is in the answer. Copy it into a new map:
+    ///
+    /// ```
+    /// # use pmem_collections::*; fn main() -> Result<()> {
+    /// # let pool = PoolOptions::new().create_on(Mapping::anonymous(1 << 20)?)?;
+    /// # pool.write(|tx| tx.open::<PBTreeMap<u64, u64>>("scores")?.insert(1, 2).map(drop))?;
+    /// let salvage = pool.write(|tx| {
+    ///     let damaged = tx.open::<PBTreeMap<u64, u64>>("scores")?;
+    ///     let mut copy = tx.open::<PBTreeMap<u64, u64>>("scores, saved")?;
+    ///     damaged.salvage(|key, value| copy.insert(key, value).map(drop))
+    /// })?;
+    /// println!("{} of {} entries", salvage.entries, salvage.expected);
+    /// assert!(salvage.is_whole());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// What is handed over can be read; whether it is what was there, only a checksum of your own could tell.
+    ///
+    /// # Errors
+    ///
+    /// Those of `take`, at once. (A map whose header is damaged cannot be opened.)
+    pub fn salvage(&self, mut take: impl FnMut(K::Ref<'_>, V::Ref<'_>) -> Result<()>) -> Result<Salvage> {
+        let mut salvage = Salvage::default();
+        self.tree.salvage(&mut salvage, &mut |salvage, leaf, slot| match leaf
+            .key(slot)
+            .and_then(|key| Ok((key, leaf.value(slot)?)))
+        {
+            Ok((key, value)) => take(key, value).map(|()| true),
+            Err(error) => {
+                salvage.lost(error);
+                Ok(false)
+            }
+        })?;
+        Ok(salvage)
     }
 }
 

@@ -14,7 +14,7 @@
 //! checked when it is read, before anything of it is changed.
 //!
 //! Reading order: [`layout`], [`header`], [`node`]; [`path`] (descents), [`change`], [`insert`], [`bulk`],
-//! [`remove`], [`retain`], [`check`], [`trace`].
+//! [`remove`], [`retain`], [`check`], [`salvage`], [`trace`].
 
 mod bulk;
 mod change;
@@ -26,6 +26,7 @@ mod node;
 mod path;
 mod remove;
 mod retain;
+mod salvage;
 mod trace;
 
 pub(crate) use bulk::sort;
