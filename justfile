@@ -22,7 +22,7 @@ mutation *ARGS:
 
 # Lines and drains of every operation, against their budgets.
 budget:
-    cargo test -p pmem-tx -p pmem-alloc -p pmem-collections -p nova-core budget -- --nocapture
+    cargo test --workspace --test budget -- --nocapture
 
 # What atomicity costs, against raw mmap and std.
 bench *ARGS:
