@@ -42,7 +42,7 @@ fn main() {
     if measuring {
         println!("CPU {:?}, {entries} elements, files in {}", cpu_time::pin(), place::folder().display());
         println!(
-            "{:<32} {:>8} {:>6} {:>6}   {:<24} {:>8} {:>7}",
+            "{:<40} {:>8} {:>6} {:>6}   {:<24} {:>8} {:>7}",
             "", "ns", "lines", "drains", "twin", "ns", "of it"
         );
     }
@@ -59,7 +59,7 @@ fn main() {
             let [_, lines, drains] = all[0].0[phase];
             let name = format!("{}: {what}", subject.name);
             println!(
-                "{name:<32} {own:>8.0} {lines:>6.2} {drains:>6.3}   {:<24} {twin:>8.1} {over:>6.1}x",
+                "{name:<40} {own:>8.0} {lines:>6.2} {drains:>6.3}   {:<24} {twin:>8.1} {over:>6.1}x",
                 subject.twin.0
             );
         }
