@@ -14,6 +14,9 @@ use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
+/// How often what is free, and what is charged, is looked at again if it is not right.
+const TRIES: u32 = 8;
+
 /// Compares everything; how many inodes were held by operations, and are not compared.
 pub(crate) fn check(volume: &Volume, survey: &mut Survey) -> u64 {
     let mut busy = BTreeSet::new();
@@ -37,9 +40,24 @@ pub(crate) fn check(volume: &Volume, survey: &mut Survey) -> u64 {
         }
     }
     check_segments(volume, survey);
-    if busy.is_empty() {
+    let before = survey.problems.0.len();
+    for _ in 0..TRIES {
+        if !busy.is_empty() {
+            break;
+        }
+        survey.problems.0.truncate(before);
         check_space(volume, survey);
         check_quotas(volume, survey);
+        if survey.problems.0.len() == before {
+            break;
+        }
+        // Who came meanwhile has taken blocks, perhaps, and cannot commit; or could not have what they wanted, and gives back what they took.
+        let came = volume.cached().into_iter().filter(|inode| inode.state.try_read().is_none());
+        busy.extend(came.map(|inode| inode.ino));
+        if !busy.is_empty() {
+            survey.problems.0.truncate(before);
+        }
+        std::thread::yield_now();
     }
     busy.len() as u64
 }
