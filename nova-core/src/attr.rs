@@ -5,7 +5,6 @@ use crate::{
     acl::Acl,
     alloc::Purpose,
     attributes::{self, INTERNAL, Key, TRUSTED, USER},
-    commit::Batch,
     format::{BLOCK, Identity, MAX_ATTRIBUTE, ROOT, SLOT, Status, flag},
     inode::{Inode, State},
     log::Append,
@@ -221,9 +220,12 @@ impl Nova {
         volume.put_attribute(&inode, &mut state, key, value, identity, status)
     }
 
-    /// How full the volume is.
+    /// How full the volume is; of a snapshot, the volume that it is of.
     pub fn statfs(&self) -> StatFs {
         let volume = self.volume();
+        if let Some(view) = &volume.view {
+            return view.live().statfs();
+        }
         let blocks = volume.blocks();
         let free = volume.free_blocks();
         let (slots, unused) = volume.table.counts();
@@ -301,7 +303,7 @@ impl Volume {
         mut identity: Identity,
         mut status: Status,
     ) -> Result<()> {
-        let mut batch = Batch::default();
+        let mut batch = self.batch();
         self.put(&mut batch, inode.at, Some(&mut identity), &mut status);
         self.commit(&batch, Freed::default())?;
         (state.identity, state.status) = (identity, status);
@@ -318,7 +320,7 @@ impl Volume {
         mut identity: Identity,
         mut status: Status,
     ) -> Result<()> {
-        let mut batch = Batch::default();
+        let mut batch = self.batch();
         let purpose = if value.is_none() { Purpose::Freeing } else { Purpose::Ordinary };
         let mut log =
             Append::new(self, inode.ino, state.identity.log, state.status.tail, &state.pages, purpose);

@@ -138,7 +138,7 @@ impl Attributes {
     }
 }
 
-fn entry(key: &Key, value: &[u8], part: usize, parts: usize, removed: u64) -> Vec<u8> {
+fn entry(key: &Key, value: &[u8], part: usize, parts: usize, epoch: u64) -> Vec<u8> {
     let room = room(&key.1);
     let here = &value[part * room..value.len().min((part + 1) * room)];
     let len = size_of::<AttributeHead>() + key.1.len() + here.len();
@@ -154,8 +154,8 @@ fn entry(key: &Key, value: &[u8], part: usize, parts: usize, removed: u64) -> Ve
         value_len: value.len() as u32,
         here: here.len() as u32,
         reserved: 0,
-        epoch: 1,
-        removed,
+        epoch,
+        removed: 0,
     };
     let mut bytes = vec![0; lines * LINE as usize];
     bytes[..size_of::<AttributeHead>()].copy_from_slice(bytemuck::bytes_of(&head));
@@ -180,12 +180,13 @@ impl Attributes {
         key: Key,
         value: Option<&[u8]>,
     ) -> Result<Change> {
+        let epoch = batch.epoch();
         let new = match value {
             Some(value) => {
                 let parts = value.len().div_ceil(room(&key.1)).max(1);
                 let stored = (0..parts)
                     .map(|part| {
-                        let (at, page) = append.entry(batch, &mut entry(&key, value, part, parts, 0))?;
+                        let (at, page) = append.entry(batch, &mut entry(&key, value, part, parts, epoch))?;
                         Ok(Some(Part { at, page }))
                     })
                     .collect::<Result<Vec<_>>>()?;
@@ -195,7 +196,7 @@ impl Attributes {
         };
         if let Some(old) = self.0.get(&key) {
             for part in old.parts.iter().flatten() {
-                batch.line(part.at, &log::removed(media, part.at)?);
+                batch.line(part.at, &log::removed(media, part.at, epoch)?);
             }
         }
         Ok(Change { key, new })
@@ -220,7 +221,8 @@ impl Attributes {
             let parts = stored.parts.len();
             let places = (0..parts)
                 .map(|part| {
-                    let (at, page) = rewrite.entry(&mut entry(key, &stored.value, part, parts, 0))?;
+                    let (at, page) =
+                        rewrite.entry(&mut entry(key, &stored.value, part, parts, rewrite.birth()))?;
                     Ok(Some(Part { at, page }))
                 })
                 .collect::<Result<Vec<_>>>()?;

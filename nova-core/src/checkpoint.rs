@@ -6,6 +6,7 @@ use crate::{
     format::{BLOCK, CHECKPOINT_MAGIC, CheckpointHead, LINE},
     quota,
     rules::Rule,
+    snapshot::Held,
     volume::Volume,
 };
 use bytemuck::Zeroable;
@@ -33,6 +34,9 @@ pub(crate) fn store(volume: &Volume) -> Result<Option<(u64, Vec<Run>)>> {
         let (kind, id) = quota::number(who);
         put(&[u64::from(kind), u64::from(id), usage.blocks, usage.inodes]);
     }
+    let held = volume.snapshots.history().held.clone();
+    put(&[held.len() as u64]);
+    held.iter().for_each(|held| put(&[held.run.start, held.run.blocks, held.birth, held.last]));
     let blocks = stream.len().div_ceil(ROOM) as u64;
     let Some(used) = volume.allocator.allocate(0, blocks, Purpose::Freeing) else { return Ok(None) };
     let places: Vec<u64> = used.iter().flat_map(|run| run.range()).map(|block| block * BLOCK).collect();
@@ -119,6 +123,15 @@ pub(crate) fn load(volume: &Volume, first: u64) -> Result<()> {
     for _ in 0..next()? {
         quotas.push((next()?, next()?, next()?, next()?));
     }
+    let mut held = Vec::new();
+    for _ in 0..next()? {
+        let (start, len, birth, last) = (next()?, next()?, next()?, next()?);
+        if start < blocks.start || start >= blocks.end || len > blocks.end - start {
+            return bad("held blocks that cannot be");
+        }
+        held.push(Held { run: Run { start, blocks: len }, birth, last });
+    }
+    volume.snapshots.history().held = held;
     runs.into_iter().for_each(|run| volume.allocator.free(run));
     slots.into_iter().enumerate().for_each(|(stripe, free)| volume.table.set_free(stripe as u64, free));
     volume.shares.set(shares);

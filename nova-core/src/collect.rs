@@ -6,7 +6,6 @@
 
 use crate::{
     Result,
-    commit::Batch,
     extents::Extents,
     inode::{Body, Inode, State},
     log::{self, LINES, Rewrite},
@@ -35,6 +34,7 @@ impl Volume {
 
     /// Writes the log anew: only what counts.
     pub(crate) fn rewrite_log(&self, inode: &Inode, state: &mut State) -> Result<()> {
+        let mut batch = self.batch();
         let mut rewrite = Rewrite::new(self, inode.ino);
         let attributes = state.attributes.rewrite(&mut rewrite)?;
         let mut new_extents = Extents::default();
@@ -43,7 +43,7 @@ impl Volume {
         match &state.body {
             Body::File(extents) => {
                 for (file_block, mapped) in extents.iter() {
-                    for mut entry in log::extent(file_block, mapped.run(), mapped.unwritten) {
+                    for mut entry in log::extent(file_block, mapped.run(), mapped.unwritten, mapped.birth) {
                         let (_, page) = rewrite.entry(bytemuck::bytes_of_mut(&mut entry))?;
                         let count = u64::from(entry.count);
                         let part = crate::extents::Mapped { block: entry.block, count, page, ..mapped };
@@ -54,7 +54,8 @@ impl Volume {
             }
             Body::Directory(names) => {
                 for (name, dentry) in names.iter() {
-                    let mut entry = log::name(name, dentry.ino, dentry.cookie, dentry.file_type, 0);
+                    let mut entry =
+                        log::name(name, dentry.ino, dentry.cookie, dentry.file_type, self.epoch());
                     let (at, page) = rewrite.entry(&mut entry)?;
                     moved.push((name.to_vec(), at, page));
                     live.push((page, 1));
@@ -64,9 +65,8 @@ impl Volume {
         }
         let (mut identity, mut status) = (state.identity, state.status);
         (identity.log, status.tail) = rewrite.store()?;
-        let mut batch = Batch::default();
         self.put(&mut batch, inode.at, Some(&mut identity), &mut status);
-        self.commit(&batch, Freed { pages: state.pages.runs(), ..Freed::default() })?;
+        self.commit(&batch, Freed { pages: state.pages.born(), ..Freed::default() })?;
         state.pages = rewrite.done();
         live.into_iter().for_each(|(page, count)| state.pages.add(page, count));
         (state.identity, state.status, state.attributes) = (identity, status, attributes);

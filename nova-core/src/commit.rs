@@ -10,7 +10,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::{Result, format::LINE, rules::Rule};
+use crate::{Result, format::LINE, rules::Rule, snapshot::Pass};
 use parking_lot::{Mutex, MutexGuard};
 use pmem_map::{Granularity, Region};
 use pmem_tx::{
@@ -36,20 +36,45 @@ enum Kind {
     Data,
 }
 
-/// Changes that become one record.
-pub(crate) struct Batch {
+/// Changes that become one record, in one epoch: no snapshot is made as long as it lives.
+pub(crate) struct Batch<'v> {
     steps: Vec<(Kind, u64, Range<usize>)>,
     bytes: Vec<u8>,
+    /// Where the lines of inodes are that change.
+    inodes: Vec<u64>,
+    epoch: u64,
+    _gate: Option<Pass<'v>>,
 }
 
-impl Default for Batch {
+impl<'v> Batch<'v> {
     /// With room for what most operations change.
-    fn default() -> Batch {
-        Batch { steps: Vec::with_capacity(8), bytes: Vec::with_capacity(12 * LINE as usize) }
+    pub(crate) fn new(epoch: u64, gate: Option<Pass<'v>>) -> Batch<'v> {
+        Batch {
+            steps: Vec::with_capacity(8),
+            bytes: Vec::with_capacity(12 * LINE as usize),
+            inodes: Vec::new(),
+            epoch,
+            _gate: gate,
+        }
     }
-}
 
-impl Batch {
+    /// The epoch that what it changes is of.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The inode whose lines are at `at` changes.
+    pub(crate) fn changes_inode(&mut self, at: u64) {
+        if !self.inodes.contains(&at) {
+            self.inodes.push(at);
+        }
+    }
+
+    /// Where the lines of inodes are that change.
+    pub(crate) fn inodes(&self) -> &[u64] {
+        &self.inodes
+    }
+
     fn push(&mut self, kind: Kind, at: u64, bytes: &[u8]) {
         debug_assert!(at % LINE == 0 && bytes.len() as u64 % LINE == 0);
         let start = self.bytes.len();
@@ -145,18 +170,18 @@ impl Journal {
         }
     }
 
-    /// Commits. Durable and in place on return: one drain, or a share of one.
-    pub(crate) fn commit(&self, batch: &Batch, broken: Option<Rule>) -> Result<Committed> {
-        self.region.guarded(|| self.commit_guarded(batch, broken))?
+    /// Commits batches as one record. Durable and in place on return: one drain, or a share of one.
+    pub(crate) fn commit(&self, batches: &[&Batch<'_>], broken: Option<Rule>) -> Result<Committed> {
+        self.region.guarded(|| self.commit_guarded(batches, broken))?
     }
 
-    fn commit_guarded(&self, batch: &Batch, broken: Option<Rule>) -> Result<Committed> {
+    fn commit_guarded(&self, batches: &[&Batch<'_>], broken: Option<Rule>) -> Result<Committed> {
         self.waiting.fetch_add(1, Relaxed);
         let mut writer = self.writer.lock();
         let alone = self.waiting.fetch_sub(1, Relaxed) == 1;
         let Writer { log, set } = &mut *writer;
         log.collect(set);
-        fill(set, batch, broken);
+        batches.iter().for_each(|batch| fill(set, batch, broken));
         let written = if alone && !self.on_pages && !log.is_in_flight() {
             log.commit(set, || ()).map(|_| None)
         } else {
@@ -214,7 +239,7 @@ impl Journal {
 }
 
 /// Puts a batch into the write set.
-fn fill(set: &mut WriteSet, batch: &Batch, broken: Option<Rule>) {
+fn fill(set: &mut WriteSet, batch: &Batch<'_>, broken: Option<Rule>) {
     for (kind, at, range) in &batch.steps {
         let (at, bytes) = (*at, &batch.bytes[range.clone()]);
         let block = at..at + bytes.len() as u64;

@@ -32,7 +32,7 @@ impl Volume {
             if at < block {
                 edit.unmap(place(at)..place(block))?;
             }
-            edit.share(place(block), mapped.run(), mapped.unwritten)?;
+            edit.share(place(block), mapped)?;
             at = block + mapped.count;
         }
         if at < blocks.end {

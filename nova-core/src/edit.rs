@@ -26,6 +26,7 @@ enum Change {
         run: Run,
         unwritten: bool,
         shared: bool,
+        birth: u64,
         page: u32,
     },
     Unmap {
@@ -41,7 +42,7 @@ enum Change {
 
 pub(crate) struct Edit<'v> {
     volume: &'v Volume,
-    pub(crate) batch: Batch,
+    pub(crate) batch: Batch<'v>,
     /// There until the commit.
     log: Option<Append<'v>>,
     changes: Vec<Change>,
@@ -58,11 +59,12 @@ pub(crate) struct Edit<'v> {
 
 impl<'v> Edit<'v> {
     pub(crate) fn new(volume: &'v Volume, inode: &Inode, state: &State, purpose: Purpose) -> Edit<'v> {
+        let batch = volume.batch();
         let log =
             Append::new(volume, inode.ino, state.identity.log, state.status.tail, &state.pages, purpose);
         Edit {
             volume,
-            batch: Batch::default(),
+            batch,
             log: Some(log),
             changes: Vec::new(),
             fresh: Vec::new(),
@@ -102,11 +104,12 @@ impl<'v> Edit<'v> {
     }
 
     /// Links blocks whose content is durable: each of `places` is of `durable`.
-    pub(crate) fn link(&mut self, places: &[(u64, Run)], durable: &Durable) -> Result<()> {
+    pub(crate) fn link(&mut self, state: &State, places: &[(u64, Run)], durable: &Durable) -> Result<()> {
         for (file_block, run) in places {
             let within = |of: &Run| of.start <= run.start && run.start + run.blocks <= of.start + of.blocks;
             assert!(durable.runs().iter().any(within), "blocks whose content is not durable");
-            self.map(*file_block, *run, false, false)?;
+            let birth = self.birth(state, *file_block, *run);
+            self.map(*file_block, *run, false, false, birth)?;
         }
         Ok(())
     }
@@ -139,7 +142,7 @@ impl<'v> Edit<'v> {
         let Some(mapped) = state.extents()?.at(file_block).filter(|mapped| !mapped.unwritten) else {
             return Ok(());
         };
-        if self.volume.shares.any(Run { start: mapped.block, blocks: 1 }) {
+        if self.volume.is_shared(Run { start: mapped.block, blocks: 1 }, mapped.birth) {
             let mut content = vec![0; BLOCK as usize];
             self.volume.media.copy_out(mapped.block * BLOCK, &mut content, "extent")?;
             content[within as usize..within as usize + len].fill(0);
@@ -157,30 +160,39 @@ impl<'v> Edit<'v> {
     }
 
     /// Links blocks of another file, which has them too.
-    pub(crate) fn share(&mut self, file_block: u64, run: Run, unwritten: bool) -> Result<()> {
+    pub(crate) fn share(&mut self, file_block: u64, mapped: Mapped) -> Result<()> {
+        let run = mapped.run();
         self.volume.shares.add(run);
         self.sharing.push(run);
-        self.map(file_block, run, unwritten, true)
+        self.map(file_block, run, mapped.unwritten, true, mapped.birth)
     }
 
     /// Links blocks that read as zeros.
-    pub(crate) fn reserve(&mut self, file_block: u64, run: Run) -> Result<()> {
-        self.map(file_block, run, true, false)
+    pub(crate) fn reserve(&mut self, state: &State, file_block: u64, run: Run) -> Result<()> {
+        let birth = self.birth(state, file_block, run);
+        self.map(file_block, run, true, false, birth)
     }
 
-    fn map(&mut self, file_block: u64, run: Run, unwritten: bool, shared: bool) -> Result<()> {
-        for mut entry in log::extent(file_block, run, unwritten) {
+    /// When blocks were allocated: now, or, if the file has them at this place already, as it says.
+    fn birth(&self, state: &State, file_block: u64, run: Run) -> u64 {
+        let extents = state.extents().ok();
+        let old = extents.and_then(|extents| extents.at(file_block)).filter(|old| old.block == run.start);
+        old.map_or(self.batch.epoch(), |old| old.birth)
+    }
+
+    fn map(&mut self, file_block: u64, run: Run, unwritten: bool, shared: bool, birth: u64) -> Result<()> {
+        for mut entry in log::extent(file_block, run, unwritten, birth) {
             let (file_block, part) =
                 (entry.file_block, Run { start: entry.block, blocks: u64::from(entry.count) });
             let page = self.entry(&mut entry)?;
-            self.changes.push(Change::Map { file_block, run: part, unwritten, shared, page });
+            self.changes.push(Change::Map { file_block, run: part, unwritten, shared, birth, page });
         }
         Ok(())
     }
 
     /// Nothing is mapped in these file blocks.
     pub(crate) fn unmap(&mut self, blocks: Range<u64>) -> Result<()> {
-        let mut entry = log::hole(blocks.start, blocks.end - blocks.start);
+        let mut entry = log::hole(blocks.start, blocks.end - blocks.start, self.batch.epoch());
         let page = self.entry(&mut entry)?;
         self.changes.push(Change::Unmap { blocks, page });
         Ok(())
@@ -188,7 +200,7 @@ impl<'v> Edit<'v> {
 
     /// Everything from `from` on moves by `by` blocks.
     pub(crate) fn shift(&mut self, from: u64, by: i64) -> Result<()> {
-        let mut entry = log::shift(from, by);
+        let mut entry = log::shift(from, by, self.batch.epoch());
         let page = self.entry(&mut entry)?;
         self.changes.push(Change::Shift { from, by, page });
         Ok(())
@@ -201,7 +213,7 @@ impl<'v> Edit<'v> {
     }
 
     /// How many blocks more the file has afterwards, and which of those that it has it has no longer.
-    fn replaced(&self, state: &State) -> Result<(i64, Vec<Run>)> {
+    fn replaced(&self, state: &State) -> Result<(i64, Vec<(Run, u64)>)> {
         let extents = state.extents()?;
         let (mut more, mut freed) = (0, Vec::new());
         for change in &self.changes {
@@ -218,7 +230,7 @@ impl<'v> Edit<'v> {
             for (at, old) in extents.within(blocks) {
                 more -= old.count as i64;
                 if stays != Some(old.block.wrapping_sub(at)) {
-                    freed.push(old.run());
+                    freed.push((old.run(), old.birth));
                 }
             }
         }
@@ -253,7 +265,7 @@ impl<'v> Edit<'v> {
         if !copies.is_empty() {
             let stored = Stored::new(copies.iter().map(|(_, run)| *run).collect());
             let durable = stored.drain(&volume.media)?;
-            self.link(&copies, &durable)?;
+            self.link(state, &copies, &durable)?;
         }
         let (more, data) = self.replaced(state)?;
         let owner = identity.unwrap_or(state.identity);
@@ -302,8 +314,8 @@ fn take_over(state: &mut State, changes: Vec<Change>) {
     };
     for change in changes {
         match change {
-            Change::Map { file_block, run, unwritten, page, .. } => {
-                let mapped = Mapped { block: run.start, count: run.blocks, unwritten, page };
+            Change::Map { file_block, run, unwritten, birth, page, .. } => {
+                let mapped = Mapped { block: run.start, count: run.blocks, unwritten, birth, page };
                 let old = extents.insert(file_block, mapped);
                 pages.add(page, run.blocks);
                 forget(pages, old);

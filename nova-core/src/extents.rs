@@ -11,6 +11,8 @@ pub(crate) struct Mapped {
     pub(crate) count: u64,
     /// Reads as zeros.
     pub(crate) unwritten: bool,
+    /// The epoch in which the blocks were allocated.
+    pub(crate) birth: u64,
     /// Which page of the log says so.
     pub(crate) page: u32,
 }
@@ -25,6 +27,7 @@ impl Mapped {
         self.count == blocks
             && self.block + self.count == next.block
             && self.unwritten == next.unwritten
+            && self.birth == next.birth
             && self.page == next.page
     }
 
@@ -158,7 +161,8 @@ mod tests {
                         next += 3;
                     }
                     let page = random.u32(0..2);
-                    let old = extents.insert(start, Mapped { block: next, count, unwritten: false, page });
+                    let old = extents
+                        .insert(start, Mapped { block: next, count, unwritten: false, birth: 1, page });
                     for (at, part) in old {
                         (0..part.count).for_each(|i| assert_eq!(model[(at + i) as usize], part.block + i));
                     }

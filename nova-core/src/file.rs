@@ -2,7 +2,6 @@
 
 use crate::{
     Code, Credentials, Nova, Result, Stat,
-    commit::Batch,
     inode::Inode,
     permission::{EXECUTE, READ, WRITE},
     volume::Volume,
@@ -168,7 +167,7 @@ impl Volume {
         if state.gone || state.status.links > 0 || inode.handles.load(SeqCst) > 0 || self.read_only {
             return Ok(());
         }
-        let mut batch = Batch::default();
+        let mut batch = self.batch();
         let freed = self.put_end(&mut batch, inode, &mut state)?;
         self.commit(&batch, freed)?;
         self.ended(inode, &mut state);

@@ -22,6 +22,11 @@ pub(crate) const SLOT: u64 = 2 * LINE;
 pub(crate) const ROOT: u64 = 1;
 pub(crate) const SEGMENT_MAGIC: u32 = u32::from_le_bytes(*b"SEGM");
 pub(crate) const PAGE_MAGIC: u32 = u32::from_le_bytes(*b"LOGP");
+pub(crate) const SNAPSHOT_MAGIC: u32 = u32::from_le_bytes(*b"SNAP");
+/// What the logs of snapshots have where others have an inode number: this, and the epoch.
+pub(crate) const SNAPSHOT_INO: u64 = 1 << 63;
+/// Where the state line's second copy is.
+pub(crate) const STATE_COPY: u64 = BLOCK + 63 * LINE;
 pub(crate) const CHECKPOINT_MAGIC: u32 = u32::from_le_bytes(*b"CKPT");
 /// Links that a file or directory can have.
 pub(crate) const MAX_LINKS: u32 = 65_000;
@@ -71,7 +76,7 @@ structure!(
 structure!(
     /// What changes of the volume as a whole.
     VolumeState, 64, "state line" {
-        reserved: u32, mounts: u64, checkpoint: u64, epoch: u64, reserved2: [u64; 4],
+        reserved: u32, mounts: u64, checkpoint: u64, epoch: u64, snapshots: u64, rollback: u64, reserved2: [u64; 2],
     }
 );
 
@@ -105,7 +110,7 @@ structure!(
 
 structure!(
     /// The first line of a log page.
-    PageHeader, 64, "log page" { magic: u32, ino: u64, next: u64, reserved: [u64; 5] }
+    PageHeader, 64, "log page" { magic: u32, ino: u64, next: u64, birth: u64, reserved: [u64; 4] }
 );
 
 structure!(
@@ -136,6 +141,33 @@ structure!(
     CheckpointHead, 64, "checkpoint" { magic: u32, next: u64, len: u32, reserved: u32, reserved2: [u64; 5] }
 );
 
+structure!(
+    /// The first line of a snapshot's block.
+    SnapshotHead, 64, "snapshot" {
+        magic: u32, epoch: u64, next: u64, log: u64, tail: u64, created: i64, used: u64, flags: u32, name_len: u32,
+    }
+);
+
+structure!(
+    /// What precedes an inode's lines as they were, in a snapshot's log.
+    InodeBefore, 64, "snapshot's inode" {
+        kind: u8, lines: u8, flags: u16, slot: u64, ino: u64, reserved: [u64; 5],
+    }
+);
+
+structure!(
+    /// Where a block's old content is, in a snapshot's log.
+    BlockBefore, 64, "snapshot's block" {
+        kind: u8, lines: u8, flags: u16, block: u64, copy: u64, birth: u64, ino: u64, file_block: u64, reserved: [u64; 2],
+    }
+);
+
+/// Flags of a snapshot's head.
+pub(crate) mod snapshot_flag {
+    /// Nobody can see it any more; what it has of older ones is still needed.
+    pub(crate) const DELETED: u32 = 1;
+}
+
 /// Kinds of log entries.
 pub(crate) mod kind {
     pub(crate) const EXTENT: u8 = 1;
@@ -144,6 +176,8 @@ pub(crate) mod kind {
     pub(crate) const NAME: u8 = 4;
     pub(crate) const ATTRIBUTE: u8 = 5;
     pub(crate) const NEXT_PAGE: u8 = 6;
+    pub(crate) const INODE_BEFORE: u8 = 7;
+    pub(crate) const BLOCK_BEFORE: u8 = 8;
 }
 
 /// An extent that reads as zeros.

@@ -104,15 +104,6 @@ impl State {
         !matches!(self.body, Body::Unread)
     }
 
-    /// Reads the log, unless that was done.
-    pub(crate) fn read_log(&mut self, media: &Media) -> Result<()> {
-        if !self.is_read() {
-            let Index { pages, body, attributes } = Index::read(media, &self.identity, &self.status)?;
-            (self.pages, self.body, self.attributes) = (pages, body, attributes);
-        }
-        Ok(())
-    }
-
     pub(crate) fn names(&self) -> Result<&Names> {
         match &self.body {
             Body::Directory(names) => Ok(names),
@@ -172,6 +163,8 @@ pub(crate) struct Index {
     pub(crate) pages: Pages,
     pub(crate) body: Body,
     pub(crate) attributes: Attributes,
+    /// The epoch at whose end it is; 0: now.
+    as_of: u64,
 }
 
 impl Index {
@@ -185,12 +178,18 @@ impl Index {
                 _ => Body::Other,
             },
             attributes: Attributes::default(),
+            as_of: 0,
         }
     }
 
-    /// Reads an inode's log from media.
-    pub(crate) fn read(media: &Media, identity: &Identity, status: &Status) -> Result<Index> {
-        let mut index = Index::empty(identity);
+    /// Whether an entry counts that was removed at the end of epoch `removed` - 1, or is still there (0).
+    fn counts(as_of: u64, removed: u64) -> bool {
+        removed == 0 || as_of != 0 && removed > as_of + 1
+    }
+
+    /// Reads an inode's log from media, as it was at the end of the epoch `as_of`; 0: as it is.
+    pub(crate) fn read(media: &Media, identity: &Identity, status: &Status, as_of: u64) -> Result<Index> {
+        let mut index = Index { as_of, ..Index::empty(identity) };
         log::scan(media, identity.ino, identity.log, status.tail, |found| index.take(found))?;
         let inode_at = identity.log;
         if !index.attributes.are_whole() {
@@ -210,8 +209,8 @@ impl Index {
     /// Takes in what a scan meets.
     pub(crate) fn take(&mut self, found: Found<'_>) -> Result<()> {
         let (at, page, entry) = match found {
-            Found::Page(at) => {
-                self.pages.push(at);
+            Found::Page { at, birth } => {
+                self.pages.push(at, birth);
                 return Ok(());
             }
             Found::Entry { at, page, entry } => (at, page, entry),
@@ -220,7 +219,7 @@ impl Index {
             (Entry::Extent(extent), Body::File(extents)) => {
                 let unwritten = extent.flags & UNWRITTEN != 0;
                 let count = u64::from(extent.count);
-                let mapped = Mapped { block: extent.block, count, unwritten, page };
+                let mapped = Mapped { block: extent.block, count, unwritten, birth: extent.epoch, page };
                 let old = extents.insert(extent.file_block, mapped);
                 self.pages.add(page, count);
                 old.into_iter().for_each(|(_, old)| self.pages.remove(old.page, old.count));
@@ -246,7 +245,7 @@ impl Index {
             }
             (Entry::Name { head, name }, Body::Directory(names)) => {
                 names.saw_cookie(head.cookie);
-                if head.removed == 0 {
+                if Index::counts(self.as_of, head.removed) {
                     if !names.insert(name, head.ino, head.cookie, head.file_type, at, page) {
                         return Error::damaged(
                             "directory entry",
@@ -258,7 +257,7 @@ impl Index {
                 }
             }
             (Entry::Attribute { head, name, value }, _) => {
-                if head.removed == 0 {
+                if Index::counts(self.as_of, head.removed) {
                     self.attributes.take_part(&head, name, value, at, page)?;
                     self.pages.add(page, 1);
                 }

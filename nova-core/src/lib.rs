@@ -41,6 +41,7 @@
 //! | read | 0; 1 if the access time changes |
 //! | readdir, readlink, lookup, stat | 0: their access times are not kept |
 //! | reflink of any length, truncate, fallocate | 1; 2 if a shared block has to be copied |
+//! | snapshot | 2; deleting one 1, and 2 to merge what is saved for it into an older one |
 //!
 //! On an ordinary file a drain is a device flush, and calls of several threads share them. `emulate_pmem` of `pmem_map::MapOptions` treats such a
 //! file as persistent memory: fast, and durable as far as the process goes.
@@ -53,7 +54,7 @@
 //! # Modules, in reading order
 //!
 //! `format`, `media`: the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
-//! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then what users call: `namespace` and `make`,
+//! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then `snapshot`, the volume as it was; then what users call: `namespace` and `make`,
 //! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map`, `attr`, `path`; and `fsck`, which checks all of it.
 
 #![deny(unsafe_code)]
@@ -82,6 +83,7 @@ mod names;
 mod checkpoint;
 mod mount;
 mod recovery;
+mod snapshot;
 mod volume;
 
 mod acl;
@@ -111,6 +113,7 @@ pub use mount::{AccessTimes, Damage, FormatOptions, MountOptions, MountReport};
 pub use quota::{Quota, Usage};
 #[doc(hidden)]
 pub use rules::Rule;
+pub use snapshot::SnapshotInfo;
 pub use types::{Allocate, Credentials, DirEntry, Kind, Rename, Seek, SetAttr, Stat, StatFs, Time};
 
 use pmem_map::{Counters, Durability, Granularity, Mapping};

@@ -4,7 +4,10 @@ use crate::{
     Code, Error, Result,
     alloc::{Purpose, Run},
     commit::Batch,
-    format::{AttributeHead, BLOCK, Extent, LINE, NameHead, PAGE_MAGIC, PageHeader, kind},
+    format::{
+        AttributeHead, BLOCK, BlockBefore, Extent, InodeBefore, LINE, NameHead, PAGE_MAGIC, PageHeader, SLOT,
+        kind,
+    },
     media::Media,
     rules::Rule,
     volume::{Freed, Volume},
@@ -23,6 +26,8 @@ pub(crate) struct Pages {
 #[derive(Clone, Copy, Debug)]
 struct Page {
     at: u64,
+    /// The epoch in which the page was added.
+    birth: u64,
     /// Blocks mapped by its extents, names, and parts of attributes.
     live: u64,
     /// It has holes or shifts, which order what is before them.
@@ -30,8 +35,8 @@ struct Page {
 }
 
 impl Pages {
-    pub(crate) fn push(&mut self, at: u64) {
-        self.pages.push_back(Page { at, live: 0, orders: false });
+    pub(crate) fn push(&mut self, at: u64, birth: u64) {
+        self.pages.push_back(Page { at, birth, live: 0, orders: false });
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -56,7 +61,12 @@ impl Pages {
 
     /// All of them, as runs of one block.
     pub(crate) fn runs(&self) -> Vec<Run> {
-        self.pages.iter().map(|page| Run { start: page.at / BLOCK, blocks: 1 }).collect()
+        self.born().into_iter().map(|(run, _)| run).collect()
+    }
+
+    /// The same, each with the epoch in which it was added.
+    pub(crate) fn born(&self) -> Vec<(Run, u64)> {
+        self.pages.iter().map(|page| (Run { start: page.at / BLOCK, blocks: 1 }, page.birth)).collect()
     }
 
     /// Where each page is, how much of it counts, and whether it orders others.
@@ -74,16 +84,35 @@ impl Pages {
 /// What a log entry says.
 pub(crate) enum Entry<'a> {
     Extent(Extent),
-    Hole { file_block: u64, blocks: u64 },
-    Shift { file_block: u64, by: i64 },
-    Name { head: NameHead, name: &'a [u8] },
-    Attribute { head: AttributeHead, name: &'a [u8], value: &'a [u8] },
+    Hole {
+        file_block: u64,
+        blocks: u64,
+    },
+    Shift {
+        file_block: u64,
+        by: i64,
+    },
+    Name {
+        head: NameHead,
+        name: &'a [u8],
+    },
+    Attribute {
+        head: AttributeHead,
+        name: &'a [u8],
+        value: &'a [u8],
+    },
+    /// Of a snapshot's log: an inode's two lines, as they were; none, if the slot was free.
+    InodeBefore {
+        head: InodeBefore,
+        lines: Option<&'a [u8]>,
+    },
+    BlockBefore(BlockBefore),
 }
 
 /// What a scan meets.
 pub(crate) enum Found<'a> {
-    /// The next page.
-    Page(u64),
+    /// The next page, and the epoch in which it was added.
+    Page { at: u64, birth: u64 },
     /// An entry: where, on which page (counted from 0).
     Entry { at: u64, page: u32, entry: Entry<'a> },
 }
@@ -117,7 +146,7 @@ pub(crate) fn scan(
         if header.magic != PAGE_MAGIC || header.ino != ino {
             return Error::damaged("log page", at, "it is another inode's, or no log page");
         }
-        visit(Found::Page(at))?;
+        visit(Found::Page { at, birth: header.birth })?;
         let mut here = LINE;
         while at + here != tail && here < BLOCK {
             let (kind_of, lines) = (page[here as usize + 4], u64::from(page[here as usize + 5]));
@@ -196,6 +225,23 @@ pub(crate) fn decode<'a>(media: &Media, at: u64, bytes: &'a [u8]) -> Result<Entr
                 _ => bad("name and value do not fit"),
             }
         }
+        kind::INODE_BEFORE => {
+            const HEAD: usize = size_of::<InodeBefore>();
+            let head: InodeBefore = bytemuck::pod_read_unaligned(&bytes[..HEAD]);
+            match bytes.len() - HEAD {
+                0 => Ok(Entry::InodeBefore { head, lines: None }),
+                rest if rest as u64 == SLOT => Ok(Entry::InodeBefore { head, lines: Some(&bytes[HEAD..]) }),
+                _ => bad("its length is wrong"),
+            }
+        }
+        kind::BLOCK_BEFORE if bytes.len() as u64 == LINE => {
+            let before: BlockBefore = bytemuck::pod_read_unaligned(bytes);
+            if media.has_blocks(before.block, 1) && media.has_blocks(before.copy, 1) {
+                Ok(Entry::BlockBefore(before))
+            } else {
+                bad("its blocks are not in the volume")
+            }
+        }
         _ => bad("there is no such kind"),
     }
 }
@@ -225,10 +271,10 @@ pub(crate) fn changed(media: &Media, at: u64, change: impl FnOnce(&mut [u8])) ->
     Ok(line)
 }
 
-/// The same: a name, or a part of an attribute, that is removed.
-pub(crate) fn removed(media: &Media, at: u64) -> Result<[u8; LINE as usize]> {
+/// The same: a name, or a part of an attribute, that is removed in this epoch.
+pub(crate) fn removed(media: &Media, at: u64, epoch: u64) -> Result<[u8; LINE as usize]> {
     const REMOVED: std::ops::Range<usize> = 32..40;
-    changed(media, at, |bytes| bytes[REMOVED].copy_from_slice(&2u64.to_le_bytes()))
+    changed(media, at, |bytes| bytes[REMOVED].copy_from_slice(&(1 + epoch).to_le_bytes()))
 }
 
 /// As many names as a directory will never have had.
@@ -247,8 +293,8 @@ pub(crate) fn is_name(name: &[u8]) -> bool {
 /// An entry of one line.
 pub(crate) type OneLine = Extent;
 
-/// An extent's entry.
-pub(crate) fn extent(file_block: u64, run: Run, unwritten: bool) -> impl Iterator<Item = Extent> {
+/// An extent's entry; `birth` is the epoch in which the blocks were allocated.
+pub(crate) fn extent(file_block: u64, run: Run, unwritten: bool, birth: u64) -> impl Iterator<Item = Extent> {
     // The count on media has 32 bits.
     const MOST: u64 = 1 << 31;
     let parts = run.blocks.div_ceil(MOST);
@@ -259,30 +305,23 @@ pub(crate) fn extent(file_block: u64, run: Run, unwritten: bool) -> impl Iterato
         file_block: file_block + part * MOST,
         block: run.start + part * MOST,
         count: (run.blocks - part * MOST).min(MOST) as u32,
-        epoch: 1,
+        epoch: birth,
         ..Extent::zeroed()
     })
 }
 
 /// A hole's entry.
-pub(crate) fn hole(file_block: u64, blocks: u64) -> Extent {
-    Extent { kind: kind::HOLE, lines: 1, file_block, block: blocks, epoch: 1, ..Extent::zeroed() }
+pub(crate) fn hole(file_block: u64, blocks: u64, epoch: u64) -> Extent {
+    Extent { kind: kind::HOLE, lines: 1, file_block, block: blocks, epoch, ..Extent::zeroed() }
 }
 
 /// A shift's entry.
-pub(crate) fn shift(file_block: u64, by: i64) -> Extent {
-    Extent {
-        kind: kind::SHIFT,
-        lines: 1,
-        file_block,
-        block: by.cast_unsigned(),
-        epoch: 1,
-        ..Extent::zeroed()
-    }
+pub(crate) fn shift(file_block: u64, by: i64, epoch: u64) -> Extent {
+    Extent { kind: kind::SHIFT, lines: 1, file_block, block: by.cast_unsigned(), epoch, ..Extent::zeroed() }
 }
 
 /// A name's entry, not sealed.
-pub(crate) fn name(name: &[u8], ino: u64, cookie: u64, file_type: u8, removed: u64) -> Vec<u8> {
+pub(crate) fn name(name: &[u8], ino: u64, cookie: u64, file_type: u8, epoch: u64) -> Vec<u8> {
     let lines = (size_of::<NameHead>() + name.len()).div_ceil(LINE as usize);
     let head = NameHead {
         checksum: 0,
@@ -292,8 +331,8 @@ pub(crate) fn name(name: &[u8], ino: u64, cookie: u64, file_type: u8, removed: u
         file_type,
         ino,
         cookie,
-        epoch: 1,
-        removed,
+        epoch,
+        removed: 0,
     };
     let mut bytes = vec![0; lines * LINE as usize];
     bytes[..size_of::<NameHead>()].copy_from_slice(bytemuck::bytes_of(&head));
@@ -317,8 +356,9 @@ pub(crate) struct Append<'v> {
     last_number: u32,
     /// Oldest pages that go with this record.
     dropped: usize,
-    /// Pages whose headers change: the last one that was there, and new ones.
+    /// New pages, and the epoch in which they are.
     added: Vec<u64>,
+    birth: u64,
     committed: bool,
 }
 
@@ -345,6 +385,7 @@ impl<'v> Append<'v> {
             last_number: (pages.first + pages.pages.len() as u32).wrapping_sub(1),
             dropped,
             added: Vec::new(),
+            birth: volume.epoch(),
             committed: false,
         }
     }
@@ -391,18 +432,20 @@ impl<'v> Append<'v> {
     pub(crate) fn finish(&self, batch: &mut Batch, before: &Pages) {
         let Some(first) = self.added.first() else { return };
         if let Some(page) = before.pages.back() {
-            batch.line(page.at, bytemuck::bytes_of(&header(&self.volume.media, page.at, self.ino, *first)));
+            let linked = header(&self.volume.media, page.at, self.ino, *first, page.birth);
+            batch.line(page.at, bytemuck::bytes_of(&linked));
         }
         for (index, at) in self.added.iter().enumerate() {
             let next = self.added.get(index + 1).copied().unwrap_or(0);
-            batch.new_lines(*at, bytemuck::bytes_of(&header(&self.volume.media, *at, self.ino, next)));
+            let new = header(&self.volume.media, *at, self.ino, next, self.birth);
+            batch.new_lines(*at, bytemuck::bytes_of(&new));
         }
     }
 
     /// Blocks that the record frees: pages of which nothing counts.
     pub(crate) fn freed(&self, before: &Pages) -> Freed {
         let pages = before.pages.iter().take(self.dropped);
-        let pages = pages.map(|page| Run { start: page.at / BLOCK, blocks: 1 }).collect();
+        let pages = pages.map(|page| (Run { start: page.at / BLOCK, blocks: 1 }, page.birth)).collect();
         Freed { pages, ..Freed::default() }
     }
 
@@ -411,7 +454,7 @@ impl<'v> Append<'v> {
         self.committed = true;
         pages.pages.drain(..self.dropped);
         pages.first += self.dropped as u32;
-        self.added.iter().for_each(|at| pages.push(*at));
+        self.added.iter().for_each(|at| pages.push(*at, self.birth));
     }
 }
 
@@ -423,8 +466,8 @@ impl Drop for Append<'_> {
     }
 }
 
-fn header(media: &Media, at: u64, ino: u64, next: u64) -> PageHeader {
-    media.sealed(at, PageHeader { magic: PAGE_MAGIC, ino, next, ..PageHeader::zeroed() })
+fn header(media: &Media, at: u64, ino: u64, next: u64, birth: u64) -> PageHeader {
+    media.sealed(at, PageHeader { magic: PAGE_MAGIC, ino, next, birth, ..PageHeader::zeroed() })
 }
 
 /// A log that is written anew, beside the old one: pages that nothing refers to yet.
@@ -433,12 +476,25 @@ pub(crate) struct Rewrite<'v> {
     ino: u64,
     pages: Vec<u64>,
     buffers: Vec<Vec<u8>>,
+    birth: u64,
     committed: bool,
 }
 
 impl<'v> Rewrite<'v> {
     pub(crate) fn new(volume: &'v Volume, ino: u64) -> Rewrite<'v> {
-        Rewrite { volume, ino, pages: Vec::new(), buffers: Vec::new(), committed: false }
+        Rewrite {
+            volume,
+            ino,
+            pages: Vec::new(),
+            buffers: Vec::new(),
+            birth: volume.epoch(),
+            committed: false,
+        }
+    }
+
+    /// The epoch in which it is written.
+    pub(crate) fn birth(&self) -> u64 {
+        self.birth
     }
 
     /// Adds an entry. Where it will be, and on which page.
@@ -474,7 +530,7 @@ impl<'v> Rewrite<'v> {
         for index in 0..self.pages.len() {
             let at = self.pages[index];
             let next = self.pages.get(index + 1).copied().unwrap_or(0);
-            let head = header(&self.volume.media, at, self.ino, next);
+            let head = header(&self.volume.media, at, self.ino, next, self.birth);
             self.buffers[index][..LINE as usize].copy_from_slice(bytemuck::bytes_of(&head));
             self.volume.media.store(at, &self.buffers[index]);
         }
@@ -488,7 +544,7 @@ impl<'v> Rewrite<'v> {
     pub(crate) fn done(mut self) -> Pages {
         self.committed = true;
         let mut pages = Pages::default();
-        self.pages.iter().for_each(|at| pages.push(*at));
+        self.pages.iter().for_each(|at| pages.push(*at, self.birth));
         pages
     }
 }

@@ -3,9 +3,8 @@
 use crate::{
     Code, Credentials, Kind, Result,
     alloc::Purpose,
-    commit::Batch,
     format::{Identity, MAX_LINKS, Status, flag},
-    inode::{Inode, State},
+    inode::{Index, Inode, State},
     log::{self, Append},
     permission::{ACCESS, DEFAULT, acl_key},
     volume::{Freed, Volume},
@@ -104,7 +103,7 @@ impl Volume {
         let status = Status { links, accessed: now, modified: now, changed: now, ..Status::zeroed() };
         let mut state = State::new(identity, status);
         state.gone = true;
-        state.read_log(&self.media)?; // it has none: an index that is empty
+        state.body = Index::empty(&state.identity).body; // it has no log
         let inode = self.enter(ino, at, state);
         let mut child = inode.state.write();
         let inherited = Inherited { access, default: default.filter(|_| is_directory) };
@@ -134,7 +133,7 @@ impl Volume {
         inherited: Inherited,
         now: i64,
     ) -> Result<()> {
-        let mut batch = Batch::default();
+        let mut batch = self.batch();
         let (mut identity, mut status) = (child.identity, child.status);
         // The child's own log: a link's target, inherited lists.
         let mut log = Append::new(self, inode.ino, 0, 0, &child.pages, Purpose::Ordinary);
@@ -144,7 +143,9 @@ impl Volume {
             let placed = self.place_small(&mut batch, &runs, new.target);
             let linked = log.entry(
                 &mut batch,
-                bytemuck::bytes_of_mut(&mut log::extent(0, runs[0], false).next().expect("a block")),
+                bytemuck::bytes_of_mut(
+                    &mut log::extent(0, runs[0], false, self.epoch()).next().expect("a block"),
+                ),
             );
             match (placed, linked) {
                 (Ok(()), Ok((_, page))) => target = Some((runs[0], page)),
@@ -192,7 +193,13 @@ impl Volume {
         log.done(&mut child.pages);
         (child.identity, child.status) = (identity, status);
         if let Some((run, page)) = target {
-            let mapped = crate::extents::Mapped { block: run.start, count: 1, unwritten: false, page };
+            let mapped = crate::extents::Mapped {
+                block: run.start,
+                count: 1,
+                unwritten: false,
+                birth: batch.epoch(),
+                page,
+            };
             child.extents_mut().insert(0, mapped);
             child.pages.add(page, 1);
         }

@@ -51,10 +51,13 @@ impl File {
     ///
     /// # Errors
     ///
-    /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`pmem_map::Error::CannotLend`] if the volume is in anonymous memory, or in a private
-    /// view; [`pmem_map::Error::BadExtent`] if the file has one block twice (by a reflink within itself). No drain.
+    /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`Code::NotSupported`] in a snapshot; [`pmem_map::Error::CannotLend`] if the volume is in anonymous memory, or in a
+    /// private view; [`pmem_map::Error::BadExtent`] if the file has one block twice (by a reflink within itself). No drain.
     pub fn map_read(&self) -> Result<ReadMapping> {
         let volume = self.volume();
+        if volume.view.is_some() {
+            return Err(Code::NotSupported.into());
+        }
         let mut state = volume.write_state(&self.inode)?;
         let size = state.status.size;
         if state.kind() != Kind::File || size == 0 {
@@ -157,7 +160,7 @@ impl File {
         for (file_block, mapped) in state.extents()?.within(blocks.clone()) {
             holes.push(at..file_block);
             at = file_block + mapped.count;
-            if volume.shares.any(mapped.run()) {
+            if volume.is_shared(mapped.run(), mapped.birth) {
                 let mut to = file_block;
                 for run in edit.allocate(mapped.count)? {
                     let mut content = vec![0; (run.blocks * BLOCK) as usize];
@@ -190,7 +193,7 @@ impl File {
             return Ok(());
         }
         let durable = Stored::new(places.iter().map(|(_, run)| *run).collect()).drain(&volume.media)?;
-        edit.link(&places, &durable)?;
+        edit.link(state, &places, &durable)?;
         let status = Status { size, changed: volume.now(), ..state.status };
         edit.commit(&self.inode, state, status, None)
     }

@@ -10,6 +10,7 @@ use crate::{
     namespace,
     recovery::{self, Scan},
     rules::Rule,
+    snapshot,
     table::{self, Table},
     volume::{Freed, Volume, data_blocks},
 };
@@ -250,7 +251,9 @@ fn write(region: &Arc<Region>, superblock: &Superblock, broken: Option<Rule>) ->
     media.zero(STATE, BLOCK);
     media.zero(segment, BLOCK);
     let state = VolumeState { epoch: 1, ..VolumeState::zeroed() };
-    media.store(STATE, bytemuck::bytes_of(&media.sealed(STATE, state)));
+    for at in [STATE, STATE_COPY] {
+        media.store(at, bytemuck::bytes_of(&media.sealed(at, state)));
+    }
     for stripe in 0..u64::from(superblock.stripes) {
         let at = table::stripe_line(stripe);
         let first = if stripe == 0 { segment } else { 0 };
@@ -336,7 +339,7 @@ pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> 
     let private = matches!(region.medium(), Medium::PrivateView(_));
     let mut report = MountReport::default();
     let journal = if options.read_only && !private {
-        match media.read::<VolumeState>(STATE) {
+        match snapshot::read_state(&media) {
             Ok(state) if state.checkpoint != 0 => None,
             _ => return Err(Error::NeedsRecovery),
         }
@@ -345,17 +348,23 @@ pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> 
         report.replayed = recovery.replayed;
         Some(journal)
     };
-    // All that a damaged state line held can be found again.
-    let state = media.read::<VolumeState>(STATE).unwrap_or(VolumeState { epoch: 1, ..VolumeState::zeroed() });
+    let found = snapshot::read_state(&media);
+    let state = *found.as_ref().unwrap_or(&VolumeState { epoch: u64::MAX >> 2, ..VolumeState::zeroed() });
+    report.damage.extend(found.err().map(|error| recovery::damage_of(0, error)));
     let table = Table::read(&media, superblock.stripes)?;
     let allocator = Allocator::new(data_blocks(&superblock), superblock.stripes);
     let read_only = options.read_only || superblock.read_only != 0;
     let mut volume = Volume::new(media, journal, superblock, state, allocator, table, options, read_only);
+    match snapshot::load(&volume.media, state.snapshots) {
+        Ok(list) => volume.snapshots.set(list),
+        Err(error) => report.damage.push(recovery::damage_of(0, error)),
+    }
     let mut orphans = Vec::new();
     report.clean = state.checkpoint != 0 && checkpoint::load(&volume, state.checkpoint).is_ok();
     if !report.clean {
         let Scan { inodes, damage, orphans: found } = recovery::scan(&volume)?;
-        (report.scanned, report.damage, orphans) = (inodes, damage, found);
+        (report.scanned, orphans) = (inodes, found);
+        report.damage.extend(damage);
     }
     if let Err(error) = recovery::read_limits(&volume) {
         report.damage.push(recovery::damage_of(ROOT, error));
@@ -379,15 +388,23 @@ pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> 
         for ino in orphans {
             nova.reclaim_orphan(ino)?;
         }
+        nova.volume().merge_deleted()?;
     }
     nova.set_mount_time(started.elapsed());
     Ok(nova)
 }
 
-pub(crate) fn set_state(volume: &Volume, state: VolumeState) -> Result<()> {
-    let state = volume.media.sealed(STATE, state);
-    let mut batch = Batch::default();
+/// Puts the state line and its copy into a batch. The line.
+pub(crate) fn put_state(volume: &Volume, batch: &mut Batch<'_>, state: VolumeState) -> VolumeState {
+    let (state, copy) = (volume.media.sealed(STATE, state), volume.media.sealed(STATE_COPY, state));
     batch.line(STATE, bytemuck::bytes_of(&state));
+    batch.line(STATE_COPY, bytemuck::bytes_of(&copy));
+    state
+}
+
+pub(crate) fn set_state(volume: &Volume, state: VolumeState) -> Result<()> {
+    let mut batch = volume.batch();
+    let state = put_state(volume, &mut batch, state);
     volume.commit(&batch, Freed::default())?;
     *volume.state.lock() = state;
     Ok(())

@@ -48,7 +48,7 @@ impl Volume {
     pub(crate) fn write_state<'i>(&self, inode: &'i Inode) -> Result<RwLockWriteGuard<'i, State>> {
         let mut state = inode.state.write();
         state.alive()?;
-        state.read_log(&self.media)?;
+        self.read_log(inode, &mut state)?;
         Ok(state)
     }
 
@@ -69,19 +69,20 @@ impl Volume {
 
     /// Puts the removal of a name into a batch. (`state` is the directory's, and still has it.)
     pub(crate) fn put_removal(&self, batch: &mut Batch, dentry: Dentry) -> Result<()> {
-        batch.line(dentry.at, &log::removed(&self.media, dentry.at)?);
+        batch.line(dentry.at, &log::removed(&self.media, dentry.at, batch.epoch())?);
         Ok(())
     }
 
     /// Puts a file that ends into a batch: its slot is free. Blocks that are nobody's then.
     pub(crate) fn put_end(&self, batch: &mut Batch, inode: &Inode, state: &mut State) -> Result<Freed> {
-        state.read_log(&self.media)?;
-        let mut freed = Freed { pages: state.pages.runs(), ..Freed::default() };
+        self.read_log(inode, state)?;
+        let mut freed = Freed { pages: state.pages.born(), ..Freed::default() };
         if let Body::File(extents) = &state.body {
-            freed.data.extend(extents.iter().map(|(_, mapped)| mapped.run()));
+            freed.data.extend(extents.iter().map(|(_, mapped)| (mapped.run(), mapped.birth)));
         }
         let identity =
             Identity { generation: state.identity.generation, ino: inode.ino, ..Identity::zeroed() };
+        batch.changes_inode(inode.at);
         batch.line(inode.at, bytemuck::bytes_of(&self.media.sealed(inode.at, identity)));
         let at = inode.at + LINE;
         batch.line(at, bytemuck::bytes_of(&self.media.sealed(at, Status::zeroed())));
@@ -114,7 +115,7 @@ impl Volume {
             Append::new(self, dir_inode.ino, identity.log, status.tail, &dir.pages, Purpose::Ordinary);
         let cookie = dir.names()?.next_cookie();
         let file_type = (kind.mode_bits() >> 12) as u8;
-        let (at, page) = log.entry(batch, &mut log::name(name, ino, cookie, file_type, 0))?;
+        let (at, page) = log.entry(batch, &mut log::name(name, ino, cookie, file_type, self.epoch()))?;
         log.finish(batch, &dir.pages);
         let freed = log.freed(&dir.pages);
         let moved = log.log != identity.log;
@@ -319,7 +320,7 @@ impl Nova {
             return Err(Code::TooManyLinks.into());
         }
         let now = volume.now();
-        let mut batch = Batch::default();
+        let mut batch = volume.batch();
         let linked = volume.put_name(&dir_inode, &dir, &mut batch, name, ino, kind, now)?;
         let mut status = Status { links: state.status.links + 1, changed: now, ..state.status };
         volume.put(&mut batch, inode.at, None, &mut status);
@@ -346,7 +347,7 @@ impl Nova {
         dir.permit_removal(&state, who)?;
         dir.permit_change(false)?;
         let now = volume.now();
-        let mut batch = Batch::default();
+        let mut batch = volume.batch();
         volume.put_removal(&mut batch, dentry)?;
         let mut dir_status = without_name(&dir.status, now);
         volume.put(&mut batch, dir_inode.at, None, &mut dir_status);
@@ -393,7 +394,7 @@ impl Nova {
             return Err(Code::NotEmpty.into());
         }
         let now = volume.now();
-        let mut batch = Batch::default();
+        let mut batch = volume.batch();
         volume.put_removal(&mut batch, dentry)?;
         let mut dir_status = without_name(&dir.status, now);
         dir_status.links = dir_status.links.saturating_sub(1);

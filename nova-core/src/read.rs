@@ -2,7 +2,6 @@
 
 use crate::{
     AccessTimes, Code, Error, File, Kind, Result, Seek,
-    commit::Batch,
     format::{BLOCK, Status, flag},
     inode::{Inode, State},
     volume::{Freed, Volume},
@@ -27,7 +26,7 @@ impl Volume {
             if mapped.unwritten {
                 part.fill(0);
             } else {
-                self.media.copy_out(mapped.block * BLOCK + (from - file_block * BLOCK), part, "extent")?;
+                self.copy_content(mapped.block * BLOCK + (from - file_block * BLOCK), part)?;
             }
             done = to;
         }
@@ -57,11 +56,17 @@ impl Volume {
         }
         let now = self.now();
         let mut status = Status { accessed: now, ..state.status };
-        let mut batch = Batch::default();
+        let mut batch = self.batch();
         self.put(&mut batch, inode.at, None, &mut status);
-        self.commit(&batch, Freed::default())?;
-        state.status = status;
-        Ok(())
+        match self.commit(&batch, Freed::default()) {
+            // A snapshot has to keep what the time was, and there is no space for that.
+            Err(Error::Posix(Code::NoSpace)) => Ok(()),
+            committed => {
+                committed?;
+                state.status = status;
+                Ok(())
+            }
+        }
     }
 }
 

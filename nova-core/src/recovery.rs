@@ -9,6 +9,7 @@ use crate::{
     attributes::INTERNAL,
     format::{BLOCK, Identity, LINE, MAX_SIZE, ROOT, Status},
     inode::{Body, Index},
+    snapshot,
     table::Segment,
     volume::Volume,
 };
@@ -54,6 +55,11 @@ impl Owners {
             }
         }
         Ok(())
+    }
+
+    /// Whether somebody owns a block.
+    fn has(&self, block: u64) -> bool {
+        self.bits[(block / 64) as usize].load(Relaxed) >> (block % 64) & 1 != 0
     }
 
     /// Blocks that nobody owns.
@@ -121,6 +127,9 @@ pub(crate) fn scan(volume: &Volume) -> Result<Scan> {
     } else {
         work();
     }
+    if let Err(error) = scan_history(volume, &owners) {
+        total.lock().damage.push(damage_of(0, error));
+    }
     owners.free_runs().into_iter().for_each(|run| volume.allocator.free(run));
     volume.shares.set(owners.shared());
     for (stripe, free) in free.into_iter().enumerate() {
@@ -134,10 +143,33 @@ pub(crate) fn scan(volume: &Volume) -> Result<Scan> {
     Ok(total)
 }
 
+/// What snapshots own.
+fn scan_history(volume: &Volume, owners: &Owners) -> Result<()> {
+    let mut history = volume.snapshots.history();
+    let claims = snapshot::claims(&volume.media, &history.list)?;
+    for run in &claims.own {
+        owners.take(*run, false).or_else(|block| {
+            Error::damaged(
+                "snapshot",
+                block * BLOCK,
+                "this block is another structure's, or not the volume's",
+            )
+        })?;
+    }
+    let held = claims.held(&history.list, |block| owners.has(block));
+    for held in &held {
+        owners.take(held.run, false).or_else(|block| {
+            Error::damaged("snapshot", block * BLOCK, "it has a block that is not the volume's")
+        })?;
+    }
+    history.held = held;
+    Ok(())
+}
+
 /// Reads one inode and its log. Whether the slot is in use.
 fn scan_slot(volume: &Volume, owners: &Owners, ino: u64, scan: &mut Scan) -> Result<bool> {
     let Some((identity, status, _)) = volume.lines(ino)? else { return Ok(false) };
-    let index = Index::read(&volume.media, &identity, &status)?;
+    let index = Index::read(&volume.media, &identity, &status, 0)?;
     let claim = |run: Run, data: bool, what| {
         owners.take(run, data).or_else(|block| {
             Error::damaged(what, block * BLOCK, "this block is another structure's, or not the volume's")
@@ -174,7 +206,7 @@ pub(crate) fn read_limits(volume: &Volume) -> Result<()> {
     let root = volume.inode(ROOT)?;
     let mut state = root.state.write();
     if state.has(crate::format::flag::HAS_ATTRIBUTES) {
-        state.read_log(&volume.media)?;
+        volume.read_log(&root, &mut state)?;
         if let Some(limits) = state.attributes.get(&(INTERNAL, b"quota".to_vec())) {
             volume.quotas.decode_limits(limits);
         }

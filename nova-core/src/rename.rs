@@ -162,7 +162,7 @@ impl Volume {
         }
 
         // The record.
-        let mut batch = Batch::default();
+        let mut batch = self.batch();
         self.put_removal(&mut batch, source)?;
         if let Some(target) = target {
             self.put_removal(&mut batch, target)?;
@@ -352,7 +352,7 @@ impl Volume {
             crate::log::Append::new(self, inode.ino, identity.log, status.tail, &dir.pages, purpose);
         let mut added = Vec::new();
         for (cookie, (name, dentry)) in (dir.names()?.next_cookie()..).zip(&names) {
-            let mut entry = crate::log::name(name, dentry.ino, cookie, dentry.file_type, 0);
+            let mut entry = crate::log::name(name, dentry.ino, cookie, dentry.file_type, batch.epoch());
             let (at, page) = log.entry(batch, &mut entry)?;
             added.push((*name, Dentry { at, page, cookie, ..*dentry }));
         }

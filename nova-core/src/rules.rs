@@ -31,4 +31,12 @@ pub enum Rule {
     MagicsAway,
     /// Zeros behind a file's end that becomes content are part of the record.
     ZerosInRecord,
+    /// A block that a snapshot has is not stored to in place.
+    SnapshotsShare,
+    /// An inode's lines are saved for the newest snapshot by the record that changes them first.
+    LinesSaved,
+    /// Blocks that a snapshot has are not handed out again.
+    SnapshotsHold,
+    /// A snapshot's block is durable before the state line leads to it.
+    SnapshotBeforeRecord,
 }

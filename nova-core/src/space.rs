@@ -77,14 +77,14 @@ impl Volume {
                 let whole = self.zero_edges(&mut edit, state, &range);
                 let own: Vec<(u64, Mapped)> = state.extents()?.within(whole.clone()).collect();
                 for (file_block, mapped) in own {
-                    if self.shares.any(mapped.run()) {
+                    if self.is_shared(mapped.run(), mapped.birth) {
                         let mut at = file_block;
                         for run in edit.allocate(mapped.count)? {
-                            edit.reserve(at, run)?;
+                            edit.reserve(state, at, run)?;
                             at += run.blocks;
                         }
                     } else if !mapped.unwritten {
-                        edit.reserve(file_block, mapped.run())?;
+                        edit.reserve(state, file_block, mapped.run())?;
                     }
                 }
                 self.fill_holes(&mut edit, state, range.start / BLOCK..range.end.div_ceil(BLOCK))?;
@@ -155,7 +155,7 @@ impl Volume {
             };
             let mut at = hole.start;
             for run in runs {
-                edit.reserve(at, run)?;
+                edit.reserve(state, at, run)?;
                 at += run.blocks;
             }
         }

@@ -3,7 +3,6 @@
 use crate::{
     Code, Error, Result,
     alloc::{Purpose, Run},
-    commit::Batch,
     format::{BLOCK, LINE, SEGMENT_MAGIC, SLOT, STATE, SegmentHeader, StripeHead},
     media::Media,
     rules::Rule,
@@ -196,7 +195,7 @@ fn link_segment(volume: &Volume, number: u64, stripe: &mut Stripe, run: Run) -> 
         media.drain()?;
     }
     let first_slot = stripe.segments.last().map_or(0, |last| last.first_slot + last.slots);
-    let mut batch = Batch::default();
+    let mut batch = volume.batch();
     batch.new_lines(at, bytemuck::bytes_of(&header(media, at, number, run.blocks, first_slot, 0)));
     match stripe.segments.last() {
         Some(last) => {

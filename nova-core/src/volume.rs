@@ -3,14 +3,15 @@
 use crate::{
     Code, Error, MountOptions, MountReport, Result,
     alloc::{Allocator, Purpose, Run},
-    commit::{Batch, Journal, Quiet},
-    format::{BLOCK, Identity, LINE, Status, Superblock, VolumeState},
+    commit::{Batch, Committed, Journal, Quiet},
+    format::{BLOCK, Identity, LINE, Status, Structure as _, Superblock, VolumeState},
     inode::{Inode, State},
     media::Media,
     quota::Quotas,
     recovery,
     rules::Rule,
     shares::Shares,
+    snapshot::{Snapshots, View},
     table::Table,
 };
 use parking_lot::{Mutex, RwLock};
@@ -39,6 +40,9 @@ pub(crate) struct Volume {
     pub(crate) table: Table,
     pub(crate) shares: Shares,
     pub(crate) quotas: Quotas,
+    pub(crate) snapshots: Snapshots,
+    /// Of a snapshot that is mounted: what it is a view of.
+    pub(crate) view: Option<View>,
     pub(crate) options: MountOptions,
     pub(crate) read_only: bool,
     pub(crate) report: MountReport,
@@ -53,10 +57,10 @@ pub(crate) struct Volume {
 /// Blocks that end with a record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Freed {
-    /// Of logs: one owner each.
-    pub(crate) pages: Vec<Run>,
+    /// Of logs: one owner each; with the epoch in which each was allocated.
+    pub(crate) pages: Vec<(Run, u64)>,
     /// Of data: nobody's, unless another file shares them.
-    pub(crate) data: Vec<Run>,
+    pub(crate) data: Vec<(Run, u64)>,
 }
 
 /// Blocks that were freed, and may still be named by records that a recovery would replay.
@@ -87,6 +91,8 @@ impl Volume {
             table,
             shares: Shares::default(),
             quotas: Quotas::default(),
+            snapshots: Snapshots::new(state.epoch),
+            view: None,
             options,
             read_only,
             report: MountReport::default(),
@@ -120,15 +126,21 @@ impl Volume {
     /// Commits a batch, with what it frees. Durable on return: one drain, or a share of one.
     pub(crate) fn commit(&self, batch: &Batch, freed: Freed) -> Result<Ticket> {
         self.writable()?;
-        let journal = self.journal.as_ref().ok_or(Error::Posix(Code::ReadOnly))?;
-        let committed = journal.commit(batch, self.options.broken)?;
+        let committed = self.commit_with_history(batch)?;
         let Freed { pages, data } = freed;
         if pages.is_empty() && data.is_empty() && self.limbo.blocks.load(Relaxed) == 0 {
             return Ok(committed.ticket);
         }
-        let data = data.into_iter().flat_map(|run| self.shares.release(run));
+        let release = |(run, birth)| self.shares.release(run).into_iter().map(move |run| (run, birth));
+        let gone = pages.into_iter().chain(data.into_iter().flat_map(release));
+        let gone = self.snapshots.keep_what_is_held(gone, self.keeps(Rule::SnapshotsHold));
+        Ok(self.retire(gone.into_iter(), committed))
+    }
+
+    /// Blocks that are nobody's from this record on: free, when no record's window reaches it.
+    pub(crate) fn retire(&self, runs: impl Iterator<Item = Run>, committed: Committed) -> Ticket {
         let mut limbo = self.limbo.runs.lock();
-        for run in pages.into_iter().chain(data) {
+        for run in runs {
             self.limbo.blocks.fetch_add(run.blocks, Relaxed);
             limbo.push_back((committed.ticket, run));
         }
@@ -137,7 +149,29 @@ impl Volume {
             false => committed.ticket,
         };
         self.reclaim(&mut limbo, settled);
-        Ok(committed.ticket)
+        committed.ticket
+    }
+
+    /// One record of these batches.
+    pub(crate) fn commit_record(&self, batches: &[&Batch<'_>]) -> Result<Committed> {
+        let journal = self.journal.as_ref().ok_or(Error::Posix(Code::ReadOnly))?;
+        journal.commit(batches, self.options.broken)
+    }
+
+    /// A batch of the epoch that is.
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        let pass = self.snapshots.pass();
+        Batch::new(self.epoch(), Some(pass))
+    }
+
+    /// The epoch that is: stands still as long as there is a batch.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.snapshots.epoch()
+    }
+
+    /// Whether somebody else has any of these blocks, which were allocated in the epoch `birth`: another file, or a snapshot.
+    pub(crate) fn is_shared(&self, run: Run, birth: u64) -> bool {
+        self.snapshots.hold(birth) && self.keeps(Rule::SnapshotsShare) || self.shares.any(run)
     }
 
     /// Whether a rule holds: it does, outside of tests.
@@ -261,18 +295,21 @@ impl Volume {
     /// The two lines of an inode on media, and where they are; `None` if the number is nobody's.
     pub(crate) fn lines(&self, ino: u64) -> Result<Option<(Identity, Status, u64)>> {
         let Some(at) = self.table.locate(ino) else { return Ok(None) };
-        let identity = self.media.load::<Identity>(at)?;
+        let (identity, status) = match &self.view {
+            Some(view) => view.lines(at)?,
+            None => (self.media.load::<Identity>(at)?, self.media.load::<Status>(at + LINE)?),
+        };
         if bytemuck::bytes_of(&identity).iter().all(|byte| *byte == 0) {
             return Ok(None); // never used
         }
-        let identity = self.media.read::<Identity>(at)?;
+        self.media.check(at, bytemuck::bytes_of(&identity), Identity::NAME)?;
         if identity.ino != ino {
             return Error::damaged("inode", at, "it is another number's");
         }
         if identity.mode == 0 {
             return Ok(None);
         }
-        let status = self.media.read::<Status>(at + LINE)?;
+        self.media.check(at + LINE, bytemuck::bytes_of(&status), Status::NAME)?;
         recovery::check_lines(at, &identity, &status)?;
         Ok(Some((identity, status, at)))
     }
@@ -301,6 +338,7 @@ impl Volume {
             *identity = self.media.sealed(at, *identity);
             batch.line(at, bytemuck::bytes_of(identity));
         }
+        batch.changes_inode(at);
         status.changes = status.changes.wrapping_add(1);
         *status = self.media.sealed(at + LINE, *status);
         batch.line(at + LINE, bytemuck::bytes_of(status));

@@ -70,12 +70,12 @@ impl Volume {
             return Ok(false);
         }
         let extents = state.extents()?;
-        if self.gap(state, offset)?.is_some_and(|(_, mapped)| self.shares.any(first(mapped))) {
+        if self.gap(state, offset)?.is_some_and(|(_, mapped)| self.is_shared(first(mapped), mapped.birth)) {
             return Ok(false);
         }
         for block in offset / BLOCK..=(end - 1) / BLOCK {
             let own = match extents.at(block) {
-                Some(mapped) => !mapped.unwritten && !self.shares.any(first(mapped)),
+                Some(mapped) => !mapped.unwritten && !self.is_shared(first(mapped), mapped.birth),
                 // New: only what is written of it will ever be seen.
                 None => block * BLOCK >= offset && end >= state.status.size,
             };
@@ -118,7 +118,7 @@ impl Volume {
                 None => {
                     let runs = edit.allocate(1)?;
                     let durable = crate::ordering::Durable::with_record(runs);
-                    edit.link(&[(block, durable.runs()[0])], &durable)?;
+                    edit.link(state, &[(block, durable.runs()[0])], &durable)?;
                     durable.runs()[0].start
                 }
             };
@@ -163,7 +163,7 @@ impl Volume {
             true => Stored::new(runs).drain(&self.media)?,
             false => Durable::with_record(runs),
         };
-        edit.link(&places, &durable)?;
+        edit.link(state, &places, &durable)?;
         edit.commit(inode, state, status, identity)
     }
 
@@ -185,7 +185,7 @@ impl Volume {
         let reserved: Vec<(u64, Mapped)> = state
             .extents()?
             .within(blocks.clone())
-            .filter(|(_, mapped)| mapped.unwritten && !self.shares.any(mapped.run()))
+            .filter(|(_, mapped)| mapped.unwritten && !self.is_shared(mapped.run(), mapped.birth))
             .collect();
         if !reserved.is_empty() {
             self.leave_to_stores(state)?;
@@ -247,7 +247,8 @@ impl Volume {
         identity: Option<Identity>,
     ) -> Result<()> {
         let end = offset + bytes.len() as u64;
-        let own = |(_, mapped): &(u64, Mapped)| !mapped.unwritten && !self.shares.any(mapped.run());
+        let own =
+            |(_, mapped): &(u64, Mapped)| !mapped.unwritten && !self.is_shared(mapped.run(), mapped.birth);
         let parts: Vec<(u64, Mapped)> =
             state.extents()?.within(offset / BLOCK..end.div_ceil(BLOCK)).filter(own).collect();
         let covered: u64 = parts.iter().map(|(_, mapped)| mapped.count).sum();

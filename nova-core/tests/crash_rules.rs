@@ -129,6 +129,34 @@ fn rules() -> Vec<Broken> {
             &[Write("/f", 40, 10, 2), Write("/f", 8192, 5000, 3)],
             &[],
         ),
+        broken(
+            Rule::SnapshotsShare,
+            "what a snapshot has is not stored to in place",
+            &file,
+            &[Snapshot("s"), Write("/f", 10, 20, 2)],
+            &[],
+        ),
+        broken(
+            Rule::LinesSaved,
+            "the first change of an inode saves its lines",
+            &file,
+            &[Snapshot("s"), Append("/f", 10, 2)],
+            &[],
+        ),
+        broken(
+            Rule::SnapshotsHold,
+            "blocks that a snapshot has are not handed out again",
+            &[Create("/f"), Write("/f", 0, 9000, 1), Create("/g")],
+            &[Snapshot("s"), Unlink("/f"), Sync, Write("/g", 0, 36_000, 3)],
+            &[],
+        ),
+        broken(
+            Rule::SnapshotBeforeRecord,
+            "a snapshot's block is drained before the state line leads to it",
+            &junk,
+            &[Snapshot("s")],
+            &[],
+        ),
     ]
 }
 

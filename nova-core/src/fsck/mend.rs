@@ -5,7 +5,6 @@ use crate::{
     Code, Error, Nova, Result,
     acl::Acl,
     attributes::{INTERNAL, SYSTEM},
-    commit::Batch,
     format::{MAX_LINKS, ROOT, Status},
     inode::Body,
     log,
@@ -140,7 +139,7 @@ fn drop_name(volume: &Volume, dir: u64, name: &[u8]) -> Result<()> {
     let inode = volume.inode(dir)?;
     let mut state = volume.write_state(&inode)?;
     let Some(dentry) = state.names()?.get(name) else { return Ok(()) };
-    let mut batch = Batch::default();
+    let mut batch = volume.batch();
     volume.put_removal(&mut batch, dentry)?;
     let mut status = Status { size: state.status.size.saturating_sub(1), ..state.status };
     volume.put(&mut batch, inode.at, None, &mut status);
@@ -155,7 +154,7 @@ fn retype(volume: &Volume, dir: u64, name: &[u8], file_type: u8) -> Result<()> {
     let inode = volume.inode(dir)?;
     let mut state = volume.write_state(&inode)?;
     let Some(dentry) = state.names()?.get(name) else { return Ok(()) };
-    let mut batch = Batch::default();
+    let mut batch = volume.batch();
     let line = log::changed(&volume.media, dentry.at, |bytes| bytes[7] = file_type)?;
     batch.line(dentry.at, &line);
     volume.commit(&batch, Freed::default())?;
@@ -203,7 +202,7 @@ fn adopt(nova: &Nova, survey: &Survey, repairs: &mut Vec<String>) -> Result<()> 
         while state.names()?.get(&name).is_some() {
             name.push(b'~');
         }
-        let mut batch = Batch::default();
+        let mut batch = volume.batch();
         let linked =
             volume.put_name(&dir, &state, &mut batch, &name, *ino, child_state.kind(), volume.now())?;
         let (mut identity, mut status) = (child_state.identity, child_state.status);
@@ -253,7 +252,7 @@ fn count_links(volume: &Volume, survey: &Survey, repairs: &mut Vec<String>) -> R
         let mut state = volume.write_state(&inode)?;
         let (mut identity, mut status) = (state.identity, state.status);
         (identity.parent, status.links) = (parent, right);
-        let mut batch = Batch::default();
+        let mut batch = volume.batch();
         volume.put(&mut batch, inode.at, Some(&mut identity), &mut status);
         volume.commit(&batch, Freed::default())?;
         inode.parent.store(parent, Relaxed);

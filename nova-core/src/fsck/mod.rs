@@ -47,6 +47,9 @@ impl Nova {
     /// Those of a journal that failed before.
     pub fn fsck(&self) -> Result<FsckReport> {
         let volume = self.volume();
+        if let Some(view) = &volume.view {
+            return view.live().fsck();
+        }
         let mut report = FsckReport::default();
         for round in 0..ROUNDS {
             if round > 0 {
@@ -66,6 +69,8 @@ impl Volume {
     fn check(&self) -> Result<FsckReport> {
         // Damage that mounting met leaves DRAM without what could not be read.
         let compare = self.report.damage.is_empty();
+        // Before the journal, as who commits does it.
+        let _history = self.snapshots.history();
         let _quiet = self.quiesce()?;
         let mut survey = on_media(&self.media, &self.superblock);
         let busy = if compare { memory::check(self, &mut survey) } else { 0 };

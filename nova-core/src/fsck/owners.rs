@@ -37,6 +37,11 @@ impl Owners {
         Ok(())
     }
 
+    /// Whether somebody owns a block, or nobody can.
+    pub(crate) fn has(&self, block: u64) -> bool {
+        self.slot(block).is_none_or(|slot| self.owners[slot] != 0)
+    }
+
     /// Whether all blocks of a run are free, or data.
     pub(crate) fn can_share(&self, run: Run) -> bool {
         let can = |block| self.slot(block).is_some_and(|slot| self.owners[slot] < ALONE - 1);

@@ -17,7 +17,7 @@ use crate::{
     commit::Journal,
     format::{BLOCK, STATE, SegmentHeader, StripeHead, Superblock, VolumeState},
     media::Media,
-    mount,
+    mount, snapshot,
     table::{Table, stripe_line},
     volume::{Volume, data_blocks},
 };
@@ -92,7 +92,7 @@ impl MountOptions {
 
 /// Whether anything beside the superblock is this volume's.
 fn is_of(media: &Media, superblock: &Superblock) -> bool {
-    media.read::<VolumeState>(STATE).is_ok()
+    snapshot::read_state(media).is_ok()
         || (0..u64::from(superblock.stripes))
             .any(|stripe| media.read::<StripeHead>(stripe_line(stripe)).is_ok())
         || media.read::<SegmentHeader>(data_blocks(superblock).start * BLOCK).is_ok()
@@ -136,17 +136,27 @@ fn mend_inodes(
     lost: &mut Problems,
 ) -> Result<()> {
     let survey = Survey::take(&media, superblock);
-    let state = media.read::<VolumeState>(STATE);
+    let state = snapshot::read_state(&media);
     if state.is_err() {
         repairs.push("the state line is a new one".into());
+        lost.add("state line", STATE, 0, "which snapshots there were, if any, is not known");
     }
-    let state = state.unwrap_or(VolumeState { epoch: 1, ..VolumeState::zeroed() });
+    let state = state.unwrap_or(VolumeState { epoch: survey.last_epoch() + 1, ..VolumeState::zeroed() });
+    let snapshots = survey.snapshots.last().map_or(0, |newest| newest.at);
+    let oldest = survey.snapshots.first().filter(|oldest| oldest.head.next != 0);
     let table = Table::read(&media, superblock.stripes)?;
     let allocator = Allocator::new(data_blocks(superblock), superblock.stripes);
     let mut volume =
         Volume::new(media, Some(journal), *superblock, state, allocator, table, options.clone(), false);
     // A checkpoint would speak of what was before.
-    let result = mount::set_state(&volume, VolumeState { checkpoint: 0, ..state })
+    let result = mount::set_state(&volume, VolumeState { checkpoint: 0, snapshots, ..state })
+        .and_then(|()| {
+            if snapshots != state.snapshots || oldest.is_some() {
+                lost.add("snapshot", snapshots, 0, "a snapshot is damaged: it and those before it are lost");
+                repairs.push(format!("{} snapshots are left", survey.snapshots.len()));
+            }
+            oldest.map_or(Ok(()), |oldest| oldest.forget_older(&volume))
+        })
         .and_then(|()| salvage::mend(&volume, &survey, repairs, lost))
         .and_then(|()| volume.settle());
     volume.read_only = true; // or it would save what it does not know

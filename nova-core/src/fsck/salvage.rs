@@ -13,7 +13,6 @@ use super::{
 use crate::{
     Error, Kind, Result,
     alloc::Run,
-    commit::Batch,
     format::{BLOCK, Identity, LINE, MAX_SIZE, PAGE_MAGIC, PageHeader, ROOT, SLOT, Status, flag, kind},
     inode::{Body, Index, Inode, State},
     log::{self, Entry, Found},
@@ -46,6 +45,14 @@ pub(crate) fn mend(
     let mut owners = Owners::new(data_blocks(&volume.superblock));
     for segment in survey.segments.iter().flatten() {
         let _ = owners.take(Run { start: segment.at / BLOCK, blocks: segment.blocks }, false);
+    }
+    for snapshot in &survey.snapshots {
+        let mut own = snapshot.pages.runs();
+        own.push(Run { start: snapshot.at / BLOCK, blocks: 1 });
+        own.extend(snapshot.blocks.values().map(|saved| Run { start: saved.copy, blocks: 1 }));
+        for run in own {
+            let _ = owners.take(run, false);
+        }
     }
     let (mut saved, mut ended) = (Vec::new(), Vec::new());
     // What is whole comes first: nobody can take anything from it.
@@ -123,6 +130,10 @@ pub(crate) fn mend(
         }
         !is_link || target
     });
+    // What else snapshots have.
+    for block in survey.held.iter().flat_map(|held| held.run.range()) {
+        let _ = owners.take(Run { start: block, blocks: 1 }, false);
+    }
     owners.free().into_iter().for_each(|run| volume.allocator.free(run));
     volume.shares.set(owners.shared());
     for one in saved {
@@ -179,7 +190,7 @@ fn salvage(media: &Media, identity: &Identity, tail: Option<u64>) -> (Index, u64
             gaps += log::LINES;
             break;
         }
-        let _ = index.take(Found::Page(at));
+        let _ = index.take(Found::Page { at, birth: header.birth });
         let number = index.pages.len() as u32 - 1;
         let mut here = LINE;
         while here < BLOCK {
@@ -327,7 +338,7 @@ fn lines(volume: &Volume, node: &super::survey::Node) -> Result<bool> {
     if (identity, status) == (node.identity, node.status) {
         return Ok(false);
     }
-    let mut batch = Batch::default();
+    let mut batch = volume.batch();
     volume.put(&mut batch, node.at, Some(&mut identity), &mut status);
     volume.commit(&batch, Freed::default())?;
     Ok(true)
@@ -344,7 +355,7 @@ fn end(volume: &Volume, ino: u64, at: u64) -> Result<()> {
     if ino == ROOT {
         (identity, status) = namespace::root(volume.now());
     }
-    let mut batch = Batch::default();
+    let mut batch = volume.batch();
     volume.put(&mut batch, at, Some(&mut identity), &mut status);
     volume.commit(&batch, Freed::default()).map(drop)
 }

@@ -9,12 +9,13 @@ use crate::{
     alloc::Run,
     extents::Mapped,
     format::{
-        BLOCK, Identity, LINE, SEGMENT_MAGIC, SLOT, STATE, SegmentHeader, Status, StripeHead, Structure as _,
-        Superblock, VolumeState,
+        BLOCK, Identity, LINE, SEGMENT_MAGIC, SLOT, SNAPSHOT_INO, STATE, STATE_COPY, SegmentHeader, Status,
+        StripeHead, Structure as _, Superblock, VolumeState,
     },
     inode::{Body, Index},
     log::{self, Entry, Found},
     media::Media,
+    snapshot::{self, Claims, Held, Snapshot},
     table::{self, Segment},
     volume::data_blocks,
 };
@@ -59,6 +60,10 @@ pub(crate) struct Survey {
     /// Inodes whose lines are damaged.
     pub(crate) damaged: BTreeSet<u64>,
     pub(crate) owners: Owners,
+    /// Snapshots that can be read, oldest first; from the newest on those before the first damage.
+    pub(crate) snapshots: Vec<Snapshot>,
+    /// Blocks that only snapshots have.
+    pub(crate) held: Vec<Held>,
     pub(crate) problems: Problems,
 }
 
@@ -72,10 +77,14 @@ impl Survey {
             nodes: BTreeMap::new(),
             damaged: BTreeSet::new(),
             owners: Owners::new(data_blocks(superblock)),
+            snapshots: Vec::new(),
+            held: Vec::new(),
             problems: Problems::default(),
         };
-        if let Err(error) = media.read::<VolumeState>(STATE) {
-            survey.problems.error(0, error);
+        for at in [STATE, STATE_COPY] {
+            if let Err(error) = media.read::<VolumeState>(at) {
+                survey.problems.error(0, error);
+            }
         }
         for stripe in 0..stripes {
             let segments = survey.stripe(media, stripe);
@@ -96,6 +105,7 @@ impl Survey {
             }
         }
         survey.claim();
+        survey.past(media);
         survey
     }
 
@@ -197,6 +207,49 @@ impl Survey {
     }
 }
 
+impl Survey {
+    /// Gives snapshots what they own.
+    fn past(&mut self, media: &Media) {
+        let Ok(state) = snapshot::read_state(media) else { return };
+        let (mut list, damage) = snapshot::load_newest(media, state.snapshots);
+        if let Some(error) = damage {
+            self.problems.error(0, error);
+        }
+        let mut claims = Claims::default();
+        // Newer ones need nothing of older ones.
+        for index in (0..list.len()).rev() {
+            if let Err(error) = claims.add(media, &list[index]) {
+                self.problems.error(0, error);
+                list.drain(..=index);
+                break;
+            }
+        }
+        for run in claims.own.iter() {
+            if let Err(block) = self.owners.take(*run, false) {
+                let why = "it is another structure's, too";
+                self.problems.add("snapshot", block.saturating_mul(BLOCK), 0, why);
+            }
+        }
+        let held = claims.held(&list, |block| self.owners.has(block));
+        for held in &held {
+            if let Err(block) = self.owners.take(held.run, false) {
+                let why = "a snapshot has it, and it is no block of the volume";
+                self.problems.add("snapshot", block.saturating_mul(BLOCK), 0, why);
+            }
+        }
+        (self.snapshots, self.held) = (list, held);
+    }
+
+    /// The last epoch that anything was allocated in.
+    pub(crate) fn last_epoch(&self) -> u64 {
+        let births = self.nodes.values().flat_map(|node| {
+            let pages = node.index.pages.born().into_iter().map(|(_, birth)| birth);
+            pages.chain(extents(&node.index).into_iter().map(|(_, mapped)| mapped.birth))
+        });
+        births.filter(|birth| *birth < SNAPSHOT_INO - 2).chain([1]).max().expect("there is one")
+    }
+}
+
 /// A file's extents; none of what is no file.
 pub(crate) fn extents(index: &Index) -> Vec<(u64, Mapped)> {
     match &index.body {
@@ -259,7 +312,7 @@ pub(crate) fn read_log(media: &Media, identity: &Identity, tail: u64) -> (Index,
     let mut end = identity.log;
     let result = log::scan(media, identity.ino, identity.log, tail, |found| {
         let next = match &found {
-            Found::Page(at) => at + LINE,
+            Found::Page { at, .. } => at + LINE,
             Found::Entry { at, entry, .. } => at + LINE * lines(entry),
         };
         index.take(found)?;
@@ -274,5 +327,7 @@ fn lines(entry: &Entry<'_>) -> u64 {
         Entry::Extent(_) | Entry::Hole { .. } | Entry::Shift { .. } => 1,
         Entry::Name { head, .. } => u64::from(head.lines),
         Entry::Attribute { head, .. } => u64::from(head.lines),
+        Entry::InodeBefore { head, .. } => u64::from(head.lines),
+        Entry::BlockBefore(_) => 1,
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn rebuild(
             let why = format!("inodes from slot {slot} of stripe {stripe} on are not found");
             lost.add("inode table segment", table::stripe_line(stripe), 0, why);
         }
-        let mut batch = Batch::default();
+        let mut batch = Batch::new(1, None);
         let line = table::stripe_line(stripe);
         let first = segments.first().map_or(0, |(at, _)| *at);
         let head = StripeHead { stripe: stripe as u32, segment: first, ..StripeHead::zeroed() };
@@ -53,7 +53,7 @@ pub(crate) fn rebuild(
             slot += table::slots(*blocks);
         }
         if changes {
-            journal.commit(&batch, None)?;
+            journal.commit(&[&batch], None)?;
             repairs.push(format!(
                 "stripe {stripe} of the inode table: {} segments, {slot} inodes",
                 segments.len()

@@ -5,7 +5,7 @@
 
 use crate::{
     ops::{Life, Op, content},
-    tree::{Tree, remove_all},
+    tree::{Tree, past_difference, remove_all, snapshots},
 };
 use nova_core::{AccessTimes, FormatOptions, FsckReport, MountOptions, Nova, Rule};
 use pmem_crash::{Config, Exploration, Image, Point, Report, Tear};
@@ -130,7 +130,13 @@ impl Setting {
             used_to_the_end(&scanned).unwrap_or_else(|error| panic!("after {what:?}: {error}"));
             before
         };
-        (0..=ops.len()).map(state).collect()
+        let states: Vec<Tree> = (0..=ops.len()).map(state).collect();
+        // A snapshot has what was there when it was made, and always will.
+        for (number, pair) in states.windows(2).enumerate() {
+            let wrong = pair[1].past_after(&pair[0]);
+            assert!(wrong.is_none(), "after {:?}: {}", &ops[..=number], wrong.unwrap_or_default());
+        }
+        states
     }
 }
 
@@ -290,7 +296,24 @@ pub(crate) fn used_to_the_end(nova: &Nova) -> Result<(), String> {
     if nova.read_file("/later/renamed").map_err(text)? != expected {
         return Err("what is written later reads differently".into());
     }
+    let past = snapshots(nova)?;
     remove_all(nova)?;
+    // From the middle outwards: newer and older ones are left.
+    let mut names: Vec<&String> = past.keys().collect();
+    let mut left = past.clone();
+    while !names.is_empty() {
+        let found = snapshots(nova)?;
+        if found != left {
+            return Err(format!(
+                "after everything was removed, snapshots: {}",
+                past_difference(&found, &left)
+            ));
+        }
+        checked(nova)?;
+        let name = names.remove(names.len() / 2);
+        nova.delete_snapshot(name).map_err(text)?;
+        left.remove(name);
+    }
     nova.sync().map_err(text)?;
     let (found, blocks) = (checked(nova)?, nova.statfs().blocks);
     // What is left: the inode table, and the root directory's log.

@@ -45,6 +45,8 @@ pub(crate) enum Op {
     TruncateOpen(u64),
     CloseAll,
     Quota(u32, u64),
+    Snapshot(Path),
+    DeleteSnapshot(Path),
     Sync,
     /// Unmounts, and mounts again.
     Remount,
@@ -175,6 +177,8 @@ impl Life {
                 Ok(())
             }
             Op::Quota(uid, blocks) => nova.set_quota(Quota::User(uid), blocks, 0),
+            Op::Snapshot(name) => nova.create_snapshot(name).map(drop),
+            Op::DeleteSnapshot(name) => nova.delete_snapshot(name),
             Op::Sync => nova.sync(),
             Op::Remount => {
                 self.files.clear();

@@ -22,6 +22,8 @@ pub(crate) struct Found {
 pub(crate) struct Tree {
     pub(crate) names: BTreeMap<String, Found>,
     quotas: Vec<(Quota, Usage)>,
+    /// What each snapshot has.
+    snapshots: BTreeMap<String, BTreeMap<String, Found>>,
 }
 
 impl Tree {
@@ -50,7 +52,17 @@ impl Tree {
             }
         }
         let quotas = nova.quotas().into_iter().filter(|(_, usage)| *usage != Usage::default()).collect();
-        Ok(Tree { names, quotas })
+        Ok(Tree { names, quotas, snapshots: snapshots(nova)? })
+    }
+
+    /// Whether every snapshot has what it had in the state before, or, if it is new, what is there: what is wrong with it.
+    pub(crate) fn past_after(&self, before: &Tree) -> Option<String> {
+        let expected = self.snapshots.keys().map(|name| {
+            let names = before.snapshots.get(name).unwrap_or(&self.names);
+            (name.clone(), names.clone())
+        });
+        let expected: Past = expected.collect();
+        (self.snapshots != expected).then(|| past_difference(&self.snapshots, &expected))
     }
 
     /// In what two of them differ, in a few words.
@@ -73,6 +85,9 @@ impl Tree {
         }
         match other.names.keys().find(|path| !self.names.contains_key(*path)) {
             Some(path) => format!("{path} is missing"),
+            None if self.snapshots != other.snapshots => {
+                format!("snapshots: {}", past_difference(&self.snapshots, &other.snapshots))
+            }
             None => format!("quotas: {:?}, not {:?}", self.quotas, other.quotas),
         }
     }
@@ -91,8 +106,50 @@ impl Tree {
                 && found.attributes == expected.attributes
                 && found.content.chunks(8).enumerate().all(is_word)
         };
-        self.quotas == state.quotas && self.names.len() == state.names.len() && self.names.iter().all(is_torn)
+        self.quotas == state.quotas
+            && self.snapshots == state.snapshots
+            && self.names.len() == state.names.len()
+            && self.names.iter().all(is_torn)
     }
+}
+
+/// What snapshots have, by name and path.
+pub(crate) type Past = BTreeMap<String, BTreeMap<String, Found>>;
+
+/// What each snapshot has.
+pub(crate) fn snapshots(nova: &Nova) -> std::result::Result<Past, String> {
+    let read = |name: &str| -> Result<BTreeMap<String, Found>> {
+        let mut names = BTreeMap::new();
+        walk(&nova.mount_snapshot(name)?, nova_core::ROOT, "/", &mut names)?;
+        Ok(names)
+    };
+    let all = nova.snapshots().into_iter().map(|snapshot| {
+        let names = read(&snapshot.name).map_err(|error| format!("snapshot {}: {error}", snapshot.name))?;
+        Ok((snapshot.name, names))
+    });
+    all.collect()
+}
+
+/// In what the snapshots of two volumes differ.
+pub(crate) fn past_difference(one: &Past, other: &Past) -> String {
+    let names = |past: &Past| past.keys().cloned().collect::<Vec<_>>();
+    if names(one) != names(other) {
+        return format!("{:?}, not {:?}", names(one), names(other));
+    }
+    for (name, found) in one {
+        for (path, found) in found {
+            match other[name].get(path) {
+                Some(expected) if expected == found => {}
+                Some(expected) if expected.stat == found.stat => return format!("{name}: content of {path}"),
+                Some(expected) => return format!("{name}{path}: {:?}, not {:?}", found.stat, expected.stat),
+                None => return format!("{name}{path} is there"),
+            }
+        }
+        if let Some(missing) = other[name].keys().find(|path| !found.contains_key(*path)) {
+            return format!("{name}{missing} is missing");
+        }
+    }
+    "none".into()
 }
 
 fn walk(nova: &Nova, ino: u64, path: &str, names: &mut BTreeMap<String, Found>) -> Result<()> {

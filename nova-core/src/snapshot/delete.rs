@@ -1,0 +1,183 @@
+//! Deleting snapshots. First nobody can see it any more, and what only it had is free; then what was saved for it, and older ones need, becomes
+//! theirs (*merging*), and the rest of it is free, too.
+
+use super::{Held, History, SavedBlock, Snapshot, log::MAX_NAME, sees};
+use crate::{
+    Code, Error, Nova, Result,
+    alloc::Run,
+    commit::Batch,
+    format::{BLOCK, BlockBefore, LINE, SNAPSHOT_INO, SnapshotHead, VolumeState, snapshot_flag},
+    log::Rewrite,
+    mount,
+    volume::Volume,
+};
+use rustc_hash::FxHashMap;
+use std::sync::atomic::Ordering::SeqCst;
+
+impl Nova {
+    /// Deletes a snapshot, and frees what only it had. When this returns it is gone, durably: 1 drain, and 2 for what is merged into an older
+    /// snapshot. (If there is no space for that, it is done later.)
+    ///
+    /// # Errors
+    ///
+    /// [`Code::NotFound`]; [`Code::Busy`] while it is mounted; [`Code::ReadOnly`].
+    pub fn delete_snapshot(&self, name: &str) -> Result<()> {
+        let volume = self.volume();
+        volume.writable()?;
+        if name.len() > MAX_NAME {
+            return Err(Code::NameTooLong.into());
+        }
+        volume.hide_snapshot(name.as_bytes())?;
+        volume.merge_deleted()
+    }
+}
+
+impl Snapshot {
+    /// Those before it are lost: for a repair.
+    pub(crate) fn forget_older(&self, volume: &Volume) -> Result<()> {
+        let head = volume.media.sealed(self.at, SnapshotHead { next: 0, ..self.head });
+        let mut batch = Batch::new(volume.epoch(), None);
+        batch.line(self.at, bytemuck::bytes_of(&head));
+        volume.commit_record(&[&batch]).map(drop)
+    }
+}
+
+impl Volume {
+    fn hide_snapshot(&self, name: &[u8]) -> Result<()> {
+        let _alone = self.snapshots.alone();
+        let mut history = self.snapshots.history();
+        let index = history.find(name).ok_or(Error::Posix(Code::NotFound))?;
+        let snapshot = &mut history.list[index];
+        if snapshot.views > 0 {
+            return Err(Code::Busy.into());
+        }
+        let mut head = snapshot.head;
+        head.flags |= snapshot_flag::DELETED;
+        let head = self.media.sealed(snapshot.at, head);
+        let mut batch = Batch::new(self.epoch(), None);
+        batch.line(snapshot.at, bytemuck::bytes_of(&head));
+        let committed = self.commit_record(&[&batch])?;
+        snapshot.head = head;
+        self.snapshots.newest.store(history.newest(), SeqCst);
+        let held = std::mem::take(&mut history.held);
+        let (held, free): (Vec<Held>, Vec<Held>) =
+            held.into_iter().partition(|held| sees(&history.list, held.birth, held.last));
+        history.held = held;
+        self.retire(free.into_iter().map(|held| held.run), committed);
+        Ok(())
+    }
+
+    /// Merges what was saved for deleted snapshots into what is saved for older ones. Without space it is left as it is.
+    pub(crate) fn merge_deleted(&self) -> Result<()> {
+        loop {
+            let _alone = self.snapshots.alone();
+            let mut history = self.snapshots.history();
+            let Some(index) = history.list.iter().position(Snapshot::is_deleted) else { return Ok(()) };
+            match self.merge(&mut history, index) {
+                Err(Error::Posix(Code::NoSpace)) => return Ok(()),
+                other => other?,
+            }
+        }
+    }
+
+    /// Takes a deleted snapshot, before which there is no other deleted one, out of the list.
+    fn merge(&self, history: &mut History, index: usize) -> Result<()> {
+        let mut batch = Batch::new(self.epoch(), None);
+        let older = index.checked_sub(1).map(|older| &history.list[older]);
+        let deleted = &history.list[index];
+        let merged = match older {
+            Some(older) => Some(self.write_merged(older, deleted)?),
+            None => None,
+        };
+        let head = merged.as_ref().zip(older).map(|(merged, older)| {
+            let head = SnapshotHead { log: merged.log, tail: merged.tail, ..older.head };
+            self.media.sealed(older.at, head)
+        });
+        if let (Some(head), Some(older)) = (&head, older) {
+            batch.line(older.at, bytemuck::bytes_of(head));
+        }
+        let newer = history.list.get(index + 1).map(|newer| {
+            (newer.at, self.media.sealed(newer.at, SnapshotHead { next: deleted.head.next, ..newer.head }))
+        });
+        let state = match &newer {
+            Some((at, head)) => {
+                batch.line(*at, bytemuck::bytes_of(head));
+                None
+            }
+            None => {
+                let state = *self.state.lock();
+                let after = VolumeState { snapshots: deleted.head.next, ..state };
+                Some(mount::put_state(self, &mut batch, after))
+            }
+        };
+        let committed = self.commit_record(&[&batch])?;
+        if let Some(state) = state {
+            *self.state.lock() = state;
+        }
+        let deleted = history.list.remove(index);
+        let mut free = deleted.pages.runs();
+        free.push(Run { start: deleted.at / BLOCK, blocks: 1 });
+        let copies = deleted.blocks.iter();
+        match merged {
+            Some(merged) => {
+                let older = &mut history.list[index - 1];
+                free.extend(older.pages.runs());
+                let dropped = copies.filter(|(block, _)| {
+                    merged.blocks.get(block).is_none_or(|kept| kept.copy != deleted.blocks[block].copy)
+                });
+                free.extend(dropped.map(|(_, saved)| Run { start: saved.copy, blocks: 1 }));
+                older.head = head.expect("it was merged");
+                (older.inodes, older.blocks) = (merged.inodes, merged.blocks);
+                older.pages = merged.rewrite.done();
+                merged.live.into_iter().for_each(|page| older.pages.add(page, 1));
+            }
+            None => free.extend(copies.map(|(_, saved)| Run { start: saved.copy, blocks: 1 })),
+        }
+        if let Some((at, head)) = newer {
+            debug_assert_eq!(history.list[index].at, at);
+            history.list[index].head = head;
+        }
+        self.retire(free.into_iter(), committed);
+        Ok(())
+    }
+
+    /// A log with what is saved for `older` and what is saved for `deleted` and counts for `older`, too.
+    fn write_merged(&self, older: &Snapshot, deleted: &Snapshot) -> Result<Merged<'_>> {
+        let mut rewrite = Rewrite::new(self, SNAPSHOT_INO | older.head.epoch);
+        let (mut inodes, mut blocks, mut live) = (FxHashMap::default(), FxHashMap::default(), Vec::new());
+        let later = deleted.inodes.iter().filter(|(slot, _)| !older.inodes.contains_key(slot));
+        for (slot, entry) in older.inodes.iter().chain(later) {
+            let mut head = [0; LINE as usize];
+            self.media.copy_out(*entry, &mut head, "snapshot's inode")?;
+            let mut bytes = vec![0; usize::from(head[5]).clamp(1, 3) * LINE as usize];
+            self.media.copy_out(*entry, &mut bytes, "snapshot's inode")?;
+            self.media.check(*entry, &bytes, "snapshot's inode")?;
+            let (at, page) = rewrite.entry(&mut bytes)?;
+            inodes.insert(*slot, at);
+            live.push(page);
+        }
+        let later = deleted
+            .blocks
+            .iter()
+            .filter(|(block, saved)| !older.blocks.contains_key(block) && saved.birth <= older.head.epoch);
+        for (block, saved) in older.blocks.iter().chain(later) {
+            let mut entry: BlockBefore = SavedBlock::entry(saved, *block);
+            let (_, page) = rewrite.entry(bytemuck::bytes_of_mut(&mut entry))?;
+            blocks.insert(*block, *saved);
+            live.push(page);
+        }
+        let (log, tail) = rewrite.store()?;
+        Ok(Merged { log, tail, rewrite, inodes, blocks, live })
+    }
+}
+
+/// A log that was written, and what it has.
+struct Merged<'v> {
+    log: u64,
+    tail: u64,
+    rewrite: Rewrite<'v>,
+    inodes: FxHashMap<u64, u64>,
+    blocks: FxHashMap<u64, SavedBlock>,
+    /// The page of each entry.
+    live: Vec<u32>,
+}
