@@ -229,15 +229,18 @@ fn start_dispatcher() -> std::io::Result<()> {
     }
     // SAFETY: published, and from now on never freed.
     let new: &'static Dispatcher = unsafe { &*new };
-    let started = std::thread::Builder::new()
-        .name("pmem-faults".into())
-        .spawn(|| new.serve_forever())
-        .and_then(|_| install_handlers(&[libc::SIGSEGV, libc::SIGBUS]));
+    let started = install_handlers(&[libc::SIGSEGV, libc::SIGBUS]).and_then(|()| {
+        std::thread::Builder::new().name("pmem-faults".into()).spawn(|| new.serve_forever()).map(drop)
+    });
     if started.is_err() {
         DISPATCHER.store(ptr::null_mut(), Release);
+        new.start.store(FAILED, Release);
+        futex::wake(&new.start);
     }
-    new.start.store(if started.is_ok() { STARTED } else { FAILED }, Release);
-    futex::wake(&new.start);
+    // A thread allocates while it starts: it must be past that before anybody's faults are its business.
+    while started.is_ok() && new.start.load(Acquire) == STARTING {
+        futex::wait(&new.start, STARTING);
+    }
     started
 }
 
@@ -247,6 +250,8 @@ impl Dispatcher {
     fn serve_forever(&self) {
         self.service_thread.store(thread_id(), Relaxed);
         leave_signals_to_other_threads();
+        self.start.store(STARTED, Release);
+        futex::wake(&self.start);
         loop {
             let heard = self.bell.load(Acquire);
             let mut idle = true;

@@ -178,7 +178,7 @@ impl Watch {
             let start = (first + page) / pages * pages;
             start.saturating_sub(first)..(start + pages - first).min(count)
         });
-        aligned.chain([0..count])
+        aligned.chain(std::iter::once(0..count))
     }
 
     /// Asks for the page, and lets it be stored to.

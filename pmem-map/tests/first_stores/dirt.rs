@@ -1,5 +1,7 @@
 //! Which pages are dirty, by each of the ways to know.
 
+#![expect(clippy::single_range_in_vec_init, reason = "runs of pages are compared with lists of runs")]
+
 use crate::kit::{P, Scene, dirtied};
 use pmem_map::{Dirtiness, Mapping};
 

@@ -201,11 +201,11 @@ fn a_handler_that_takes_long_holds_up_its_page_and_the_next_protect() {
         unsafe { region.load_word(page * P) }
     };
     std::thread::scope(|scope| {
-        // SAFETY: as above.
         let store = |page: u64| {
-            scope.spawn({
-                let region = &region;
-                move || unsafe { region.store_word(page * P, 1) }
+            let region = &region;
+            scope.spawn(move || {
+                // SAFETY: as above.
+                unsafe { region.store_word(page * P, 1) }
             })
         };
         let first = store(0);
@@ -278,7 +278,7 @@ fn an_owner_of_bytes_watches_what_it_lends_until_after_it_is_unmapped() {
     let protecting = stores.protect().unwrap();
     let mut dirty = Vec::new();
     protecting.dirtied(|_, run| dirty.push(run));
-    assert_eq!(dirty, [2 * P..3 * P]);
+    assert_eq!(dirty, std::slice::from_ref(&(2 * P..3 * P)));
     protecting.release();
     assert_eq!(dirtied(watched.get().unwrap()), []);
 }
