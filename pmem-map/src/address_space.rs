@@ -5,14 +5,17 @@
 
 #![allow(unsafe_code)]
 
-use crate::{PAGE, Pages, fork::Generation};
+use crate::{PAGE, Pages, fork::Generation, futex};
 use std::{
     fs::File,
     io,
     ops::Range,
     os::fd::AsRawFd,
     ptr::NonNull,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
 };
 
 /// Alignment of ranges that can hold a huge page.
@@ -58,10 +61,13 @@ pub(crate) struct Reserved {
     base: NonNull<u8>,
     len: usize,
     made_in: Generation,
-    /// False once the range is unmapped. Held while pages change protection, so that none of them does
-    /// after the addresses went to somebody else.
-    mapped: Mutex<bool>,
+    /// How many threads change protections now, and [`UNMAPPED`] once the range is or will be: none of them does after the
+    /// addresses went to somebody else. No lock, for the thread that serves faults may wait for nobody here.
+    users: AtomicU32,
 }
+
+/// In [`Reserved::users`].
+const UNMAPPED: u32 = 1 << 31;
 
 // SAFETY: `base` is an address; nothing is read or written through it here.
 unsafe impl Send for Reserved {}
@@ -124,7 +130,7 @@ impl AddressSpace {
                 libc::munmap(base.add(len).cast(), slack - skip);
             }
             let base = NonNull::new_unchecked(base);
-            let reserved = Arc::new(Reserved { base, len, made_in, mapped: Mutex::new(true) });
+            let reserved = Arc::new(Reserved { base, len, made_in, users: AtomicU32::new(0) });
             Ok(AddressSpace { reserved, unit, treatment: Treatment::default() })
         }
     }
@@ -258,25 +264,69 @@ impl Treatment {
 
 impl Drop for AddressSpace {
     fn drop(&mut self) {
-        let mut mapped = self.reserved.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let users = &self.reserved.users;
         if self.reserved.made_in.is_current() {
+            let mut now = users.fetch_or(UNMAPPED, SeqCst) | UNMAPPED;
+            while now != UNMAPPED {
+                futex::wait(users, now);
+                now = users.load(SeqCst);
+            }
             // SAFETY: our reservation; the region that handed out its address is being dropped. (In a forked
             // child the range was never there, and may be somebody else's.)
             unsafe { libc::munmap(self.reserved.base.as_ptr().cast(), self.reserved.len) };
         }
-        *mapped = false;
     }
 }
 
 impl Reserved {
-    /// Lets the pages of `range` be stored to, or not. `range` is of whole pages, and placed.
+    /// Lets the pages of `range` be stored to, or not. `range` is of whole pages, and placed. Allocates nothing, and waits for
+    /// nobody.
     pub(crate) fn set_writable(&self, range: Range<u64>, writable: bool) -> io::Result<()> {
-        let mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*mapped || !self.made_in.is_current() || range.end > self.len as u64 || range.start > range.end {
-            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        self.while_mapped(&range, |at, len| {
+            // SAFETY: inside the reservation, which stays mapped meanwhile.
+            unsafe { set_writable(at, len, writable) }
+        })
+    }
+
+    /// Runs `work` with the address and length of `range`, which stay mapped meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if they are not mapped any more, or not in this process.
+    pub(crate) fn while_mapped<R>(
+        &self,
+        range: &Range<u64>,
+        work: impl FnOnce(NonNull<u8>, u64) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let gone = || Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        if !self.made_in.is_current() || range.end > self.len as u64 || range.start > range.end {
+            return gone();
         }
-        // SAFETY: inside the reservation, which stays mapped while `mapped` is held.
-        unsafe { set_writable(self.base.add(range.start as usize), range.end - range.start, writable) }
+        let result = if self.users.fetch_add(1, SeqCst) & UNMAPPED == 0 {
+            // SAFETY: inside the reservation, just checked.
+            work(unsafe { self.base.add(range.start as usize) }, range.end - range.start)
+        } else {
+            gone()
+        };
+        if self.users.fetch_sub(1, SeqCst) & UNMAPPED != 0 {
+            futex::wake(&self.users); // somebody may wait to unmap it
+        }
+        result
+    }
+
+    /// Whether the addresses are this mapping's still, in this process.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.made_in.is_current() && self.users.load(SeqCst) & UNMAPPED == 0
+    }
+
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.len as u64
+    }
+
+    /// Address of the first byte.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     Durability, Error, Granularity, PAGE, Result,
     address_space::{AddressSpace, HUGE_PAGE, Reserved, Sharing, Treatment, grants_map_sync},
-    fault::{self, Fault, Registration, Serve},
+    fault::{self, Answer, Fault, Registration, Serve},
     fork::OwnedByProcess,
 };
 use std::{
@@ -145,12 +145,13 @@ struct Faults {
 }
 
 impl Serve for Faults {
-    fn fault(&self, address: usize, fault: Fault) -> bool {
+    fn fault(&self, address: usize, fault: Fault) -> Answer {
         let start = (address - self.base) as u64 / PAGE * PAGE;
-        match fault {
+        let served = match fault {
             Fault::Write => self.backing.write_fault(start..start + PAGE),
             Fault::Lost => self.backing.page_lost(start..start + PAGE),
-        }
+        };
+        if served { Answer::Served } else { Answer::Refused }
     }
 }
 

@@ -15,8 +15,13 @@
 //!            request: FREE; return, or chain
 //! ```
 //!
-//! The table is a filter: it may match an address whose owner has just gone, never miss one whose owner is
-//! there. The list behind a mutex, which the service thread reads, is what counts.
+//! An owner may answer *later*: the request stays posted until somebody [`ring`]s the bell.
+//!
+//! The service thread takes no lock and allocates nothing, for a thread that stores may hold any lock, that of the allocator
+//! too: it reads the same [table](crate::places) as the handler. What the owners do is theirs to say.
+//!
+//! An owner that leaves makes its pages writable first. A thread that met one of them before that, and finds
+//! nobody to ask, tries its store once more: [`try_again`].
 //!
 //! A range with a [`StoreHook`](crate::StoreHook) is dealt with in the handler itself, before any owner is asked.
 //! A lost page that no owner gives back is the business of [`lost`](crate::lost), if the thread asked for it.
@@ -27,16 +32,17 @@
 
 #![allow(unsafe_code)]
 
-use crate::{Error, Result, lost, store_hook::Table};
+use crate::{Error, Result, futex, lost, places::Places, store_hook::Table};
 use std::{
+    cell::Cell,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{
             AtomicI32, AtomicPtr, AtomicU32, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed, Release},
+            Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
         },
     },
 };
@@ -55,18 +61,21 @@ pub(crate) enum Fault {
     Lost,
 }
 
-/// Answers for the faults of a range. Runs on the service thread.
-pub(crate) trait Serve: Send + Sync {
-    /// `true`: dealt with, restart the instruction. May be asked again about a page that is dealt with
-    /// already, when several threads met it.
-    fn fault(&self, address: usize, fault: Fault) -> bool;
+/// What an owner says to a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Dealt with: restart the instruction.
+    Served,
+    /// Not to be dealt with: the next owner is asked, and at last the fault is nobody's.
+    Refused,
+    /// Ask again after the next [`ring`].
+    Later,
 }
 
-#[derive(Default)]
-struct TableRange {
-    start: AtomicUsize,
-    /// Zero: free.
-    end: AtomicUsize,
+/// Answers for the faults of a range. Runs on the service thread.
+pub(crate) trait Serve: Send + Sync {
+    /// What is to be done. May be asked again about a page that is dealt with already, when several threads met it.
+    fn fault(&self, address: usize, fault: Fault) -> Answer;
 }
 
 const FREE: u32 = 0;
@@ -83,36 +92,28 @@ struct Request {
     is_lost: AtomicU32,
 }
 
-struct Owner {
-    id: u64,
-    place: usize,
-    range: Range<usize>,
-    serve: Arc<dyn Serve>,
-}
-
-#[derive(Default)]
-struct Owners {
-    list: Vec<Owner>,
-    next_id: u64,
-    /// Whose `fault` runs now.
-    running: Option<u64>,
-}
-
 /// Table, requests and service thread of one process. Never freed: a signal can come at any time.
 struct Dispatcher {
-    ranges: Box<[TableRange]>,
-    /// One past the last place ever used.
-    used: AtomicUsize,
+    owners: Places<Arc<dyn Serve>>,
+    /// How often owners have left, or given pages back.
+    left: AtomicU32,
     requests: Box<[Request]>,
+    /// Rung when a request is posted, and by owners.
     bell: AtomicU32,
+    /// Rung when a request is free again and somebody waits for one.
+    freed: AtomicU32,
+    waiting: AtomicU32,
     service_thread: AtomicI32,
+    /// Whose `fault` runs now, or [`NOBODY`].
+    asked: AtomicUsize,
     /// [`STARTING`], [`STARTED`] or [`FAILED`].
     start: AtomicU32,
-    owners: Mutex<Owners>,
-    finished: Condvar,
+    /// Held while handlers are installed.
+    installing: Mutex<()>,
     hooks: Table,
 }
 
+const NOBODY: usize = usize::MAX;
 const STARTING: u32 = 0;
 const STARTED: u32 = 1;
 const FAILED: u32 = 2;
@@ -128,22 +129,38 @@ pub(crate) fn forget_the_parents_dispatcher() {
 /// A range whose faults are served; until it is dropped.
 pub(crate) struct Registration {
     dispatcher: &'static Dispatcher,
-    id: u64,
+    place: usize,
 }
 
 /// Has `serve` asked about faults in `range`, which is not empty.
 pub(crate) fn register(range: Range<usize>, serve: Arc<dyn Serve>) -> Result<Registration> {
     let dispatcher = dispatcher()?;
-    let mut owners = dispatcher.owners();
-    let free = dispatcher.ranges.iter().position(|range| range.end.load(Relaxed) == 0);
-    let place = free.ok_or(Error::TooManyFaultHandlers { limit: MOST_RANGES })?;
-    let id = owners.next_id;
-    owners.next_id += 1;
-    owners.list.push(Owner { id, place, range: range.clone(), serve });
-    dispatcher.used.fetch_max(place + 1, Relaxed);
-    dispatcher.ranges[place].start.store(range.start, Relaxed);
-    dispatcher.ranges[place].end.store(range.end, Release);
-    Ok(Registration { dispatcher, id })
+    let full = Error::TooManyFaultHandlers { limit: dispatcher.owners.limit() };
+    let place = dispatcher.owners.fill(range, serve).ok_or(full)?;
+    Ok(Registration { dispatcher, place })
+}
+
+/// Has the owners who answered [`Answer::Later`] asked again. Async-signal-safe.
+pub(crate) fn ring() {
+    // SAFETY: null, or a leaked box.
+    if let Some(dispatcher) = unsafe { DISPATCHER.load(Acquire).as_ref() } {
+        dispatcher.ring();
+    }
+}
+
+/// Has threads whose faults are refused from now on try their stores once more: pages of theirs may have become writable.
+pub(crate) fn pages_became_writable() {
+    // SAFETY: null, or a leaked box.
+    if let Some(dispatcher) = unsafe { DISPATCHER.load(Acquire).as_ref() } {
+        dispatcher.left.fetch_add(1, AcqRel);
+    }
+}
+
+/// Whether this is the thread that asks the owners.
+pub(crate) fn is_service_thread() -> bool {
+    // SAFETY: null, or a leaked box.
+    let dispatcher = unsafe { DISPATCHER.load(Acquire).as_ref() };
+    dispatcher.is_some_and(|dispatcher| dispatcher.service_thread.load(Relaxed) == thread_id())
 }
 
 impl Drop for Registration {
@@ -152,24 +169,18 @@ impl Drop for Registration {
         if !ptr::eq(DISPATCHER.load(Acquire), self.dispatcher) {
             return; // a forked child: whatever its parent's threads were doing, they are not here
         }
-        let mut owners = self.dispatcher.owners();
-        if let Some(at) = owners.list.iter().position(|owner| owner.id == self.id) {
-            let owner = owners.list.swap_remove(at);
-            self.dispatcher.ranges[owner.place].end.store(0, Release);
-        }
-        if self.dispatcher.service_thread.load(Relaxed) == thread_id() {
-            return;
-        }
-        while owners.running == Some(self.id) {
-            owners = self.dispatcher.finished.wait(owners).unwrap_or_else(PoisonError::into_inner);
-        }
+        let asked_here = is_service_thread() && self.dispatcher.asked.load(Relaxed) == self.place;
+        // SAFETY: filled by `register`, and emptied here only. The service thread asks by a count of its own of the owner.
+        let owner = unsafe { self.dispatcher.owners.empty(self.place, asked_here.into()) };
+        self.dispatcher.left.fetch_add(1, AcqRel);
+        drop(owner);
     }
 }
 
 /// The hooks of this process, with the handler for single steps installed.
 pub(crate) fn hooks() -> Result<&'static Table> {
     let dispatcher = dispatcher()?;
-    let _one_at_a_time = dispatcher.owners();
+    let _one_at_a_time = dispatcher.installing.lock().unwrap_or_else(PoisonError::into_inner);
     install_handlers(&[libc::SIGTRAP]).map_err(Error::io("handle", "single steps"))?;
     Ok(&dispatcher.hooks)
 }
@@ -189,7 +200,7 @@ fn dispatcher() -> Result<&'static Dispatcher> {
         };
         match found.start.load(Acquire) {
             STARTED => return Ok(found),
-            STARTING => futex_wait(&found.start, STARTING),
+            STARTING => futex::wait(&found.start, STARTING),
             _ => std::thread::yield_now(), // its starter is about to take it away
         }
     }
@@ -198,14 +209,16 @@ fn dispatcher() -> Result<&'static Dispatcher> {
 /// Starts one, unless somebody else is doing so.
 fn start_dispatcher() -> std::io::Result<()> {
     let new = Box::new(Dispatcher {
-        ranges: (0..MOST_RANGES).map(|_| TableRange::default()).collect(),
-        used: AtomicUsize::new(0),
+        owners: Places::new(MOST_RANGES),
+        left: AtomicU32::new(0),
         requests: (0..MOST_REQUESTS).map(|_| Request::default()).collect(),
         bell: AtomicU32::new(0),
+        freed: AtomicU32::new(0),
+        waiting: AtomicU32::new(0),
+        asked: AtomicUsize::new(NOBODY),
         service_thread: AtomicI32::new(0),
         start: AtomicU32::new(STARTING),
-        owners: Mutex::default(),
-        finished: Condvar::new(),
+        installing: Mutex::default(),
         hooks: Table::new(),
     });
     let new = Box::into_raw(new);
@@ -216,60 +229,71 @@ fn start_dispatcher() -> std::io::Result<()> {
     }
     // SAFETY: published, and from now on never freed.
     let new: &'static Dispatcher = unsafe { &*new };
-    let started = std::thread::Builder::new()
-        .name("pmem-faults".into())
-        .spawn(|| new.serve_forever())
-        .and_then(|_| install_handlers(&[libc::SIGSEGV, libc::SIGBUS]));
+    let started = install_handlers(&[libc::SIGSEGV, libc::SIGBUS]).and_then(|()| {
+        std::thread::Builder::new().name("pmem-faults".into()).spawn(|| new.serve_forever()).map(drop)
+    });
     if started.is_err() {
         DISPATCHER.store(ptr::null_mut(), Release);
+        new.start.store(FAILED, Release);
+        futex::wake(&new.start);
     }
-    new.start.store(if started.is_ok() { STARTED } else { FAILED }, Release);
-    futex_wake(&new.start);
+    // A thread allocates while it starts: it must be past that before anybody's faults are its business.
+    while started.is_ok() && new.start.load(Acquire) == STARTING {
+        futex::wait(&new.start, STARTING);
+    }
     started
 }
 
 // ---- the service thread ------------------------------------------------------------------------------
 
 impl Dispatcher {
-    fn owners(&self) -> MutexGuard<'_, Owners> {
-        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn serve_forever(&self) {
         self.service_thread.store(thread_id(), Relaxed);
         leave_signals_to_other_threads();
+        self.start.store(STARTED, Release);
+        futex::wake(&self.start);
         loop {
             let heard = self.bell.load(Acquire);
             let mut idle = true;
             for request in &self.requests {
                 if request.state.compare_exchange(POSTED, TAKEN, Acquire, Relaxed).is_ok() {
-                    idle = false;
                     let fault = if request.is_lost.load(Relaxed) == 0 { Fault::Write } else { Fault::Lost };
-                    let served = self.ask_owner(request.address.load(Relaxed), fault);
-                    request.state.store(if served { SERVED } else { REFUSED }, Release);
-                    futex_wake(&request.state);
+                    match self.ask_owners(request.address.load(Relaxed), fault) {
+                        Answer::Later => request.state.store(POSTED, Release),
+                        answer => {
+                            idle = false;
+                            let state = if answer == Answer::Served { SERVED } else { REFUSED };
+                            request.state.store(state, Release);
+                            futex::wake(&request.state);
+                        }
+                    }
                 }
             }
             if idle {
-                futex_wait(&self.bell, heard);
+                futex::wait(&self.bell, heard);
             }
         }
     }
 
-    fn ask_owner(&self, address: usize, fault: Fault) -> bool {
-        let mut owners = self.owners();
-        let Some(owner) = owners.list.iter().find(|owner| owner.range.contains(&address)) else {
-            return false;
+    fn ask_owners(&self, address: usize, fault: Fault) -> Answer {
+        let mut answer = Answer::Refused;
+        let ask = |place, owner: &Arc<dyn Serve>| {
+            // A count of its own: the owner may take itself out of the table meanwhile.
+            let owner = owner.clone();
+            self.asked.store(place, Relaxed);
+            // A panic of the owner is not an answer; the fault goes on to kill the process, as it should.
+            let said = catch_unwind(AssertUnwindSafe(|| owner.fault(address, fault)));
+            self.asked.store(NOBODY, Relaxed);
+            answer = said.unwrap_or(Answer::Refused);
+            answer != Answer::Refused
         };
-        let serve = owner.serve.clone();
-        owners.running = Some(owner.id);
-        drop(owners);
-        // A panic of the owner is not an answer; the fault goes on to kill the process, as it should.
-        let served = catch_unwind(AssertUnwindSafe(|| serve.fault(address, fault))).unwrap_or(false);
-        drop(serve); // before anybody who waits for us may believe that the owner is not in use
-        self.owners().running = None;
-        self.finished.notify_all();
-        served
+        self.owners.any(|range| range.contains(&address), ask);
+        answer
+    }
+
+    fn ring(&self) {
+        self.bell.fetch_add(1, Release);
+        futex::wake(&self.bell);
     }
 }
 
@@ -293,40 +317,54 @@ fn leave_faults_deliverable(signals: &mut libc::sigset_t) {
 // ---- the signal handler: no allocation, no lock --------------------------------------------------------
 
 impl Dispatcher {
-    /// Whether some owner may have this address.
-    fn may_own(&self, address: usize) -> bool {
-        let used = self.used.load(Acquire);
-        self.ranges[..used].iter().any(|range| {
-            let end = range.end.load(Acquire);
-            address < end && range.start.load(Relaxed) <= address
-        })
-    }
-
     /// Asks the owner through the service thread, and waits for the answer.
     fn ask(&self, address: usize, fault: Fault) -> bool {
-        let request = loop {
-            let free =
-                |request: &&Request| request.state.compare_exchange(FREE, CLAIMED, Acquire, Relaxed).is_ok();
-            if let Some(request) = self.requests.iter().find(free) {
-                break request;
-            }
-            // SAFETY: a system call without arguments.
-            unsafe { libc::sched_yield() };
-        };
+        let request = self.claim();
         request.address.store(address, Relaxed);
         request.is_lost.store((fault == Fault::Lost).into(), Relaxed);
         request.state.store(POSTED, Release);
-        self.bell.fetch_add(1, Release);
-        futex_wake(&self.bell);
+        self.ring();
         let served = loop {
             match request.state.load(Acquire) {
                 SERVED => break true,
                 REFUSED => break false,
-                pending => futex_wait(&request.state, pending),
+                pending => futex::wait(&request.state, pending),
             }
         };
-        request.state.store(FREE, Release);
+        request.state.store(FREE, SeqCst);
+        if self.waiting.load(SeqCst) != 0 {
+            self.freed.fetch_add(1, SeqCst);
+            futex::wake(&self.freed);
+        }
         served
+    }
+
+    /// A free request; waits for one.
+    fn claim(&self) -> &Request {
+        let free = |request: &&Request| request.state.compare_exchange(FREE, CLAIMED, SeqCst, SeqCst).is_ok();
+        if let Some(request) = self.requests.iter().find(free) {
+            return request;
+        }
+        self.waiting.fetch_add(1, SeqCst);
+        let request = loop {
+            let freed = self.freed.load(SeqCst);
+            match self.requests.iter().find(free) {
+                Some(request) => break request,
+                None => futex::wait(&self.freed, freed),
+            }
+        };
+        self.waiting.fetch_sub(1, SeqCst);
+        request
+    }
+
+    /// Whether this thread's fault may be of a page whose owner has left since, after it made the page writable: once for all
+    /// that left until now. A fault for another reason comes again, and is then known for one.
+    fn try_again(&self) -> bool {
+        thread_local! {
+            static SEEN: Cell<u32> = const { Cell::new(0) };
+        }
+        let left = self.left.load(Acquire);
+        SEEN.with(|seen| seen.replace(left)) != left
     }
 }
 
@@ -367,9 +405,9 @@ unsafe fn is_served(signal: i32, info: *mut libc::siginfo_t, context: *mut libc:
     }
     // The service thread cannot wait for itself: its own fault is a mistake of the owner.
     let by_owner = dispatcher.is_some_and(|dispatcher| {
-        dispatcher.may_own(address)
-            && dispatcher.service_thread.load(Relaxed) != thread_id()
-            && dispatcher.ask(address, fault)
+        dispatcher.service_thread.load(Relaxed) != thread_id()
+            && (dispatcher.owners.contain(address) && dispatcher.ask(address, fault)
+                || fault == Fault::Write && dispatcher.try_again())
     });
     by_owner || fault == Fault::Lost && lost::give_zeros(address)
 }
@@ -487,22 +525,6 @@ fn thread_id() -> i32 {
     unsafe { libc::syscall(libc::SYS_gettid) as i32 }
 }
 
-/// Waits while `word` is `value`; may return early.
-fn futex_wait(word: &AtomicU32, value: u32) {
-    // SAFETY: the word lives as long as the process (it is in a leaked box); no timeout.
-    unsafe {
-        let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-        libc::syscall(libc::SYS_futex, word.as_ptr(), wait, value, ptr::null::<libc::timespec>());
-    }
-}
-
-fn futex_wake(word: &AtomicU32) {
-    // SAFETY: as above.
-    unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, i32::MAX);
-    }
-}
-
 #[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
@@ -516,13 +538,13 @@ mod tests {
     }
 
     impl Serve for Slow {
-        fn fault(&self, _: usize, _: Fault) -> bool {
+        fn fault(&self, _: usize, _: Fault) -> Answer {
             self.began.send(()).unwrap();
             self.leaving.lock().unwrap().recv().unwrap();
             for _ in 0..10_000 {
                 std::thread::yield_now();
             }
-            !self.left.load(Relaxed)
+            if self.left.load(Relaxed) { Answer::Refused } else { Answer::Served }
         }
     }
 
@@ -543,14 +565,14 @@ mod tests {
             left.store(true, Relaxed);
             assert!(asked.join().unwrap(), "it left while it was asked");
         });
-        assert!(!dispatcher.may_own(ADDRESS));
+        assert!(!dispatcher.owners.contain(ADDRESS));
         assert!(!dispatcher.ask(ADDRESS, Fault::Write), "nobody's");
     }
 
     struct Panics;
 
     impl Serve for Panics {
-        fn fault(&self, _: usize, _: Fault) -> bool {
+        fn fault(&self, _: usize, _: Fault) -> Answer {
             panic!("an owner's mistake")
         }
     }

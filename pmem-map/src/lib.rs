@@ -39,6 +39,7 @@
 //! - [`Lock`]: who may use a file, across processes and forks;
 //! - [`Observer`], how a crash explorer sees every store, flush and drain, and [`Counters`], budgets as tests;
 //! - [`Backing`], how a filesystem or a device lends bytes that are mapped here, and serves the faults of its pages;
+//! - [`FirstStores`], how a snapshot learns of the first store to each page after its moment;
 //! - [`StoreHook`], how a tracer deals with stores inside the signal handler.
 //!
 //! # What it does not do
@@ -75,10 +76,13 @@ mod address_space;
 mod backing;
 mod fault;
 mod file;
+mod first_store;
 mod fork;
+mod futex;
 mod lock;
 mod lost;
 mod memory;
+mod places;
 mod system;
 
 mod counters;
@@ -91,6 +95,7 @@ pub use bytes::Bytes;
 pub use counters::Counters;
 pub use cpu::FlushMethod;
 pub use error::{Error, Result};
+pub use first_store::{Dirtiness, FirstStore, FirstStoreFailure, FirstStores, Protecting, RangeId, Watched};
 pub use granularity::{Durability, Granularity};
 pub use lock::Lock;
 pub use mapping::Mapping;

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::{
-    Error, PAGE, Result,
+    Error, PAGE, Pages, Result,
     address_space::{AddressSpace, Sharing, set_writable},
     backing::{Extent, Lent, whole_pages},
     file::LockedFile,
@@ -139,6 +139,15 @@ impl Memory {
         };
         let base = self.base().as_ptr() as usize;
         (base..base + len as usize, unit)
+    }
+
+    /// For protecting pages.
+    pub(crate) fn pages(&self) -> Option<Pages> {
+        match self {
+            Memory::Anonymous(space) | Memory::File { space, .. } => Some(space.pages()),
+            Memory::Lent(lent) => Some(lent.space.pages()),
+            Memory::Heap(_) | Memory::Memmap { .. } => None,
+        }
     }
 
     /// Gives blocks to holes of the file, if this is one that stores reach.

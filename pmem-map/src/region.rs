@@ -4,7 +4,7 @@
 
 use crate::{
     Counters, Decision, Durability, Error, Event, Extent, FlushMethod, Granularity, LINE, Medium, Observer,
-    PAGE, Result,
+    PAGE, Pages, Result,
     backing::whole_pages,
     counters::Sharded,
     cpu,
@@ -451,6 +451,12 @@ impl Region {
     /// Stores to all pages that `range` touches go through again.
     pub fn unprotect(&self, range: Range<u64>) -> Result<()> {
         self.set_writable(range, true)
+    }
+
+    /// A handle for protecting pages that does not keep them mapped. `None` for what is not in addresses reserved
+    /// by this crate (a `memmap2` mapping), and for pages that are not of [`PAGE`] bytes.
+    pub fn pages(&self) -> Option<Pages> {
+        if self.unit == PAGE { self.memory.pages() } else { None }
     }
 
     /// Gives blocks to the holes of a sparse file, as a copy may be: a store to a hole of a full disk is a SIGBUS.

@@ -4,24 +4,12 @@
 //! see the registers of the thread that stores. A tracer needs them, at every store. So its ranges have a table of their
 //! own, which the handler reads first.
 //!
-//! A place of the table is used by many handlers at once: each counts itself in before it looks, and whoever
-//! takes a hook out waits until they are gone. So a hook is not called after its [`StoreHookGuard`] is dropped.
+//! A hook is not called after its [`StoreHookGuard`] is dropped: see [`places`](crate::places).
 
 #![allow(unsafe_code)]
 
-use crate::{Error, Result, fault};
-use std::{
-    ffi::c_void,
-    ops::Range,
-    ptr,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicPtr, AtomicU32, AtomicUsize,
-            Ordering::{Relaxed, SeqCst},
-        },
-    },
-};
+use crate::{Error, Result, fault, places::Places};
+use std::{ffi::c_void, ops::Range, sync::Arc};
 
 /// Most hooks at once.
 const MOST_HOOKS: usize = 256;
@@ -74,17 +62,7 @@ impl std::fmt::Debug for StoreHookGuard {
 /// [`Error::TooManyFaultHandlers`]; [`Error::Io`] if the signal handlers cannot be installed.
 pub fn hook_stores(range: Range<usize>, hook: Arc<dyn StoreHook>) -> Result<StoreHookGuard> {
     let table = fault::hooks()?;
-    let hook = Box::into_raw(Box::new(hook));
-    // The range of a free place is empty: nobody follows the hook before it is there.
-    let free = |place: &Place| place.hook.compare_exchange(ptr::null_mut(), hook, SeqCst, Relaxed).is_ok();
-    let Some(place) = table.places.iter().position(free) else {
-        // SAFETY: ours still.
-        drop(unsafe { Box::from_raw(hook) });
-        return Err(Error::TooManyFaultHandlers { limit: MOST_HOOKS });
-    };
-    table.used.fetch_max(place + 1, SeqCst);
-    table.places[place].start.store(range.start, SeqCst);
-    table.places[place].end.store(range.end, SeqCst);
+    let place = table.0.fill(range, hook).ok_or(Error::TooManyFaultHandlers { limit: MOST_HOOKS })?;
     Ok(StoreHookGuard { table, place })
 }
 
@@ -94,40 +72,17 @@ impl Drop for StoreHookGuard {
         if !fault::is_current(self.table) {
             return; // a forked child: the handlers that use it are not here
         }
-        let place = &self.table.places[self.place];
-        place.end.store(0, SeqCst);
-        while place.users.load(SeqCst) != 0 {
-            std::thread::yield_now();
-        }
-        let hook = place.hook.load(SeqCst);
-        // SAFETY: made by `Box::into_raw` when the place was filled. No handler uses it, for the range is empty and those
-        // that had looked before are gone.
-        drop(unsafe { Box::from_raw(hook) });
-        place.hook.store(ptr::null_mut(), SeqCst);
+        // SAFETY: filled by `hook_stores`, and emptied here only. No handler runs `drop`.
+        drop(unsafe { self.table.0.empty(self.place, 0) });
     }
 }
 
 /// The hooks of one process.
-pub(crate) struct Table {
-    places: Box<[Place]>,
-    /// One past the last place ever used.
-    used: AtomicUsize,
-}
-
-#[derive(Default)]
-struct Place {
-    start: AtomicUsize,
-    /// Zero: nobody's.
-    end: AtomicUsize,
-    /// Null: free.
-    hook: AtomicPtr<Arc<dyn StoreHook>>,
-    /// Handlers that are looking at this place.
-    users: AtomicU32,
-}
+pub(crate) struct Table(Places<Arc<dyn StoreHook>>);
 
 impl Table {
     pub(crate) fn new() -> Table {
-        Table { places: (0..MOST_HOOKS).map(|_| Place::default()).collect(), used: AtomicUsize::new(0) }
+        Table(Places::new(MOST_HOOKS))
     }
 
     /// Asks whose address it is. Async-signal-safe.
@@ -136,13 +91,8 @@ impl Table {
     ///
     /// As for [`StoreHook::store`].
     pub(crate) unsafe fn store(&self, address: usize, context: *mut c_void) -> bool {
-        self.ask(
-            |place| (place.start.load(SeqCst)..place.end.load(SeqCst)).contains(&address),
-            |hook| {
-                // SAFETY: the caller's.
-                unsafe { hook.store(address, context) }
-            },
-        )
+        // SAFETY: the caller's.
+        self.0.any(|range| range.contains(&address), |_, hook| unsafe { hook.store(address, context) })
     }
 
     /// Asks all of them. Async-signal-safe.
@@ -151,26 +101,7 @@ impl Table {
     ///
     /// As for [`StoreHook::stepped`].
     pub(crate) unsafe fn stepped(&self, context: *mut c_void) -> bool {
-        self.ask(
-            |place| place.end.load(SeqCst) != 0,
-            |hook| {
-                // SAFETY: the caller's.
-                unsafe { hook.stepped(context) }
-            },
-        )
-    }
-
-    fn ask(&self, is_asked: impl Fn(&Place) -> bool, ask: impl Fn(&dyn StoreHook) -> bool) -> bool {
-        self.places[..self.used.load(SeqCst)].iter().any(|place| {
-            if place.end.load(Relaxed) == 0 {
-                return false;
-            }
-            place.users.fetch_add(1, SeqCst);
-            // Counted in, look again: if it is there now, it stays until we are counted out.
-            // SAFETY: a place with a range is filled, and its hook is freed only when there are no users.
-            let served = is_asked(place) && ask(unsafe { &**place.hook.load(SeqCst) });
-            place.users.fetch_sub(1, SeqCst);
-            served
-        })
+        // SAFETY: the caller's.
+        self.0.any(|_| true, |_, hook| unsafe { hook.stepped(context) })
     }
 }
