@@ -23,6 +23,7 @@ pub(crate) const ROOT: u64 = 1;
 pub(crate) const SEGMENT_MAGIC: u32 = u32::from_le_bytes(*b"SEGM");
 pub(crate) const PAGE_MAGIC: u32 = u32::from_le_bytes(*b"LOGP");
 pub(crate) const SNAPSHOT_MAGIC: u32 = u32::from_le_bytes(*b"SNAP");
+pub(crate) const COPIES_MAGIC: u32 = u32::from_le_bytes(*b"COPY");
 /// What the logs of snapshots have where others have an inode number: this, and the epoch.
 pub(crate) const SNAPSHOT_INO: u64 = 1 << 63;
 /// Where the state line's second copy is.
@@ -144,8 +145,13 @@ structure!(
 structure!(
     /// The first line of a snapshot's block.
     SnapshotHead, 64, "snapshot" {
-        magic: u32, epoch: u64, next: u64, log: u64, tail: u64, created: i64, used: u64, flags: u32, name_len: u32,
+        magic: u32, epoch: u64, next: u64, log: u64, tail: u64, created: i64, copies: u64, flags: u32, name_len: u32,
     }
+);
+
+structure!(
+    /// The first line of a block of a table of copies.
+    CopiesHead, 64, "table of copies" { magic: u32, next: u64, reserved: [u64; 6] }
 );
 
 structure!(

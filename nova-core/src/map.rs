@@ -1,7 +1,8 @@
 //! Files as mappings: loads and stores go straight to the volume's bytes.
 //!
 //! A file that is to be mapped gets blocks behind every byte first, its own and with content: holes and reserved blocks are zeroed, shared
-//! ones copied. While the mapping lives, the file's blocks stay where they are: the *lease*.
+//! ones copied. While the mapping lives, the file's blocks stay where they are: the *lease*. Snapshots are made all the same: what they need
+//! of a page is copied away before the first store to it ([`crate::snapshot`]).
 
 #![allow(unsafe_code)]
 
@@ -12,10 +13,15 @@ use crate::{
     format::{BLOCK, Status},
     inode::{Lease, State},
     ordering::Stored,
+    snapshot::MappedFile,
 };
 use parking_lot::Mutex;
-use pmem_map::{Backing, Durability, Extent, Granularity, MapOptions, Mapping};
-use std::{ops::Range, os::fd::FromRawFd, sync::Arc};
+use pmem_map::{Backing, Durability, Extent, Granularity, MapOptions, Mapping, Pages};
+use std::{
+    ops::Range,
+    os::fd::FromRawFd,
+    sync::{Arc, OnceLock},
+};
 
 /// How far a mapping may grow, beyond what the file has.
 const GROWTH: u64 = 1 << 36;
@@ -71,7 +77,7 @@ impl File {
         let extents = self.extents_with_zeros(&state, size.div_ceil(BLOCK))?;
         state.lease = lease;
         drop(state);
-        let leased = Leased { file: self.clone(), extents, runs: Mutex::default() };
+        let leased = Leased::new(self, extents, Vec::new(), Vec::new());
         Ok(ReadMapping { mapping: MapOptions::new().from_backing(leased)?, len: size as usize })
     }
 
@@ -119,6 +125,8 @@ impl File {
         let volume = self.volume();
         volume.writable()?;
         let mut state = volume.write_state(&self.inode)?;
+        // No snapshot is made before it is known that the file is mapped.
+        let _pass = volume.snapshots.pass();
         if state.kind() != Kind::File {
             return Err(Code::Invalid.into());
         }
@@ -141,12 +149,13 @@ impl File {
                 volume.settle()?;
             }
         }
-        let runs = self.runs(&state, 0..state.status.size.div_ceil(BLOCK))?;
+        let blocks = self.blocks(&state, 0..state.status.size.div_ceil(BLOCK))?;
+        let runs = bytes(&blocks);
         let extents = volume.media.region().extents(&runs)?;
         state.lease = lease;
         drop(state);
         let len: u64 = extents.iter().map(|extent| extent.len).sum();
-        let leased = Leased { file: self.clone(), extents, runs: Mutex::new(runs) };
+        let leased = Leased::new(self, extents, runs, blocks);
         Ok(MapOptions::new().max_len(len + GROWTH).from_backing(leased)?)
     }
 
@@ -211,10 +220,9 @@ impl File {
         }
     }
 
-    /// Where a range of the file is, in bytes of the volume.
-    fn runs(&self, state: &State, blocks: Range<u64>) -> Result<Vec<Range<u64>>> {
-        let bytes = |run: Run| run.start * BLOCK..(run.start + run.blocks) * BLOCK;
-        Ok(state.extents()?.within(blocks).map(|(_, mapped)| bytes(mapped.run())).collect())
+    /// Where a range of the file is, each with its birth.
+    fn blocks(&self, state: &State, blocks: Range<u64>) -> Result<Vec<(Run, u64)>> {
+        Ok(state.extents()?.within(blocks).map(|(_, mapped)| (mapped.run(), mapped.birth)).collect())
     }
 
     /// The lease of one mapping ends.
@@ -274,6 +282,21 @@ struct Leased {
     extents: Vec<Extent>,
     /// Now, in bytes of the volume.
     runs: Mutex<Vec<Range<u64>>>,
+    /// The same at first, in blocks, with their births. None of what is mapped to be read.
+    blocks: Vec<(Run, u64)>,
+    /// Known to snapshots.
+    mapped: OnceLock<Arc<MappedFile>>,
+}
+
+/// Blocks as bytes of the volume.
+fn bytes(blocks: &[(Run, u64)]) -> Vec<Range<u64>> {
+    blocks.iter().map(|(run, _)| run.start * BLOCK..(run.start + run.blocks) * BLOCK).collect()
+}
+
+impl Leased {
+    fn new(file: &File, extents: Vec<Extent>, runs: Vec<Range<u64>>, blocks: Vec<(Run, u64)>) -> Leased {
+        Leased { file: file.clone(), extents, runs: Mutex::new(runs), blocks, mapped: OnceLock::new() }
+    }
 }
 
 // SAFETY: 1. The volume's file keeps its length as long as its region is mapped, and the lease keeps the volume; blocks are behind every byte.
@@ -298,6 +321,14 @@ unsafe impl Backing for Leased {
         "a file of a nova volume"
     }
 
+    fn attached(&self, pages: Pages) {
+        if !self.blocks.is_empty() {
+            let volume = self.file.volume();
+            let mapped = volume.snapshots.mapped.add(volume, self.file.ino(), pages, self.blocks.clone());
+            let _ = self.mapped.set(mapped);
+        }
+    }
+
     fn sync(&self, range: Range<u64>) -> pmem_map::Result<()> {
         let region = self.file.volume().media.region();
         let mut at = 0;
@@ -314,7 +345,9 @@ unsafe impl Backing for Leased {
 
     fn grow(&self, len: u64) -> pmem_map::Result<Vec<Extent>> {
         let refused = |why| pmem_map::Error::CannotGrow { wanted: len, why };
+        let volume = self.file.volume();
         let mut state = self.file.inode.state.write();
+        let _pass = volume.snapshots.pass();
         if state.lease != Lease::Exclusive {
             return Err(refused("others map the file, too"));
         }
@@ -322,15 +355,32 @@ unsafe impl Backing for Leased {
         self.file
             .make_mappable(&mut state, from..to, to * BLOCK)
             .map_err(|_| refused("the volume has no space for it, or an error"))?;
-        let runs = self.file.runs(&state, from..to).map_err(|_| refused("its blocks are damaged"))?;
-        let extents = self.file.volume().media.region().extents(&runs)?;
+        let blocks = self.file.blocks(&state, from..to).map_err(|_| refused("its blocks are damaged"))?;
+        let runs = bytes(&blocks);
+        let extents = volume.media.region().extents(&runs)?;
         self.runs.lock().extend(runs);
+        if let Some(mapped) = self.mapped.get() {
+            volume.snapshots.mapped.grows(mapped, blocks);
+        }
         Ok(extents)
+    }
+
+    fn grown(&self, len: u64) {
+        if let Some(mapped) = self.mapped.get() {
+            self.file.volume().snapshots.mapped.has_grown(mapped, len);
+        }
     }
 }
 
 impl Drop for Leased {
     fn drop(&mut self) {
+        if let Some(mapped) = self.mapped.get() {
+            let volume = self.file.volume();
+            volume.snapshots.mapped.remove(mapped);
+            volume.fold_if_nothing_is_mapped(&mut volume.snapshots.history());
+            // Of snapshots that were deleted meanwhile. What cannot be done now is done by the next that is deleted, or the next mount.
+            let _ = volume.merge_deleted();
+        }
         self.file.end_lease();
     }
 }

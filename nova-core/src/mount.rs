@@ -417,6 +417,8 @@ impl Volume {
         if self.read_only || self.journal.as_ref().is_none_or(Journal::is_poisoned) {
             return Ok(());
         }
+        // What mapped files were copied for when their snapshot was deleted.
+        self.merge_deleted()?;
         self.settle()?;
         if let Some((first, used)) = checkpoint::store(self)? {
             let state = *self.state.lock();

@@ -39,4 +39,8 @@ pub enum Rule {
     SnapshotsHold,
     /// A snapshot's block is durable before the state line leads to it.
     SnapshotBeforeRecord,
+    /// Mapped files are protected at one moment.
+    MappingsAtOnce,
+    /// What mapped files were stored to before a snapshot is drained before its record.
+    StoresBeforeRecord,
 }

@@ -151,6 +151,7 @@ impl Volume {
                 edit.zero(gap);
             } else {
                 // Who maps the file may store to the rest of the line: no record may have it, and its block stays.
+                self.keep_for_snapshots(first(mapped))?;
                 self.media.zero(mapped.block * BLOCK + gap.start % BLOCK, gap.end - gap.start);
             }
         }
@@ -247,13 +248,19 @@ impl Volume {
         identity: Option<Identity>,
     ) -> Result<()> {
         let end = offset + bytes.len() as u64;
-        let own =
-            |(_, mapped): &(u64, Mapped)| !mapped.unwritten && !self.is_shared(mapped.run(), mapped.birth);
+        let is_mapped = matches!(state.lease, Lease::Shared(_));
+        // Of what snapshots have of a mapped file, the old content is copied away instead.
+        let own = |(_, mapped): &(u64, Mapped)| match is_mapped {
+            _ if mapped.unwritten => false,
+            true => !self.shares.any(mapped.run()),
+            false => !self.is_shared(mapped.run(), mapped.birth),
+        };
+        let _pass = is_mapped.then(|| self.snapshots.pass());
         let parts: Vec<(u64, Mapped)> =
             state.extents()?.within(offset / BLOCK..end.div_ceil(BLOCK)).filter(own).collect();
         let covered: u64 = parts.iter().map(|(_, mapped)| mapped.count).sum();
         if covered < end.div_ceil(BLOCK) - offset / BLOCK || self.gap(state, offset)?.is_some() {
-            if matches!(state.lease, Lease::Shared(_)) {
+            if is_mapped {
                 // Blocks of a mapped file stay where they are.
                 let is_behind = offset / BLOCK * BLOCK >= state.status.size.next_multiple_of(BLOCK);
                 if covered > 0 || !is_behind {
@@ -268,6 +275,11 @@ impl Volume {
             let to = ((file_block + mapped.count) * BLOCK).min(end);
             let at = mapped.block * BLOCK + (from - file_block * BLOCK);
             let part = &bytes[(from - offset) as usize..(to - offset) as usize];
+            if is_mapped {
+                let run =
+                    Run { start: at / BLOCK, blocks: (at + part.len() as u64).div_ceil(BLOCK) - at / BLOCK };
+                self.keep_for_snapshots(run)?;
+            }
             match state.lease {
                 Lease::None => self.store_words(at, part)?,
                 // What is around them may be stored by who maps the file.

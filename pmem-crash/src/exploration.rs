@@ -138,9 +138,11 @@ impl Exploration {
         start.durable.iter_mut().for_each(|durable| durable.resize(whole, 0));
         let granularity = self.config.granularity;
         let (level, _) = self.config.level.supported();
-        let mapping = |image: &Image, recorder: Option<Arc<Recorder>>| {
+        let mapping = |image: &Image, recorder: Option<Arc<Recorder>>, again: bool| {
             let mapping = match (level, &recorder) {
                 (Level::EveryStore, Some(_)) => image.to_traceable_mapping(granularity),
+                // A filesystem in it can lend its bytes.
+                _ if again => image.to_traceable_mapping(granularity),
                 _ => image.to_mapping_of(granularity),
             };
             let mapping = mapping.map_err(|error| error.to_string())?;
@@ -153,10 +155,10 @@ impl Exploration {
         self.explore(
             &start,
             |ops| {
-                let mapping = mapping(&start, Some(Arc::clone(&ops.0)))?;
+                let mapping = mapping(&start, Some(Arc::clone(&ops.0)), true)?;
                 workload(mapping, ops).map_err(|error| error.to_string())
             },
-            &|image, recorder| open(mapping(image, recorder)?).map_err(|error| error.to_string()),
+            &|image, recorder| open(mapping(image, recorder, false)?).map_err(|error| error.to_string()),
             &oracle,
         )
     }

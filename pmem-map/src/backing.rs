@@ -78,6 +78,11 @@ pub unsafe trait Backing: Send + Sync + 'static {
         Err(Error::CannotGrow { wanted: len, why: "its owner does not extend it" })
     }
 
+    /// What `grow` returned is mapped: `len` bytes are, and can be stored to. Also called if it could not be mapped, with the length that there was.
+    fn grown(&self, len: u64) {
+        let _ = len;
+    }
+
     /// A thread wants to store to a page that the owner protected, and waits. `true`: the page is
     /// unprotected, restart the store. `false`: nobody wanted this store; the process ends by SIGSEGV unless
     /// it had a handler of its own.
@@ -198,7 +203,14 @@ impl Lent {
     /// Maps more of it behind the first `from` bytes; returns the new length.
     pub(crate) fn extend(&self, from: u64, wanted: u64) -> Result<u64> {
         let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = checked(self.backing.grow(wanted)?, &pieces)?;
+        let new = self.backing.grow(wanted)?;
+        let placed = self.place_new(from, wanted, new, &mut pieces);
+        self.backing.grown(*placed.as_ref().unwrap_or(&from));
+        placed
+    }
+
+    fn place_new(&self, from: u64, wanted: u64, new: Vec<Extent>, pieces: &mut Vec<Piece>) -> Result<u64> {
+        let new = checked(new, pieces)?;
         let to = from.saturating_add(total(&new)?);
         if to < wanted {
             return Err(Error::CannotGrow { wanted, why: "its owner lent fewer bytes than asked for" });

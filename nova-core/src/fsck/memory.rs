@@ -18,7 +18,8 @@ use std::{
 const TRIES: u32 = 8;
 
 /// Compares everything; how many inodes were held by operations, and are not compared.
-pub(crate) fn check(volume: &Volume, survey: &mut Survey) -> u64 {
+/// `set_aside` are blocks that are in use in DRAM, and perhaps not yet on media.
+pub(crate) fn check(volume: &Volume, survey: &mut Survey, set_aside: &[Run]) -> u64 {
     let mut busy = BTreeSet::new();
     let mut open = BTreeSet::new();
     let mut cached = volume.cached();
@@ -46,7 +47,7 @@ pub(crate) fn check(volume: &Volume, survey: &mut Survey) -> u64 {
             break;
         }
         survey.problems.0.truncate(before);
-        check_space(volume, survey);
+        check_space(volume, survey, set_aside);
         check_quotas(volume, survey);
         if survey.problems.0.len() == before {
             break;
@@ -169,7 +170,7 @@ fn check_segments(volume: &Volume, survey: &mut Survey) {
     }
 }
 
-fn check_space(volume: &Volume, survey: &mut Survey) {
+fn check_space(volume: &Volume, survey: &mut Survey, set_aside: &[Run]) {
     let Survey { free_slots, problems, owners, segments, .. } = survey;
     for (stripe, slots) in free_slots.iter().enumerate() {
         let Some((_, mut free)) = volume.table.try_stripe(stripe as u64) else { continue };
@@ -187,7 +188,15 @@ fn check_space(volume: &Volume, survey: &mut Survey) {
             problems.add("inode table segment", at, 0, why);
         }
     }
-    for (what, run) in differences(&volume.allocator.runs(), &owners.free()) {
+    let mut free = owners.free();
+    if !set_aside.is_empty() {
+        for run in set_aside {
+            owners.release(&run.range().collect());
+            let _ = owners.take(*run, false);
+        }
+        free = owners.free();
+    }
+    for (what, run) in differences(&volume.allocator.runs(), &free) {
         problems.add(
             "free blocks",
             run.start * crate::format::BLOCK,

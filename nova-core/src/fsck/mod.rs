@@ -70,10 +70,11 @@ impl Volume {
         // Damage that mounting met leaves DRAM without what could not be read.
         let compare = self.report.damage.is_empty();
         // Before the journal, as who commits does it.
-        let _history = self.snapshots.history();
+        let history = self.snapshots.history();
+        let set_aside = history.set_aside();
         let _quiet = self.quiesce()?;
         let mut survey = on_media(&self.media, &self.superblock);
-        let busy = if compare { memory::check(self, &mut survey) } else { 0 };
+        let busy = if compare { memory::check(self, &mut survey, &set_aside) } else { 0 };
         Ok(summary(survey, busy))
     }
 }

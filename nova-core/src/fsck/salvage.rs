@@ -47,10 +47,7 @@ pub(crate) fn mend(
         let _ = owners.take(Run { start: segment.at / BLOCK, blocks: segment.blocks }, false);
     }
     for snapshot in &survey.snapshots {
-        let mut own = snapshot.pages.runs();
-        own.push(Run { start: snapshot.at / BLOCK, blocks: 1 });
-        own.extend(snapshot.blocks.values().map(|saved| Run { start: saved.copy, blocks: 1 }));
-        for run in own {
+        for run in snapshot.own() {
             let _ = owners.take(run, false);
         }
     }

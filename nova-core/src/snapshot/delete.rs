@@ -69,10 +69,21 @@ impl Volume {
 
     /// Merges what was saved for deleted snapshots into what is saved for older ones. Without space it is left as it is.
     pub(crate) fn merge_deleted(&self) -> Result<()> {
+        if !self.snapshots.history().list.iter().any(Snapshot::is_deleted) || self.read_only {
+            return Ok(());
+        }
         loop {
             let _alone = self.snapshots.alone();
             let mut history = self.snapshots.history();
-            let Some(index) = history.list.iter().position(Snapshot::is_deleted) else { return Ok(()) };
+            self.fold_if_nothing_is_mapped(&mut history);
+            if !self.snapshots.are_there() {
+                // Nobody can see what would be copied.
+                self.snapshots.mapped.copy_to(None);
+                self.fold(&mut history);
+            }
+            // One that mapped files are being copied for stays, until they are for a newer one.
+            let is_done = |snapshot: &Snapshot| snapshot.is_deleted() && snapshot.copies.is_none();
+            let Some(index) = history.list.iter().position(is_done) else { return Ok(()) };
             match self.merge(&mut history, index) {
                 Err(Error::Posix(Code::NoSpace)) => return Ok(()),
                 other => other?,
@@ -90,7 +101,7 @@ impl Volume {
             None => None,
         };
         let head = merged.as_ref().zip(older).map(|(merged, older)| {
-            let head = SnapshotHead { log: merged.log, tail: merged.tail, ..older.head };
+            let head = SnapshotHead { log: merged.log, tail: merged.tail, copies: 0, ..older.head };
             self.media.sealed(older.at, head)
         });
         if let (Some(head), Some(older)) = (&head, older) {
@@ -115,13 +126,16 @@ impl Volume {
             *self.state.lock() = state;
         }
         let deleted = history.list.remove(index);
+        let block = |at: u64| Run { start: at / BLOCK, blocks: 1 };
         let mut free = deleted.pages.runs();
-        free.push(Run { start: deleted.at / BLOCK, blocks: 1 });
+        free.push(block(deleted.at));
+        free.extend(deleted.table.iter().map(|at| block(*at)));
         let copies = deleted.blocks.iter();
         match merged {
             Some(merged) => {
                 let older = &mut history.list[index - 1];
                 free.extend(older.pages.runs());
+                free.extend(older.table.drain(..).map(block));
                 let dropped = copies.filter(|(block, _)| {
                     merged.blocks.get(block).is_none_or(|kept| kept.copy != deleted.blocks[block].copy)
                 });

@@ -4,7 +4,7 @@ use super::{Snapshot, log::lines_in, sees};
 use crate::{
     Result,
     alloc::Run,
-    format::{BLOCK, Identity, LINE, Status},
+    format::{Identity, LINE, Status},
     inode::{Body, Index},
     media::Media,
 };
@@ -37,9 +37,7 @@ pub(crate) fn claims<'s>(media: &Media, list: impl IntoIterator<Item = &'s Snaps
 impl Claims {
     /// What one snapshot owns, too.
     pub(crate) fn add(&mut self, media: &Media, snapshot: &Snapshot) -> Result<()> {
-        self.own.push(Run { start: snapshot.at / BLOCK, blocks: 1 });
-        self.own.extend(snapshot.pages.runs());
-        self.own.extend(snapshot.blocks.values().map(|saved| Run { start: saved.copy, blocks: 1 }));
+        self.own.extend(snapshot.own());
         for entry in snapshot.inodes.values() {
             let lines = lines_in(media, *entry)?;
             let identity: Identity = bytemuck::pod_read_unaligned(&lines[..LINE as usize]);

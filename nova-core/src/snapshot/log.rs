@@ -1,6 +1,6 @@
 //! Snapshots on media: their blocks, a list from the state line on, newest first; and their logs.
 
-use super::{SavedBlock, Snapshot};
+use super::{SavedBlock, Snapshot, copies};
 use crate::{
     Error, Result,
     format::{
@@ -28,9 +28,13 @@ pub(crate) fn read_state(media: &Media) -> Result<VolumeState> {
     read(STATE).or_else(|_| Ok(VolumeState { checkpoint: 0, ..read(STATE_COPY)? }))
 }
 
-/// The bytes of a snapshot's block: head, then the name with a checksum before it.
-pub(crate) fn block(media: &Media, at: u64, head: &SnapshotHead, name: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0; (LINE + 4) as usize];
+/// What is before the name: checksum, and how many blocks were in use.
+const NAME: usize = 16;
+
+/// The bytes of a snapshot's block: head, then a checksum, how many blocks were in use, and the name.
+pub(crate) fn block(media: &Media, at: u64, head: &SnapshotHead, used: u64, name: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; LINE as usize + 8];
+    bytes.extend_from_slice(&used.to_le_bytes());
     bytes.extend_from_slice(name);
     bytes.resize((bytes.len() as u64).next_multiple_of(LINE) as usize, 0);
     bytes[..LINE as usize].copy_from_slice(bytemuck::bytes_of(&media.sealed(at, *head)));
@@ -80,19 +84,25 @@ fn read(media: &Media, at: u64) -> Result<Snapshot> {
     if head.magic != SNAPSHOT_MAGIC || len > MAX_NAME || head.epoch == 0 || head.epoch >= SNAPSHOT_INO {
         return Error::damaged(SnapshotHead::NAME, at, "it is none");
     }
-    let mut name = vec![0; (4 + len).next_multiple_of(LINE as usize)];
+    let mut name = vec![0; (NAME + len).next_multiple_of(LINE as usize)];
     media.copy_out(at + LINE, &mut name, "snapshot's name")?;
     media.check(at + LINE, &name, "snapshot's name")?;
     let mut snapshot = Snapshot {
         at,
         head,
-        name: name[4..4 + len].to_vec(),
+        name: name[NAME..NAME + len].to_vec(),
+        used: u64::from_le_bytes(name[8..NAME].try_into().expect("eight bytes")),
+        table: Vec::new(),
+        copies: None,
         pages: Pages::default(),
         inodes: Default::default(),
         blocks: Default::default(),
         views: 0,
     };
     log::scan(media, SNAPSHOT_INO | head.epoch, head.log, head.tail, |found| take(&mut snapshot, found))?;
+    let (table, saved) = copies::read(media, head.copies)?;
+    snapshot.table = table;
+    snapshot.blocks.extend(saved);
     Ok(snapshot)
 }
 

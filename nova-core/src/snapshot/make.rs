@@ -1,8 +1,9 @@
 //! Making snapshots, and saying which ones there are.
 
 use super::{
-    Snapshot,
+    History, Snapshot,
     log::{MAX_NAME, block},
+    mapped::Prepared,
 };
 use crate::{
     Code, Error, Nova, Result,
@@ -67,7 +68,7 @@ impl Nova {
     }
 }
 
-fn info(history: &super::History, snapshot: &Snapshot) -> SnapshotInfo {
+fn info(history: &History, snapshot: &Snapshot) -> SnapshotInfo {
     let epoch = snapshot.head.epoch;
     let seen = |birth: u64, last: u64| {
         let visible = history.list.iter().filter(|one| !one.is_deleted()).map(|one| one.head.epoch);
@@ -78,9 +79,9 @@ fn info(history: &super::History, snapshot: &Snapshot) -> SnapshotInfo {
         name: String::from_utf8_lossy(&snapshot.name).into_owned(),
         epoch,
         created: snapshot.head.created,
-        used: snapshot.head.used,
+        used: snapshot.used,
         unique: alone.map(|held| held.run.blocks).sum(),
-        saved: 1 + snapshot.pages.len() as u64 + snapshot.blocks.len() as u64,
+        saved: snapshot.own().len() as u64,
     }
 }
 
@@ -101,36 +102,81 @@ impl Volume {
         if history.find(name).is_some() {
             return Err(Code::Exists.into());
         }
+        let mapped = &self.snapshots.mapped;
         let run = self.allocate_run(self.near(), 1, 1, Purpose::Ordinary)?;
-        let made = self.link_snapshot(run, name);
+        let mut prepared = match mapped.prepare(self) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.give_up(&[run]);
+                return Err(error);
+            }
+        };
+        let made = self.link_snapshot(run, name, prepared.as_mut());
+        let copies = prepared.map(|prepared| prepared.copies);
+        let table: Vec<u64> = copies.iter().flat_map(|copies| copies.table().to_vec()).collect();
         match made {
             Ok(snapshot) => {
+                self.fold(&mut history);
                 self.snapshots.newest.store(snapshot.head.epoch, SeqCst);
                 self.snapshots.epoch.store(snapshot.head.epoch + 1, SeqCst);
-                history.list.push(snapshot);
+                history.list.push(Snapshot { table, copies, ..snapshot });
                 Ok(())
             }
             Err(error) => {
-                self.give_up(&[run]);
+                // What is copied from here on is for the snapshot before it again, if that needs any.
+                mapped.copy_to(history.list.last().and_then(|newest| newest.copies.as_ref()));
+                let mut runs = vec![run];
+                runs.extend(table.iter().map(|at| Run { start: at / BLOCK, blocks: 1 }));
+                runs.extend(copies.iter().flat_map(|copies| copies.spare()));
+                self.give_up(&runs);
                 Err(error)
             }
         }
     }
 
-    fn link_snapshot(&self, run: Run, name: &[u8]) -> Result<Snapshot> {
+    /// See [`fold`](Volume::fold).
+    pub(crate) fn fold_if_nothing_is_mapped(&self, history: &mut History) {
+        // Under the history's lock, under which files are copied for.
+        if self.snapshots.mapped.is_empty() {
+            self.fold(history);
+        }
+    }
+
+    /// What was copied for snapshots of files that were mapped is from here on as if it had been read from media, and what was set aside is free: pages are copied
+    /// for a newer snapshot, or none is mapped.
+    pub(crate) fn fold(&self, history: &mut History) {
+        for snapshot in &mut history.list {
+            if let Some(copies) = snapshot.copies.take() {
+                snapshot.blocks.extend(copies.saved());
+                copies.unused().into_iter().for_each(|run| self.allocator.free(run));
+            }
+        }
+    }
+
+    fn link_snapshot(&self, run: Run, name: &[u8], mapped: Option<&mut Prepared>) -> Result<Snapshot> {
         let (at, state) = (run.start * BLOCK, *self.state.lock());
         let blocks = self.blocks();
+        let used = blocks.end - blocks.start - self.free_blocks();
+        let copies = mapped.as_ref().map_or(0, |prepared| prepared.copies.first());
+        if let Some(prepared) = mapped {
+            // What is not copied away later has to be durable as it is.
+            for stored in self.snapshots.mapped.moment(self, prepared)? {
+                if self.keeps(Rule::StoresBeforeRecord) {
+                    self.media.region().flush(stored)?;
+                }
+            }
+        }
         let head = SnapshotHead {
             magic: SNAPSHOT_MAGIC,
             epoch: self.epoch(),
             next: state.snapshots,
             created: self.now(),
-            used: blocks.end - blocks.start - self.free_blocks(),
+            copies,
             name_len: name.len() as u32,
             ..SnapshotHead::zeroed()
         };
         let head = self.media.sealed(at, head);
-        self.media.store(at, &block(&self.media, at, &head, name));
+        self.media.store(at, &block(&self.media, at, &head, used, name));
         if self.keeps(Rule::SnapshotBeforeRecord) {
             self.media.drain()?;
         }
@@ -146,6 +192,9 @@ impl Volume {
             pages: Pages::default(),
             inodes: Default::default(),
             blocks: Default::default(),
+            used,
+            table: Vec::new(),
+            copies: None,
             views: 0,
         })
     }

@@ -20,24 +20,35 @@
 //! Operations hold the *gate* (shared) from before they look at the epoch until their record is in place; making and deleting snapshots holds it alone.
 //! Order of locks: inodes, gate, history, journal.
 
+mod copies;
 mod delete;
 mod held;
 mod log;
 mod make;
+mod mapped;
 mod save;
 mod view;
 
 pub(crate) use held::{Claims, Held, claims};
 pub(crate) use log::{load, load_newest, read_state};
 pub use make::SnapshotInfo;
+pub(crate) use mapped::{MappedFile, MappedFiles};
 pub(crate) use view::View;
 
-use crate::{alloc::Run, format::SnapshotHead, log::Pages};
+use crate::{
+    alloc::Run,
+    format::{BLOCK, SnapshotHead},
+    log::Pages,
+};
+use copies::Copies;
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rustc_hash::FxHashMap;
 use std::{
     cell::Cell,
-    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
 };
 
 /// All snapshots of a volume.
@@ -48,6 +59,7 @@ pub(crate) struct Snapshots {
     /// Of the newest snapshot that can be seen; 0: there is none.
     newest: AtomicU64,
     history: Mutex<History>,
+    pub(crate) mapped: MappedFiles,
 }
 
 /// What there is of the past.
@@ -68,8 +80,14 @@ pub(crate) struct Snapshot {
     pub(crate) pages: Pages,
     /// By the place of an inode's lines: the entry that has them as they were.
     pub(crate) inodes: FxHashMap<u64, u64>,
-    /// By block: where its old content is.
+    /// By block: where its old content is. Of files that are mapped, `copies` knows.
     pub(crate) blocks: FxHashMap<u64, SavedBlock>,
+    /// Blocks that were in use.
+    pub(crate) used: u64,
+    /// Blocks of the table of copies.
+    pub(crate) table: Vec<u64>,
+    /// Of the newest one, while files that were mapped then are mapped.
+    pub(crate) copies: Option<Arc<Copies>>,
     /// Who has it mounted.
     pub(crate) views: usize,
 }
@@ -85,6 +103,18 @@ pub(crate) struct SavedBlock {
 }
 
 impl Snapshot {
+    /// Its own blocks: nobody else has them.
+    pub(crate) fn own(&self) -> Vec<Run> {
+        let block = |at: u64| Run { start: at / BLOCK, blocks: 1 };
+        let mut own = self.pages.runs();
+        own.push(block(self.at));
+        own.extend(self.table.iter().map(|at| block(*at)));
+        let copied = self.copies.iter().flat_map(|copies| copies.saved());
+        let copied = self.blocks.values().copied().chain(copied.map(|(_, saved)| saved));
+        own.extend(copied.map(|saved| Run { start: saved.copy, blocks: 1 }));
+        own
+    }
+
     pub(crate) fn is_deleted(&self) -> bool {
         self.head.flags & crate::format::snapshot_flag::DELETED != 0
     }
@@ -101,6 +131,15 @@ impl History {
         self.list.iter().rev().find(|snapshot| !snapshot.is_deleted()).map_or(0, |found| found.head.epoch)
     }
 
+    /// Blocks that are set aside for copies, whether or not they have one by now.
+    pub(crate) fn set_aside(&self) -> Vec<Run> {
+        self.list
+            .iter()
+            .filter_map(|snapshot| snapshot.copies.as_ref())
+            .flat_map(|copies| copies.spare())
+            .collect()
+    }
+
     pub(crate) fn find(&self, name: &[u8]) -> Option<usize> {
         self.list.iter().position(|snapshot| snapshot.name == name && !snapshot.is_deleted())
     }
@@ -113,6 +152,7 @@ impl Snapshots {
             epoch: AtomicU64::new(epoch.max(1)),
             newest: AtomicU64::new(0),
             history: Mutex::default(),
+            mapped: MappedFiles::default(),
         }
     }
 

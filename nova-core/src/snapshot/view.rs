@@ -101,11 +101,11 @@ impl View {
             let (part, behind) = rest.split_at_mut(len);
             let (block, within) = (at / BLOCK, at % BLOCK);
             let copy = |history: &History| history.copy_of(self.epoch, block);
-            let found = copy(&self.volume().snapshots.history());
+            let found = copy(&self.volume().snapshots.history())?;
             media.copy_out(found.unwrap_or(block) * BLOCK + within, part, "extent")?;
             // Copied away meanwhile, and perhaps stored to: the copy is what was there.
             if found.is_none()
-                && let Some(found) = copy(&self.volume().snapshots.history())
+                && let Some(found) = copy(&self.volume().snapshots.history())?
             {
                 media.copy_out(found * BLOCK + within, part, "extent")?;
             }
@@ -126,9 +126,18 @@ impl Drop for View {
 
 impl History {
     /// Where the content is that a block had at the end of an epoch, if it has been copied away since.
-    pub(crate) fn copy_of(&self, epoch: u64, block: u64) -> Option<u64> {
-        let later = self.list.iter().filter(|snapshot| snapshot.head.epoch >= epoch);
-        later.filter_map(|snapshot| snapshot.blocks.get(&block)).map(|saved| saved.copy).next()
+    pub(crate) fn copy_of(&self, epoch: u64, block: u64) -> Result<Option<u64>> {
+        for snapshot in self.list.iter().filter(|snapshot| snapshot.head.epoch >= epoch) {
+            if let Some(saved) = snapshot.blocks.get(&block) {
+                return Ok(Some(saved.copy));
+            }
+            if let Some(copies) = &snapshot.copies
+                && let Some(copy) = copies.copy_of(block)?
+            {
+                return Ok(Some(copy));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -79,7 +79,7 @@ impl Setting {
 
     fn mapping(&self, bytes: &[u8]) -> Mapping {
         let options = MapOptions::new().len(self.blocks * BLOCK).granularity(self.granularity);
-        let mut mapping = options.anonymous().expect("memory");
+        let mut mapping = options.memfd().expect("memory");
         mapping.as_mut_slice()[..bytes.len()].copy_from_slice(bytes);
         mapping
     }

@@ -1,5 +1,7 @@
 //! Operations of a workload, and what they do to a volume.
 
+#![allow(unsafe_code)]
+
 use nova_core::{
     Access, Allocate, AttributeMode, Code, Credentials, Error, File, Nova, Quota, Rename, Result, SetAttr,
     Time,
@@ -46,6 +48,8 @@ pub(crate) enum Op {
     CloseAll,
     Quota(u32, u64),
     Snapshot(Path),
+    /// Maps the file, beside others; until it is closed, writing goes in place.
+    Map(Path),
     DeleteSnapshot(Path),
     Sync,
     /// Unmounts, and mounts again.
@@ -67,12 +71,13 @@ pub(crate) struct Life {
     /// `None` only inside [`perform`](Life::perform).
     nova: Option<Nova>,
     files: Vec<File>,
+    mappings: Vec<pmem_map::Mapping>,
     options: nova_core::MountOptions,
 }
 
 impl Life {
     pub(crate) fn new(nova: Nova, options: nova_core::MountOptions) -> Life {
-        Life { nova: Some(nova), files: Vec::new(), options }
+        Life { nova: Some(nova), files: Vec::new(), mappings: Vec::new(), options }
     }
 
     pub(crate) fn nova(&self) -> &Nova {
@@ -80,6 +85,7 @@ impl Life {
     }
 
     pub(crate) fn unmount(mut self) -> Result<pmem_map::Mapping> {
+        self.mappings.clear();
         self.files.clear();
         self.nova.take().expect("there outside of perform").unmount()
     }
@@ -173,14 +179,22 @@ impl Life {
                 None => Ok(()),
             },
             Op::CloseAll => {
+                self.mappings.clear();
                 self.files.clear();
                 Ok(())
             }
             Op::Quota(uid, blocks) => nova.set_quota(Quota::User(uid), blocks, 0),
             Op::Snapshot(name) => nova.create_snapshot(name).map(drop),
             Op::DeleteSnapshot(name) => nova.delete_snapshot(name),
+            Op::Map(path) => {
+                let file = nova.open(path)?;
+                // SAFETY: nobody makes references to its bytes.
+                self.mappings.push(unsafe { file.map_shared() }?);
+                Ok(())
+            }
             Op::Sync => nova.sync(),
             Op::Remount => {
+                self.mappings.clear();
                 self.files.clear();
                 let nova = self.nova.take().expect("there outside of perform");
                 let mapping = nova.unmount()?;

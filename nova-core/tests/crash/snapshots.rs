@@ -156,6 +156,58 @@ fn snapshots_on_pages_with_torn_words_and_in_place() {
 }
 
 #[test]
+fn pages_of_mapped_files_are_copied_before_they_are_stored_to() {
+    let setting = Setting { torn: true, blocks: 144, nested: 8, ..Setting::default() };
+    let before = [BEFORE, &[Write("/foo", 0, 12_000, 1), Write("/A/bar", 0, 5000, 2)]].concat();
+    let mut totals = Totals::default();
+    let workloads: [&[Op]; 4] = [
+        &[Map("/foo"), Snapshot("a"), Write("/foo", 0, 100, 3), Write("/foo", 50, 5000, 4), CloseAll],
+        &[
+            Map("/foo"),
+            Map("/A/bar"),
+            Snapshot("a"),
+            Write("/A/bar", 4000, 200, 3),
+            Snapshot("b"),
+            Write("/foo", 4000, 200, 4),
+            Write("/A/bar", 0, 100, 5),
+            DeleteSnapshot("a"),
+            Write("/foo", 0, 4096, 6),
+            CloseAll,
+        ],
+        &[
+            Snapshot("a"),
+            Map("/foo"),
+            Write("/foo", 0, 100, 3),
+            Snapshot("b"),
+            Write("/foo", 0, 100, 4),
+            DeleteSnapshot("b"),
+            Write("/foo", 4096, 100, 5),
+            CloseAll,
+            Write("/foo", 0, 12_000, 6),
+        ],
+        &[
+            Map("/foo"),
+            Snapshot("a"),
+            Write("/foo", 0, 100, 3),
+            CloseAll,
+            Write("/foo", 0, 100, 4),
+            Remount,
+            Map("/foo"),
+            Write("/foo", 0, 100, 5),
+            Snapshot("b"),
+            Write("/foo", 8192, 100, 6),
+            Remount,
+            Unlink("/foo"),
+            DeleteSnapshot("a"),
+        ],
+    ];
+    for (number, ops) in workloads.into_iter().enumerate() {
+        explore(&mut totals, &format!("mapped, {number}"), &setting, &before, ops).assert_ok();
+    }
+    totals.print("snapshots of mapped files");
+}
+
+#[test]
 fn two_snapshots_and_any_pair_of_changes() {
     let all = changes();
     let mut random = fastrand::Rng::with_seed(9);

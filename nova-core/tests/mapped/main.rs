@@ -5,6 +5,7 @@ mod blocks;
 mod crashes;
 mod lease;
 mod pools;
+mod snapshots;
 
 use nova_core::{FormatOptions, MountOptions, Nova};
 use pmem_map::{Extent, Granularity, MapOptions, Mapping};

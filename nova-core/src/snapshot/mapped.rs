@@ -1,0 +1,314 @@
+//! Files that are mapped to be written, and the moment of a snapshot.
+//!
+//! Programs store to them at any time, and one store after another: if a snapshot has the later one, it must have the earlier one. So all mappings are
+//! protected, at one moment, and no store proceeds before all are; from then on [`Copies`] keeps what was there. What was stored before, and is not on the medium
+//! yet, is flushed then, and drained before the record that makes the snapshot. Between protection and release nothing is allocated, and nothing
+//! waited for.
+
+use super::copies::{Copies, ENTRIES, Piece};
+use crate::{
+    Result,
+    alloc::{Purpose, Run},
+    format::BLOCK,
+    media::Media,
+    rules::Rule,
+    volume::{Volume, data_blocks},
+};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use pmem_map::{Dirtiness, FirstStore, FirstStores, Pages, RangeId, Watched};
+use std::{
+    io,
+    ops::Range,
+    sync::{Arc, Mutex as Futex, PoisonError},
+};
+
+/// All files of a volume that are mapped to be written.
+#[derive(Default)]
+pub(crate) struct MappedFiles {
+    stores: FirstStores,
+    list: Mutex<Vec<Arc<MappedFile>>>,
+    /// A mapping that was growing has grown.
+    grown: Condvar,
+}
+
+/// One of them.
+pub(crate) struct MappedFile {
+    ino: u64,
+    pages: Pages,
+    state: Mutex<State>,
+    keeper: Arc<Keeper>,
+}
+
+struct State {
+    /// Its blocks, in the order of the mapping, with their births.
+    blocks: Vec<(Run, u64)>,
+    /// Blocks that are mapped: fewer than there are, while it grows.
+    mapped: u64,
+    watched: Vec<Watched>,
+    /// How many of its first blocks are watched.
+    until: u64,
+}
+
+/// Is asked before the first store to each page. No lock is held for longer than it takes to look, or to copy one page.
+#[derive(Default)]
+struct Keeper(Futex<Option<Target>>);
+
+/// Where the pages of a mapping are copied to.
+struct Target {
+    copies: Arc<Copies>,
+    /// By the number of their first page, in order.
+    blocks: Vec<(u64, Run)>,
+}
+
+impl Target {
+    fn block(&self, page: u64) -> Option<u64> {
+        let index = self.blocks.partition_point(|(first, _)| *first <= page).checked_sub(1)?;
+        let (first, run) = self.blocks[index];
+        (page - first < run.blocks).then(|| run.start + page - first)
+    }
+}
+
+impl FirstStore for Keeper {
+    fn first_store(&self, _: RangeId, page: u64) -> io::Result<()> {
+        let target = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match target.as_ref().and_then(|target| Some((target, target.block(page / BLOCK)?))) {
+            Some((target, block)) => {
+                target.copies.keep(block).map_err(|_| io::Error::from_raw_os_error(libc::EIO))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Room for what is copied, and all else that the moment needs.
+pub(crate) struct Prepared {
+    pub(crate) copies: Arc<Copies>,
+    files: Vec<(Arc<MappedFile>, Target, Vec<u64>)>,
+}
+
+impl MappedFiles {
+    /// A file is mapped now. The caller holds the gate, and the file's lock.
+    pub(crate) fn add(
+        &self,
+        volume: &Volume,
+        ino: u64,
+        pages: Pages,
+        blocks: Vec<(Run, u64)>,
+    ) -> Arc<MappedFile> {
+        let mapped = blocks.iter().map(|(run, _)| run.blocks).sum();
+        let state = State { blocks, mapped, watched: Vec::new(), until: 0 };
+        let file = Arc::new(MappedFile { ino, pages, state: Mutex::new(state), keeper: Arc::default() });
+        if volume.snapshots.are_there() {
+            // So that the next snapshot knows what was stored to. Without it, it takes all for stored to.
+            let _ = file.watch(&self.stores, Dirtiness::Scan);
+        }
+        self.list.lock().push(file.clone());
+        file
+    }
+
+    /// It is not mapped any more.
+    pub(crate) fn remove(&self, file: &Arc<MappedFile>) {
+        self.list.lock().retain(|other| !Arc::ptr_eq(other, file));
+        let watched = std::mem::take(&mut file.state.lock().watched);
+        drop(watched);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.lock().is_empty()
+    }
+
+    /// Of a mapping that grows: blocks that are about to be mapped. The caller holds the gate.
+    pub(crate) fn grows(&self, file: &MappedFile, blocks: Vec<(Run, u64)>) {
+        file.state.lock().blocks.extend(blocks);
+    }
+
+    /// So many bytes of it are mapped now.
+    pub(crate) fn has_grown(&self, file: &MappedFile, len: u64) {
+        let _list = self.list.lock();
+        let mut state = file.state.lock();
+        state.mapped = len / BLOCK;
+        // What could not be mapped is not.
+        let mut left = state.mapped;
+        state.blocks.retain_mut(|(run, _)| {
+            run.blocks = run.blocks.min(left);
+            left -= run.blocks;
+            run.blocks > 0
+        });
+        self.grown.notify_all();
+    }
+
+    /// The files, none of which is growing.
+    fn still(&self) -> MutexGuard<'_, Vec<Arc<MappedFile>>> {
+        let mut list = self.list.lock();
+        while list.iter().any(|file| file.is_growing()) {
+            self.grown.wait(&mut list);
+        }
+        list
+    }
+
+    /// Takes what a snapshot of the mapped files may need. `None`: there are none. The caller holds the gate alone. 1 drain.
+    pub(crate) fn prepare(&self, volume: &Volume) -> Result<Option<Prepared>> {
+        let list = self.still();
+        if list.is_empty() {
+            return Ok(None);
+        }
+        let mut pieces = Vec::new();
+        for file in list.iter() {
+            file.watch(&self.stores, Dirtiness::Unknown)?;
+            pieces.extend(file.pieces());
+        }
+        let pieces = apart(pieces);
+        let blocks: u64 = pieces.iter().map(|piece| piece.run.blocks).sum();
+        let spare = volume.allocate(blocks, Purpose::Ordinary)?;
+        let table = match volume.allocate(blocks.div_ceil(ENTRIES), Purpose::Ordinary) {
+            Ok(table) => table,
+            Err(error) => {
+                volume.give_up(&spare);
+                return Err(error);
+            }
+        };
+        let places = table.iter().flat_map(|run| run.range()).map(|block| block * BLOCK).collect();
+        let media =
+            Media::new(volume.media.region().clone(), volume.media.len(), &volume.superblock.identity);
+        let media = media.naming(data_blocks(&volume.superblock));
+        let copies = Arc::new(Copies::new(media, pieces, spare, places));
+        volume.media.drain()?;
+        let files = list.iter().map(|file| {
+            let (target, pages) = file.target(&copies);
+            (file.clone(), target, vec![0; pages.div_ceil(64) as usize])
+        });
+        let files = files.collect();
+        Ok(Some(Prepared { copies, files }))
+    }
+
+    /// The moment: from here on, what is stored to mapped pages is not the snapshot's. Returns the pages that were stored to since the last one.
+    pub(crate) fn moment(&self, volume: &Volume, prepared: &mut Prepared) -> Result<Vec<Range<u64>>> {
+        let mut targets: Vec<Option<Target>> = Vec::with_capacity(prepared.files.len());
+        for (_, target, _) in &prepared.files {
+            targets.push(Some(Target { copies: target.copies.clone(), blocks: target.blocks.clone() }));
+        }
+        let atomic = volume.keeps(Rule::MappingsAtOnce);
+        // Nothing is allocated or freed from here on, and no lock taken that others hold for longer than a moment. (Without the rule, each
+        // file has a moment of its own.)
+        let all = prepared.files.len();
+        for turn in 0..if atomic { 1 } else { all } {
+            let protecting = self.stores.protect()?;
+            protecting.dirtied(|id, pages| note(&mut prepared.files, id, pages));
+            for index in if atomic { 0..all } else { turn..turn + 1 } {
+                let keeper = &prepared.files[index].0.keeper;
+                std::mem::swap(
+                    &mut *keeper.0.lock().unwrap_or_else(PoisonError::into_inner),
+                    &mut targets[index],
+                );
+            }
+            protecting.release();
+        }
+        drop(targets);
+        let mut stored = Vec::new();
+        for (_, target, dirty) in &prepared.files {
+            for (first, run) in &target.blocks {
+                let is_dirty = |page: u64| dirty[(page / 64) as usize] >> (page % 64) & 1 != 0;
+                for within in (0..run.blocks).filter(|within| is_dirty(first + within)) {
+                    let at = (run.start + within) * BLOCK;
+                    match stored.last_mut() {
+                        Some(Range { end, .. }) if *end == at => *end += BLOCK,
+                        _ => stored.push(at..at + BLOCK),
+                    }
+                }
+            }
+        }
+        Ok(stored)
+    }
+
+    /// From here on, pages are copied for another snapshot, or for none.
+    pub(crate) fn copy_to(&self, copies: Option<&Arc<Copies>>) {
+        for file in self.list.lock().iter() {
+            let target = copies.map(|copies| file.target(copies).0);
+            let mut keeper = file.keeper.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let old = std::mem::replace(&mut *keeper, target);
+            drop(keeper);
+            drop(old);
+        }
+    }
+}
+
+impl Volume {
+    /// Blocks of a mapped file are about to be stored to: what the newest snapshot has of them is copied away. The caller holds the gate. 2 drains for each
+    /// block that was not copied yet.
+    pub(crate) fn keep_for_snapshots(&self, run: Run) -> Result<()> {
+        let copies = self.snapshots.history().list.last().and_then(|newest| newest.copies.clone());
+        copies.map_or(Ok(()), |copies| run.range().try_for_each(|block| copies.keep(block)))
+    }
+}
+
+/// Notes that pages of a mapping were stored to.
+fn note(files: &mut [(Arc<MappedFile>, Target, Vec<u64>)], id: RangeId, pages: Range<u64>) {
+    let Some((_, _, dirty)) = files.iter_mut().find(|(file, _, _)| file.has(id)) else { return };
+    for page in pages.start / BLOCK..pages.end / BLOCK {
+        if let Some(word) = dirty.get_mut((page / 64) as usize) {
+            *word |= 1 << (page % 64);
+        }
+    }
+}
+
+/// Pieces that do not overlap: a file that is mapped twice has its blocks once.
+fn apart(mut pieces: Vec<Piece>) -> Vec<Piece> {
+    pieces.sort_unstable_by_key(|piece| piece.run.start);
+    let mut end = 0;
+    pieces.retain_mut(|piece| {
+        let known = end.max(piece.run.start) - piece.run.start;
+        if known >= piece.run.blocks {
+            return false;
+        }
+        piece.run = Run { start: piece.run.start + known, blocks: piece.run.blocks - known };
+        piece.file_block += known;
+        end = piece.run.start + piece.run.blocks;
+        true
+    });
+    pieces
+}
+
+impl MappedFile {
+    fn is_growing(&self) -> bool {
+        let state = self.state.lock();
+        state.blocks.iter().map(|(run, _)| run.blocks).sum::<u64>() > state.mapped
+    }
+
+    fn has(&self, id: RangeId) -> bool {
+        self.state.lock().watched.iter().any(|watched| watched.id() == id)
+    }
+
+    /// Watches what is not watched yet.
+    fn watch(&self, stores: &FirstStores, dirtiness: Dirtiness) -> Result<()> {
+        let mut state = self.state.lock();
+        if state.until < state.mapped {
+            let range = state.until * BLOCK..state.mapped * BLOCK;
+            let watched = stores.watch(&self.pages, range, dirtiness, self.keeper.clone())?;
+            state.watched.push(watched);
+            state.until = state.mapped;
+        }
+        Ok(())
+    }
+
+    fn pieces(&self) -> Vec<Piece> {
+        let state = self.state.lock();
+        let mut file_block = 0;
+        let pieces = state.blocks.iter().map(|(run, birth)| {
+            file_block += run.blocks;
+            Piece { run: *run, birth: *birth, ino: self.ino, file_block: file_block - run.blocks }
+        });
+        pieces.collect()
+    }
+
+    /// Where its pages are copied to, and how many it has.
+    fn target(&self, copies: &Arc<Copies>) -> (Target, u64) {
+        let state = self.state.lock();
+        let mut page = 0;
+        let blocks = state.blocks.iter().map(|(run, _)| {
+            page += run.blocks;
+            (page - run.blocks, *run)
+        });
+        let blocks = blocks.collect();
+        (Target { copies: copies.clone(), blocks }, page)
+    }
+}
