@@ -5,21 +5,25 @@ use nova_fuse::{Options, Server};
 use pmem_map::Mapping;
 use std::{
     fs::{self, File},
-    os::fd::AsRawFd,
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::Path,
 };
 use tempfile::TempDir;
 
 /// A new volume of 16 MiB, mounted; `None` where nothing can be mounted.
 fn mounted() -> Option<(Server, TempDir)> {
+    let folder = tempfile::tempdir().unwrap();
+    Some((mounted_at(folder.path())?, folder))
+}
+
+fn mounted_at(folder: &Path) -> Option<Server> {
     if !Path::new("/dev/fuse").exists() {
         println!("skipped: there is no /dev/fuse");
         return None;
     }
     let nova = FormatOptions::new().format(Mapping::memfd(16 << 20).unwrap(), MountOptions::new()).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    match Server::mount(nova, folder.path(), &Options::new().threads(2)) {
-        Ok(server) => Some((server, folder)),
+    match Server::mount(nova, folder, &Options::new().threads(2)) {
+        Ok(server) => Some(server),
         Err(error) => {
             println!("skipped: {error}");
             None
@@ -54,4 +58,28 @@ fn flags_are_read_and_set_through_the_mount() {
     assert!(fs::write(&path, b"y").is_err());
     assert!(set(0));
     fs::write(&path, b"y").unwrap();
+}
+
+/// Who had been unmounted from outside ended with `EINVAL`, or unmounted what somebody had mounted there since.
+#[test]
+fn a_server_that_somebody_unmounted_ends_well_and_leaves_its_place_to_others() {
+    for ends in [
+        |server: Server| drop(server.wait().unwrap()),
+        |server: Server| drop(server.unmount().unwrap()),
+        drop,
+    ] {
+        let Some((first, folder)) = mounted() else { return };
+        let path = std::ffi::CString::new(folder.path().as_os_str().as_bytes()).unwrap();
+        // SAFETY: a call of the system with a string that ends with 0.
+        assert_eq!(unsafe { libc::umount2(path.as_ptr(), 0) }, 0);
+        while first.is_served() {
+            std::thread::yield_now();
+        }
+        let second = mounted_at(folder.path()).unwrap();
+        fs::write(folder.path().join("file"), b"x").unwrap();
+        ends(first);
+        assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"x");
+        second.unmount().unwrap();
+        assert!(!folder.path().join("file").exists());
+    }
 }
