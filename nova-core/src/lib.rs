@@ -38,8 +38,8 @@
 //! | create, mkdir, mknod, symlink, link, unlink, rmdir, rename, setattr, xattrs | 1 |
 //! | write, append of up to 2,048 bytes (more on a disk) | 1 |
 //! | write, append of more | 2 |
-//! | read | 0; 1 if the access time changes |
-//! | readdir, readlink, lookup, stat | 0: their access times are not kept |
+//! | read, readdir, readlink | 0; 1 if the access time changes |
+//! | lookup, stat | 0 |
 //! | reflink of any length, truncate, fallocate | 1; 2 if a shared block has to be copied |
 //!
 //! On an ordinary file a drain is a device flush, and calls of several threads share them. `emulate_pmem` of `pmem_map::MapOptions` treats such a
