@@ -24,6 +24,10 @@ mutation *ARGS:
 budget:
     cargo test --workspace --test budget -- --nocapture
 
+# Real test suites and programs on mounted volumes, as root. `--full` for all of them; names for some.
+posix *ARGS:
+    tests/posix/run {{ARGS}}
+
 # What atomicity costs, against raw mmap and std.
 bench *ARGS:
     cargo bench -p benches {{ARGS}}

@@ -38,8 +38,8 @@
 //! | create, mkdir, mknod, symlink, link, unlink, rmdir, rename, setattr, xattrs | 1 |
 //! | write, append of up to 2,048 bytes (more on a disk) | 1 |
 //! | write, append of more | 2 |
-//! | read | 0; 1 if the access time changes |
-//! | readdir, readlink, lookup, stat | 0: their access times are not kept |
+//! | read, readdir, readlink | 0; 1 if the access time changes |
+//! | lookup, stat | 0 |
 //! | reflink of any length, truncate, fallocate | 1; 2 if a shared block has to be copied |
 //! | snapshot | 2; deleting one 1, and 2 to merge what is saved for it into an older one |
 //!

@@ -258,7 +258,7 @@ impl Nova {
         self.make_at(parent, name, who, &New { kind: Kind::Symlink, mode: 0o777, device: 0, target })
     }
 
-    /// The target of a symbolic link.
+    /// The target of a symbolic link. A drain if the access time changes.
     pub fn readlink(&self, ino: u64) -> Result<Vec<u8>> {
         let volume = self.volume();
         let inode = volume.inode(ino)?;
@@ -268,6 +268,11 @@ impl Nova {
         }
         let mut target = vec![0; state.status.size.min(4096) as usize];
         volume.copy_file(&state, 0, &mut target)?;
+        let notes = volume.is_access_due(&state);
+        drop(state);
+        if notes {
+            volume.note_access(&inode)?;
+        }
         Ok(target)
     }
 
@@ -419,6 +424,7 @@ impl Nova {
     }
 
     /// Names of a directory behind `cookie` (0: from the start), at most `most`, in an order that stands. `.` and `..` come first.
+    /// A drain if the access time changes.
     pub fn readdir(&self, ino: u64, cookie: u64, most: usize, who: &Credentials) -> Result<Vec<DirEntry>> {
         let volume = self.volume();
         let inode = volume.inode(ino)?;
@@ -435,7 +441,13 @@ impl Nova {
             kind: Kind::of_mode(u32::from(dentry.file_type) << 12),
             cookie: dentry.cookie,
         });
-        Ok(dots.chain(others).take(most).collect())
+        let entries = dots.chain(others).take(most).collect();
+        let notes = volume.is_access_due(&dir);
+        drop(dir);
+        if notes {
+            volume.note_access(&inode)?;
+        }
+        Ok(entries)
     }
 }
 

@@ -26,7 +26,7 @@ impl Nova {
         let mut links = 0;
         let mut at = ROOT;
         // A slash at the end asks for a directory, and follows a link to it.
-        let mut is_directory = path.ends_with(b"/");
+        let mut is_directory = has_slash(path);
         let last = if is_directory { Last::Follow } else { last };
         let mut rest: Vec<Vec<u8>> = parts(path);
         rest.reverse();
@@ -68,6 +68,23 @@ impl Nova {
         Ok((self.walk(dir, Last::Follow)?, name))
     }
 
+    /// The same for what is to be made, and is no directory: a slash at the end names nothing that could be.
+    fn parent_of_new<'p>(&self, path: &'p [u8]) -> Result<(u64, &'p [u8])> {
+        let (dir, name) = self.parent_of(path)?;
+        if has_slash(path) {
+            return Err(self.find(dir, name, WHO).map_or_else(|error| error, |_| Code::Exists.into()));
+        }
+        Ok((dir, name))
+    }
+
+    /// What has a slash behind it has to be a directory itself: a link to one is none.
+    fn check_slash(&self, path: &[u8], dir: u64, name: &[u8]) -> Result<()> {
+        if has_slash(path) && self.getattr(self.find(dir, name, WHO)?)?.kind() != Kind::Directory {
+            return Err(Code::NotADirectory.into());
+        }
+        Ok(())
+    }
+
     fn open_at(&self, ino: u64) -> Result<File> {
         let access = if self.is_read_only() { Access::READ } else { Access::READ_WRITE };
         self.open_inode(ino, access, WHO)
@@ -79,6 +96,9 @@ impl Nova {
             let mut path = path.to_vec();
             for _ in 0..=MOST_LINKS {
                 let (dir, name) = self.parent_of(&path)?;
+                if has_slash(&path) {
+                    return Err(Code::IsADirectory.into());
+                }
                 match self.create(dir, name, 0o644, WHO) {
                     Ok(stat) => return self.open_at(stat.ino),
                     Err(Error::Posix(Code::Exists)) => {}
@@ -92,8 +112,7 @@ impl Nova {
                 }
                 // What a link leads to may be missing, and is created.
                 let target = self.readlink(there)?;
-                let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
-                let above = &path[..end - name.len()];
+                let above = &path[..path.len() - name.len()];
                 path = if target.starts_with(b"/") { target } else { [above, &target].concat() };
             }
             Err(Code::TooManySymlinks.into())
@@ -104,6 +123,9 @@ impl Nova {
     pub fn create_new(&self, path: impl AsRef<Path>) -> Result<File> {
         on(path, |path| {
             let (dir, name) = self.parent_of(path)?;
+            if has_slash(path) {
+                return Err(Code::IsADirectory.into());
+            }
             let stat = self.create(dir, name, 0o644, WHO)?;
             self.open_at(stat.ino)
         })
@@ -170,6 +192,7 @@ impl Nova {
     pub fn remove_file(&self, path: impl AsRef<Path>) -> Result<()> {
         on(path, |path| {
             let (dir, name) = self.parent_of(path)?;
+            self.check_slash(path, dir, name)?;
             self.unlink(dir, name, WHO)
         })
     }
@@ -188,6 +211,9 @@ impl Nova {
             let (dir, name) = self.parent_of(from)?;
             on(to, |to| {
                 let (new_dir, new_name) = self.parent_of(to)?;
+                // (One at the end of the new name says what the old one has to be.)
+                let slashed = if has_slash(to) { to } else { from };
+                self.check_slash(slashed, dir, name)?;
                 self.rename(dir, name, new_dir, new_name, Rename::Replace, WHO)
             })
         })
@@ -198,7 +224,7 @@ impl Nova {
         on(existing, |existing| {
             let ino = self.walk(existing, Last::Keep)?;
             on(new, |new| {
-                let (dir, name) = self.parent_of(new)?;
+                let (dir, name) = self.parent_of_new(new)?;
                 self.link(ino, dir, name, WHO).map(drop)
             })
         })
@@ -207,7 +233,7 @@ impl Nova {
     /// Creates a symbolic link.
     pub fn symlink_path(&self, target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
         on(link, |link| {
-            let (dir, name) = self.parent_of(link)?;
+            let (dir, name) = self.parent_of_new(link)?;
             self.symlink(dir, name, target.as_ref().as_os_str().as_bytes(), WHO).map(drop)
         })
     }
@@ -231,6 +257,10 @@ impl Nova {
     pub fn exists(&self, path: impl AsRef<Path>) -> bool {
         self.metadata(path).is_ok()
     }
+}
+
+fn has_slash(path: &[u8]) -> bool {
+    path.ends_with(b"/")
 }
 
 fn parts(path: &[u8]) -> Vec<Vec<u8>> {

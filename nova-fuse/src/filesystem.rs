@@ -436,15 +436,19 @@ impl Filesystem for Served {
         let stat = || self.nova.getattr(ino.0);
         match command {
             ioctl::GET_FLAGS => answer!(reply, stat(), stat => {
-                reply.ioctl(0, &u64::from(ioctl::to_linux(stat.flags)).to_le_bytes())
+                // Its number says 8 bytes; the kernel has room for 4.
+                reply.ioctl(0, &ioctl::to_linux(&ioctl::FLAGS, stat.flags).to_le_bytes())
             }),
-            ioctl::SET_FLAGS => {
+            ioctl::GET_FSXATTR => answer!(reply, stat(), stat => {
+                let mut bytes = [0; ioctl::FSXATTR];
+                let flags = ioctl::to_linux(&ioctl::FSXATTR_FLAGS, stat.flags);
+                bytes[..4].copy_from_slice(&flags.to_le_bytes());
+                reply.ioctl(0, &bytes)
+            }),
+            ioctl::SET_FLAGS | ioctl::SET_FSXATTR => {
                 let set = || {
-                    let linux =
-                        input.get(..4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
-                    let linux = linux.ok_or(Error::Posix(Code::Invalid))?;
-                    let flags =
-                        ioctl::from_linux(linux, stat()?.flags).ok_or(Error::Posix(Code::NotSupported))?;
+                    let flags = ioctl::asked(command, input, stat()?.flags)
+                        .ok_or(Error::Posix(Code::NotSupported))?;
                     // The kernel does not check this one.
                     let who = Credentials { trusted: false, ..caller(request, 0) };
                     self.nova.setattr(ino.0, &SetAttr { flags: Some(flags), ..SetAttr::default() }, &who)

@@ -143,16 +143,16 @@ impl Server {
     /// Waits until somebody unmounts it (`umount`); then the filesystem is the caller's alone.
     pub fn wait(mut self) -> Result<Nova, Error> {
         if let Some(session) = self.session.take() {
-            session.join().map_err(Error::Session)?;
+            join(session).map_err(Error::Session)?;
         }
         Ok(self.nova.clone())
     }
 
-    /// Unmounts; then the filesystem is the caller's alone. While programs use the mount, it is gone from its place, and this waits for
-    /// them.
+    /// Unmounts, unless somebody has; then the filesystem is the caller's alone. While programs use the mount, it is gone from its place,
+    /// and this waits for them.
     pub fn unmount(mut self) -> Result<Nova, Error> {
         if let Some(session) = self.session.take() {
-            session.umount_and_join().map_err(Error::Session)?;
+            end(session).map_err(Error::Session)?;
         }
         Ok(self.nova.clone())
     }
@@ -161,7 +161,22 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            let _ = session.umount_and_join();
+            let _ = end(session);
         }
     }
+}
+
+/// Unmounts, unless somebody has, and waits for the end.
+fn end(session: BackgroundSession) -> io::Result<()> {
+    if session.guard.is_finished() { join(session) } else { session.umount_and_join() }
+}
+
+/// Waits until somebody has unmounted it.
+fn join(mut session: BackgroundSession) -> io::Result<()> {
+    let nobody = std::thread::spawn(|| Ok(()));
+    let serving = std::mem::replace(&mut session.guard, nobody);
+    let ended = serving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    // What is dropped unmounts whatever is at its place by now, which may be somebody else's.
+    std::mem::forget(session);
+    ended
 }

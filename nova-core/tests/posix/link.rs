@@ -276,4 +276,43 @@ pub(crate) const CASES: &[Case] = &[
         assert_eq!(fs.symlink_metadata("/s")?.size, 2);
         Ok(())
     }),
+    ("a slash at the end of a new name is for directories only", |fs| {
+        fs.file("f");
+        fails(fs.create_file("/new/"), Code::IsADirectory);
+        fails(fs.create_file("/f/"), Code::IsADirectory);
+        fails(fs.create_new("/new//"), Code::IsADirectory);
+        fails(fs.hard_link("/f", "/new/"), Code::NotFound);
+        fails(fs.hard_link("/f", "/f/"), Code::Exists);
+        fails(fs.symlink_path("f", "/new/"), Code::NotFound);
+        fs.symlink_path("new/", "/s")?;
+        fails(fs.create_file("/s"), Code::IsADirectory);
+        fs.create_dir("/d//")?;
+        assert_eq!(fs.names(ROOT), ["f", "s", "d"]);
+        Ok(())
+    }),
+    ("a slash at the end of a name that is removed asks for a directory, and a link to one is none", |fs| {
+        fs.file("f");
+        fs.dir("d");
+        fs.symlink_path("d", "/to_d")?;
+        fails(fs.remove_file("/f/"), Code::NotADirectory);
+        fails(fs.remove_file("/to_d/"), Code::NotADirectory);
+        fails(fs.remove_file("/d/"), Code::IsADirectory);
+        fails(fs.remove_file("/nothing/"), Code::NotFound);
+        fails(fs.remove_dir("/to_d/"), Code::NotADirectory);
+        fs.remove_dir("/d/")?;
+        assert_eq!(fs.names(ROOT), ["f", "to_d"]);
+        Ok(())
+    }),
+    ("a slash at the end of either name that is renamed asks for a directory", |fs| {
+        fs.file("f");
+        fs.dir("d");
+        fs.symlink_path("d", "/to_d")?;
+        fails(fs.rename_path("/f/", "/g"), Code::NotADirectory);
+        fails(fs.rename_path("/f", "/g/"), Code::NotADirectory);
+        fails(fs.rename_path("/to_d/", "/g"), Code::NotADirectory);
+        fails(fs.rename_path("/nothing/", "/g"), Code::NotFound);
+        fs.rename_path("/d/", "/e/")?;
+        assert_eq!(fs.names(ROOT), ["f", "to_d", "e"]);
+        Ok(())
+    }),
 ];

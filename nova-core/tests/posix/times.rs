@@ -254,6 +254,25 @@ pub(crate) const CASES: &[Case] = &[
         assert_eq!(changed_by(&fs, file.ino(), || read(&file)), "a--");
         Ok(())
     }),
+    ("who lists a directory or reads a link reads it: its access time changes, by the policy", |_| {
+        for (name, first, again) in [
+            (AccessTimes::Never, "---", "---"),
+            (AccessTimes::Relative, "a--", "---"),
+            (AccessTimes::Always, "a--", "a--"),
+        ] {
+            let fs = policy(name);
+            let dir = fs.dir("d");
+            let link = fs.symlink(ROOT, b"s", b"target", R)?.ino;
+            for expected in [first, again] {
+                assert_eq!(changed_by(&fs, dir, || fs.readdir(dir, 0, 9, R).map(drop)), expected);
+                assert_eq!(changed_by(&fs, link, || fs.readlink(link).map(drop)), expected);
+            }
+            fs.create(dir, b"x", 0o600, R)?;
+            assert_eq!(changed_by(&fs, dir, || fs.lookup(dir, b"x", R).map(drop)), "---");
+            assert_eq!(changed_by(&fs, dir, || fs.readdir(dir, 0, 9, R).map(drop)), first);
+        }
+        Ok(())
+    }),
     ("with the policy relative, an access time of more than a day ago is changed", |_| {
         let fs = policy(AccessTimes::Relative);
         let file = fs.with("f", b"abc");
