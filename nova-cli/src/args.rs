@@ -1,6 +1,6 @@
 //! What the command line can say.
 
-use crate::{files::Place, size::Size};
+use crate::{debug, files::Place, size::Size};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -81,6 +81,11 @@ pub(crate) enum Command {
     Pool {
         #[command(subcommand)]
         command: Pool,
+    },
+    /// Damages volumes on purpose, to see that it is found
+    Debug {
+        #[command(subcommand)]
+        command: debug::Debug,
     },
 }
 

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod args;
+mod debug;
 mod files;
 mod image;
 mod mount;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Stat { place, json } => files::stat(&place, json),
         Command::Cp { from, to } => files::cp(&from, &to),
         Command::Pool { command } => pool::run(&command),
+        Command::Debug { command } => debug::run(&command),
     };
     outcome.unwrap_or_else(|error| {
         mount::complain(format_args!("nova: {error}"));

@@ -1,6 +1,9 @@
 //! Whole volumes: making them, what they are, how full they are.
 
-use crate::{Failure, Outcome, WRONG, args, image, size::Size};
+use crate::{
+    Failure, Outcome, WRONG, args, image,
+    size::{Size, hex},
+};
 use nova_core::{BLOCK, FormatOptions, MountOptions, Nova, Quota};
 use serde_json::json;
 use std::{path::Path, process::ExitCode};
@@ -53,10 +56,6 @@ fn summary(nova: &Nova) -> String {
         nova.stripes(),
         Size(space.available * BLOCK)
     )
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(crate) fn info(path: &Path, as_json: bool) -> Outcome {
