@@ -1,6 +1,6 @@
 //! What the command line can say.
 
-use crate::{debug, files::Place, size::Size};
+use crate::{debug, files::Place, map, size::Size};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -46,6 +46,9 @@ pub(crate) enum Command {
         /// With modes, owners, sizes
         #[arg(short, long)]
         long: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Prints a file of a volume that is not mounted
     Cat {
@@ -82,6 +85,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Pool,
     },
+    /// Draws what is where in a volume, or where one of its files is
+    Map(map::Map),
     /// Damages volumes on purpose, to see that it is found
     Debug {
         #[command(subcommand)]

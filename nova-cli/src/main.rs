@@ -9,7 +9,9 @@ mod args;
 mod debug;
 mod files;
 mod image;
+mod map;
 mod mount;
+mod picture;
 mod pool;
 mod size;
 mod volume;
@@ -35,11 +37,12 @@ fn main() -> ExitCode {
         Command::Fsck { image, repair: true } => volume::repair(&image),
         Command::Mount(args) => mount::mount(&args),
         Command::Umount { dir } => mount::umount(&dir),
-        Command::Ls { place, long } => files::ls(&place, long),
+        Command::Ls { place, long, json } => files::ls(&place, long, json),
         Command::Cat { place } => files::cat(&place),
         Command::Stat { place, json } => files::stat(&place, json),
         Command::Cp { from, to } => files::cp(&from, &to),
         Command::Pool { command } => pool::run(&command),
+        Command::Map(args) => map::run(&args),
         Command::Debug { command } => debug::run(&command),
     };
     outcome.unwrap_or_else(|error| {
