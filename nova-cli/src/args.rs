@@ -1,6 +1,6 @@
 //! What the command line can say.
 
-use crate::{debug, files::Place, map, size::Size};
+use crate::{debug, files::Place, map, pool, size::Size};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -83,7 +83,7 @@ pub(crate) enum Command {
     /// Looks into pools, and cares for them
     Pool {
         #[command(subcommand)]
-        command: Pool,
+        command: pool::Command,
     },
     /// Draws what is where in a volume, or where one of its files is
     Map(map::Map),
@@ -160,49 +160,4 @@ pub(crate) struct Quota {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum Pool {
-    /// Says what a pool holds, and what opening it would have to recover
-    Info {
-        /// The pool
-        pool: PathBuf,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Lists named objects with their types
-    Ls {
-        /// The pool
-        pool: PathBuf,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Compares page table, bitmaps, directory and objects with each other
-    Check {
-        /// The pool
-        pool: PathBuf,
-    },
-    /// Draws what is where
-    Map {
-        /// The pool
-        pool: PathBuf,
-    },
-    /// Copies a pool that is not open
-    Backup {
-        /// The pool
-        pool: PathBuf,
-        /// The copy, which must not be there
-        to: PathBuf,
-    },
-    /// Mends what can be proved wrong, after a copy of the file as it is
-    Repair {
-        /// The pool
-        pool: PathBuf,
-        /// The copy, which must not be there
-        #[arg(long)]
-        backup: PathBuf,
-    },
 }

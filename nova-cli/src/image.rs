@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::Failure;
+use crate::{Failure, size::Size};
 use nova_core::{MountOptions, Nova};
 use pmem_map::{Lock, MapOptions, Mapping};
 use std::{fs::File, io::Read, os::unix::fs::FileExt, path::Path};
@@ -38,6 +38,27 @@ pub(crate) fn read(image: &Path) -> Result<Nova, Failure> {
 pub(crate) fn write(image: &Path) -> Result<Nova, Failure> {
     let mapping = map(image, How::default())?;
     Ok(MountOptions::new().mount(mapping)?)
+}
+
+/// Refuses to overwrite what a file holds, unless that is what is wanted.
+pub(crate) fn refuse_content(image: &Path, force: bool) -> Result<(), Failure> {
+    match if force { None } else { known_content(image)? } {
+        None => Ok(()),
+        Some(what) => {
+            let image = image.display();
+            Err(format!("{image} holds {what}: use --force to overwrite it, or another file").into())
+        }
+    }
+}
+
+/// Refuses a size that a file that is there does not have.
+pub(crate) fn refuse_other_size(image: &Path, wanted: Option<Size>, len: u64) -> Result<(), Failure> {
+    match wanted {
+        Some(Size(bytes)) if bytes != len => {
+            Err(format!("{} has {len} bytes already; leave --size out", image.display()).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a file holds, if its beginning says so.

@@ -10,25 +10,13 @@ use std::{path::Path, process::ExitCode};
 
 pub(crate) fn mkfs(args: &args::Mkfs) -> Outcome {
     let there = args.image.exists();
-    if there
-        && !args.force
-        && let Some(what) = image::known_content(&args.image)?
-    {
-        let image = args.image.display();
-        return Err(format!("{image} holds {what}: use --force to overwrite it, or another file").into());
+    if there {
+        image::refuse_content(&args.image, args.force)?;
     }
     let mapping = match (there, args.size) {
-        (true, None) => image::map(&args.image, image::How::default())?,
-        (true, Some(Size(bytes))) => {
+        (true, size) => {
             let mapping = image::map(&args.image, image::How::default())?;
-            if mapping.len() != bytes {
-                return Err(format!(
-                    "{} has {} bytes already; leave --size out",
-                    args.image.display(),
-                    mapping.len()
-                )
-                .into());
-            }
+            image::refuse_other_size(&args.image, size, mapping.len())?;
             mapping
         }
         (false, Some(Size(bytes))) => image::make(&args.image, bytes)?,
