@@ -1,16 +1,25 @@
 //! What the command line can say.
 
-use crate::{debug, files::Place, map, pool, size::Size};
+use crate::{check, debug, docs, files::Place, map, pool, size::Size};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Volumes and pools on persistent memory, and on files that stand in for it.
 #[derive(Parser)]
-#[command(name = "nova", version, propagate_version = true)]
+#[command(name = "nova", version, propagate_version = true, after_long_help = EXIT_CODES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// At the end of `--help`, and of the man page.
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  an error, which is on stderr
+  2  wrong arguments
+  4  something is wrong with what was checked, and still is (fsck, pool check, pool repair, crash replay)
+
+Colours and progress bars are for terminals alone; NO_COLOR turns colours off.";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -63,13 +72,7 @@ pub(crate) enum Command {
         to: Place,
     },
     /// Checks everything that a volume's metadata says
-    Fsck {
-        /// The volume. It stays as it is, unless it is repaired
-        image: PathBuf,
-        /// Mend what can be proved wrong; what no path leads to goes to /lost+found
-        #[arg(long)]
-        repair: bool,
-    },
+    Fsck(check::Fsck),
     /// Says what a file of a volume is
     Stat {
         /// IMAGE:/PATH
@@ -92,6 +95,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: debug::Debug,
     },
+    /// Prints what a shell needs to complete commands
+    Completions(docs::Completions),
+    /// Prints the man page, or writes all of them
+    Man(docs::Man),
 }
 
 #[derive(ClapArgs)]
@@ -113,6 +120,9 @@ pub(crate) struct Mkfs {
     /// Even if something is there already
     #[arg(long)]
     pub(crate) force: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(ClapArgs)]

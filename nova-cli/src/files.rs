@@ -1,7 +1,7 @@
 //! Files of volumes that are not mounted.
 
 use crate::{Failure, Outcome, image, map, size::Size};
-use nova_core::{DirEntry, Error, Kind, Nova, Stat, flags};
+use nova_core::{DirEntry, Kind, Nova, Stat, flags};
 use serde_json::{Value, json};
 use std::{
     convert::Infallible,
@@ -94,64 +94,6 @@ fn entry_json(nova: &Nova, entry: &DirEntry) -> Result<Value, Failure> {
         "mode": stat.mode, "links": stat.links, "uid": stat.uid, "gid": stat.gid, "size": stat.size,
         "modified_ns": stat.modified, "target": target,
     }))
-}
-
-pub(crate) fn cat(place: &Place) -> Outcome {
-    let (image, path) = place.inside();
-    let nova = image::read(image)?;
-    copy_out(&nova, path, &mut std::io::stdout().lock())?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn copy_out(nova: &Nova, path: &Path, to: &mut impl Write) -> Result<u64, Failure> {
-    let file = nova.open(path)?;
-    let mut part = vec![0; 1 << 20];
-    let mut at = 0;
-    loop {
-        let read = file.read_at(at, &mut part)?;
-        if read == 0 {
-            return Ok(at);
-        }
-        to.write_all(&part[..read])?;
-        at += read as u64;
-    }
-}
-
-pub(crate) fn cp(from: &Place, to: &Place) -> Outcome {
-    match (from, to) {
-        (Place::Inside { image, path }, Place::Here(target)) => {
-            let nova = image::read(image)?;
-            let target = if target.is_dir() {
-                target.join(path.file_name().unwrap_or_default())
-            } else {
-                target.clone()
-            };
-            let mut file = std::fs::File::create(&target)?;
-            let bytes = copy_out(&nova, path, &mut file)?;
-            println!("{} to {}", Size(bytes), target.display());
-        }
-        (Place::Here(source), Place::Inside { image, path }) => {
-            let bytes = std::fs::read(source)?;
-            let nova = image::write(image)?;
-            let is_dir = nova.metadata(path).is_ok_and(|stat| stat.kind() == Kind::Directory);
-            let target =
-                if is_dir { path.join(source.file_name().unwrap_or_default()) } else { path.clone() };
-            let written = write_in(&nova, &target, &bytes);
-            nova.unmount()?;
-            written?;
-            println!("{} to {}:{}", Size(bytes.len() as u64), image.display(), target.display());
-        }
-        _ => return Err("one place has to be in a volume (IMAGE:/PATH), the other a file here".into()),
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn write_in(nova: &Nova, target: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let file = nova.create_file(target)?;
-    for (number, part) in bytes.chunks(1 << 20).enumerate() {
-        file.write_at((number as u64) << 20, part)?;
-    }
-    Ok(())
 }
 
 pub(crate) fn stat(place: &Place, as_json: bool) -> Outcome {

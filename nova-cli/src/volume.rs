@@ -1,7 +1,7 @@
 //! Whole volumes: making them, what they are, how full they are.
 
 use crate::{
-    Failure, Outcome, WRONG, args, image,
+    Failure, Outcome, args, image, progress,
     size::{Size, hex},
 };
 use nova_core::{BLOCK, FormatOptions, MountOptions, Nova, Quota};
@@ -29,8 +29,19 @@ pub(crate) fn mkfs(args: &args::Mkfs) -> Outcome {
     if let Some(Size(bytes)) = args.journal {
         options = options.journal(bytes);
     }
+    let bar = progress::working("formatting");
     let nova = options.format(mapping, MountOptions::new())?;
-    println!("{}: {}", args.image.display(), summary(&nova));
+    bar.finish_and_clear();
+    if args.json {
+        let space = nova.statfs();
+        let said = json!({
+            "image": args.image, "identity": hex(&nova.identity()), "label": nova.label(), "bytes": nova.size(),
+            "stripes": nova.stripes(), "available": space.available * BLOCK,
+        });
+        println!("{said:#}");
+    } else {
+        println!("{}: {}", args.image.display(), summary(&nova));
+    }
     nova.unmount()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -109,22 +120,6 @@ pub(crate) fn df(path: &Path, as_json: bool) -> Outcome {
         used as f64 * 100.0 / space.blocks as f64
     );
     Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) fn fsck(path: &Path) -> Outcome {
-    // In a private view: a volume that was not unmounted is recovered there first.
-    let nova = image::read(path)?;
-    let report = nova.fsck()?;
-    println!("{report}");
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
-}
-
-pub(crate) fn repair(path: &Path) -> Outcome {
-    let mapping = image::map(path, image::How::default())?;
-    let (nova, report) = MountOptions::new().repair(mapping)?;
-    println!("{report}");
-    nova.unmount()?;
-    Ok(if report.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
 }
 
 pub(crate) fn quota(args: &args::Quota) -> Outcome {
