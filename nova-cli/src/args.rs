@@ -1,6 +1,6 @@
 //! What the command line can say.
 
-use crate::{check, debug, docs, files::Place, map, pool, size::Size};
+use crate::{check, crash, debug, docs, files::Place, map, pool, size::Size};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -94,6 +94,11 @@ pub(crate) enum Command {
     Debug {
         #[command(subcommand)]
         command: debug::Debug,
+    },
+    /// Looks at what a power failure left
+    Crash {
+        #[command(subcommand)]
+        command: crash::Crash,
     },
     /// Prints what a shell needs to complete commands
     Completions(docs::Completions),

@@ -7,6 +7,7 @@
 mod args;
 mod check;
 mod copy;
+mod crash;
 mod debug;
 mod docs;
 mod files;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Cp { from, to } => copy::cp(&from, &to),
         Command::Pool { command } => pool::run(&command),
         Command::Map(args) => map::run(&args),
+        Command::Crash { command } => crash::run(&command),
         Command::Completions(args) => docs::completions(&args),
         Command::Man(args) => docs::man(&args),
         Command::Debug { command } => debug::run(&command),

@@ -93,7 +93,7 @@ fn objects_json(report: &CheckReport) -> Value {
 }
 
 /// A check that follows what this program lacks the types of, too.
-pub(super) fn checked(pool: &Pool) -> Result<CheckReport, Failure> {
+pub(crate) fn checked(pool: &Pool) -> Result<CheckReport, Failure> {
     let report = pool.check()?;
     let known = follow::followed(&report.named);
     if known.is_empty() {
@@ -103,22 +103,26 @@ pub(super) fn checked(pool: &Pool) -> Result<CheckReport, Failure> {
     Ok(pool.check()?)
 }
 
+/// What a check found, as JSON.
+pub(crate) fn check_json(report: &CheckReport) -> Value {
+    let problems: Vec<Value> = report
+        .problems
+        .iter()
+        .map(|problem| json!({"offset": problem.offset, "kind": format!("{:?}", problem.kind), "what": problem.what}))
+        .collect();
+    let leaks: Vec<Value> =
+        report.leaks.iter().map(|leak| json!({"offset": leak.offset, "len": leak.len})).collect();
+    json!({
+        "ok": report.is_ok(), "problems": problems, "leaks": leaks, "objects": objects_json(report),
+        "untraced_blocks": report.untraced_blocks, "runs": report.runs, "small_blocks": report.small_blocks,
+        "large_blocks": report.large_blocks, "slabs": report.slabs, "free_pages": report.free_pages,
+    })
+}
+
 pub(super) fn check(path: &Path, as_json: bool) -> Outcome {
     let report = checked(&look(path)?)?;
     if as_json {
-        let problems: Vec<Value> = report
-            .problems
-            .iter()
-            .map(|problem| json!({"offset": problem.offset, "kind": format!("{:?}", problem.kind), "what": problem.what}))
-            .collect();
-        let leaks: Vec<Value> =
-            report.leaks.iter().map(|leak| json!({"offset": leak.offset, "len": leak.len})).collect();
-        let said = json!({
-            "ok": report.is_ok(), "problems": problems, "leaks": leaks, "objects": objects_json(&report),
-            "untraced_blocks": report.untraced_blocks, "runs": report.runs, "small_blocks": report.small_blocks,
-            "large_blocks": report.large_blocks, "slabs": report.slabs, "free_pages": report.free_pages,
-        });
-        println!("{said:#}");
+        println!("{:#}", check_json(&report));
     } else {
         println!("{report}");
     }

@@ -8,6 +8,8 @@ mod follow;
 mod info;
 mod scalar;
 
+pub(crate) use info::{check_json, checked};
+
 use crate::{Outcome, size::Size};
 use clap::Subcommand;
 use pmem_alloc::{Pool, PoolOptions};
