@@ -1,6 +1,6 @@
 //! What the command line can say.
 
-use crate::{check, crash, debug, docs, files::Place, map, pool, size::Size};
+use crate::{check, crash, debug, docs, files::Place, map, pool, size::Size, top};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -95,6 +95,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: debug::Debug,
     },
+    /// Shows what mounts are doing: requests and their latencies, drains, space
+    Top(top::Top),
     /// Looks at what a power failure left
     Crash {
         #[command(subcommand)]
@@ -154,6 +156,9 @@ pub(crate) struct Mount {
     /// Threads that serve requests
     #[arg(long)]
     pub(crate) threads: Option<usize>,
+    /// Log to stderr what is done; twice: errors too; three times: every request
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
 }
 
 #[derive(ClapArgs)]

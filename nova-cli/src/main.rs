@@ -19,6 +19,7 @@ mod pool;
 mod progress;
 mod signatures;
 mod size;
+mod top;
 mod volume;
 
 use args::{Args, Command};
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Cp { from, to } => copy::cp(&from, &to),
         Command::Pool { command } => pool::run(&command),
         Command::Map(args) => map::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Crash { command } => crash::run(&command),
         Command::Completions(args) => docs::completions(&args),
         Command::Man(args) => docs::man(&args),

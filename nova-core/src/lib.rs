@@ -103,6 +103,7 @@ mod space;
 mod write;
 
 pub use attr::{AttributeMode, flags};
+pub use collect::Collections;
 pub use error::{Code, Error, Result};
 pub use file::{Access, File};
 pub use fsck::{Anatomy, FileAnatomy, FileExtent, FsckReport, Holds, Stretch};

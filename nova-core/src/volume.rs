@@ -3,6 +3,7 @@
 use crate::{
     Code, Error, MountOptions, MountReport, Result,
     alloc::{Allocator, Purpose, Run},
+    collect::Collected,
     commit::{Batch, Journal, Quiet},
     format::{BLOCK, Identity, LINE, Status, Superblock, VolumeState},
     inode::{Inode, State},
@@ -39,6 +40,7 @@ pub(crate) struct Volume {
     pub(crate) table: Table,
     pub(crate) shares: Shares,
     pub(crate) quotas: Quotas,
+    pub(crate) collected: Collected,
     pub(crate) options: MountOptions,
     pub(crate) read_only: bool,
     pub(crate) report: MountReport,
@@ -87,6 +89,7 @@ impl Volume {
             table,
             shares: Shares::default(),
             quotas: Quotas::default(),
+            collected: Collected::default(),
             options,
             read_only,
             report: MountReport::default(),
