@@ -116,19 +116,19 @@ fn warn_of_damage(nova: &Nova) {
 }
 
 fn picture(title: String, anatomy: &Anatomy, file: Option<&FileAnatomy>) -> Picture {
-    let mut blocks: Vec<usize> = Vec::new();
+    let mut blocks: Vec<u8> = Vec::new();
     for stretch in &anatomy.stretches {
-        blocks.extend(std::iter::repeat_n(number(stretch.holds), (stretch.len / BLOCK) as usize));
+        blocks.extend(std::iter::repeat_n(number(stretch.holds) as u8, (stretch.len / BLOCK) as usize));
     }
     if let Some(file) = file {
         let log = file.log.iter().map(|page| (page.start / BLOCK, 1));
         let data = file.extents.iter().map(|part| (part.offset / BLOCK, part.len / BLOCK));
         for (first, count) in log.chain(data) {
-            blocks[first as usize..(first + count) as usize].fill(THIS_FILE);
+            blocks[first as usize..(first + count) as usize].fill(THIS_FILE as u8);
         }
     }
     let runs = blocks.chunk_by(|one, other| one == other);
-    let parts = runs.map(|run| Part { len: run.len() as u64 * BLOCK, sort: run[0] }).collect();
+    let parts = runs.map(|run| Part { len: run.len() as u64 * BLOCK, sort: run[0].into() }).collect();
     Picture { title, sorts: SORTS.to_vec(), parts, unit: BLOCK }
 }
 

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::{follow, look, open};
-use crate::{Failure, Outcome, WRONG, image, size::Size};
+use crate::{Failure, Outcome, WRONG, image, progress, size::Size};
 use clap::Args;
 use pmem_alloc::{PoolOptions, Registry};
 use serde_json::json;
@@ -70,9 +70,11 @@ fn registrar(path: &Path) -> Result<impl FnOnce(&mut Registry<'_>), Failure> {
 }
 
 pub(super) fn compact(path: &Path, Size(room): Size, as_json: bool) -> Outcome {
+    let bar = progress::working("packing");
     let register = registrar(path)?;
     // SAFETY: as in `create`.
     let done = unsafe { PoolOptions::new().compact(path, room, register) }?;
+    bar.finish_and_clear();
     if as_json {
         let said = json!({
             "before": done.before, "after": done.after, "objects": done.objects, "blocks": done.blocks, "bytes": done.bytes,
@@ -99,6 +101,7 @@ pub(super) fn backup(path: &Path, to: &Path) -> Outcome {
 }
 
 pub(super) fn repair(path: &Path, backup: &Path, as_json: bool) -> Outcome {
+    let bar = progress::working("checking and repairing");
     // A pool that cannot be looked into is repaired without knowing more of it.
     let known = look(path).and_then(|pool| pool.check()).map(|report| follow::followed(&report.named));
     let register = |registry: &mut Registry<'_>| {
@@ -107,6 +110,7 @@ pub(super) fn repair(path: &Path, backup: &Path, as_json: bool) -> Outcome {
     // SAFETY: as in `create`, of both files.
     let (pool, repair) = unsafe { PoolOptions::new().repair(path, backup, register) }?;
     pool.close()?;
+    bar.finish_and_clear();
     if as_json {
         let said = json!({
             "freed_blocks": repair.freed_blocks, "freed_bytes": repair.freed_bytes, "mended_words": repair.mended_words,

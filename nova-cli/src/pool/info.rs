@@ -4,6 +4,7 @@ use super::{follow, look};
 use crate::{
     Failure, Outcome, WRONG,
     picture::{Part, Picture, Sort},
+    progress,
     size::Size,
 };
 use anstyle::AnsiColor;
@@ -120,7 +121,9 @@ pub(crate) fn check_json(report: &CheckReport) -> Value {
 }
 
 pub(super) fn check(path: &Path, as_json: bool) -> Outcome {
+    let bar = progress::working("checking");
     let report = checked(&look(path)?)?;
+    bar.finish_and_clear();
     if as_json {
         println!("{:#}", check_json(&report));
     } else {
