@@ -1,16 +1,25 @@
 //! What the command line can say.
 
-use crate::{files::Place, size::Size};
+use crate::{check, crash, debug, docs, files::Place, map, pool, size::Size, top};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Volumes and pools on persistent memory, and on files that stand in for it.
 #[derive(Parser)]
-#[command(name = "nova", version, propagate_version = true)]
+#[command(name = "nova", version, propagate_version = true, after_long_help = EXIT_CODES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// At the end of `--help`, and of the man page.
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  an error, which is on stderr
+  2  wrong arguments
+  4  something is wrong with what was checked, and still is (fsck, pool check, pool repair, crash replay)
+
+Colours and progress bars are for terminals alone; NO_COLOR turns colours off.";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -46,6 +55,9 @@ pub(crate) enum Command {
         /// With modes, owners, sizes
         #[arg(short, long)]
         long: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Prints a file of a volume that is not mounted
     Cat {
@@ -60,13 +72,7 @@ pub(crate) enum Command {
         to: Place,
     },
     /// Checks everything that a volume's metadata says
-    Fsck {
-        /// The volume. It stays as it is, unless it is repaired
-        image: PathBuf,
-        /// Mend what can be proved wrong; what no path leads to goes to /lost+found
-        #[arg(long)]
-        repair: bool,
-    },
+    Fsck(check::Fsck),
     /// Says what a file of a volume is
     Stat {
         /// IMAGE:/PATH
@@ -80,8 +86,26 @@ pub(crate) enum Command {
     /// Looks into pools, and cares for them
     Pool {
         #[command(subcommand)]
-        command: Pool,
+        command: pool::Command,
     },
+    /// Draws what is where in a volume, or where one of its files is
+    Map(map::Map),
+    /// Damages volumes on purpose, to see that it is found
+    Debug {
+        #[command(subcommand)]
+        command: debug::Debug,
+    },
+    /// Shows what mounts are doing: requests and their latencies, drains, space
+    Top(top::Top),
+    /// Looks at what a power failure left
+    Crash {
+        #[command(subcommand)]
+        command: crash::Crash,
+    },
+    /// Prints what a shell needs to complete commands
+    Completions(docs::Completions),
+    /// Prints the man page, or writes all of them
+    Man(docs::Man),
 }
 
 #[derive(ClapArgs)]
@@ -103,6 +127,9 @@ pub(crate) struct Mkfs {
     /// Even if something is there already
     #[arg(long)]
     pub(crate) force: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(ClapArgs)]
@@ -129,6 +156,9 @@ pub(crate) struct Mount {
     /// Threads that serve requests
     #[arg(long)]
     pub(crate) threads: Option<usize>,
+    /// Log to stderr what is done; twice: errors too; three times: every request
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
 }
 
 #[derive(ClapArgs)]
@@ -150,49 +180,4 @@ pub(crate) struct Quota {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum Pool {
-    /// Says what a pool holds, and what opening it would have to recover
-    Info {
-        /// The pool
-        pool: PathBuf,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Lists named objects with their types
-    Ls {
-        /// The pool
-        pool: PathBuf,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Compares page table, bitmaps, directory and objects with each other
-    Check {
-        /// The pool
-        pool: PathBuf,
-    },
-    /// Draws what is where
-    Map {
-        /// The pool
-        pool: PathBuf,
-    },
-    /// Copies a pool that is not open
-    Backup {
-        /// The pool
-        pool: PathBuf,
-        /// The copy, which must not be there
-        to: PathBuf,
-    },
-    /// Mends what can be proved wrong, after a copy of the file as it is
-    Repair {
-        /// The pool
-        pool: PathBuf,
-        /// The copy, which must not be there
-        #[arg(long)]
-        backup: PathBuf,
-    },
 }

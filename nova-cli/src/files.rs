@@ -1,8 +1,8 @@
 //! Files of volumes that are not mounted.
 
-use crate::{Failure, Outcome, image, size::Size};
-use nova_core::{Error, Kind, Nova, Stat};
-use serde_json::json;
+use crate::{Failure, Outcome, image, map, size::Size};
+use nova_core::{DirEntry, Kind, Nova, Stat, flags};
+use serde_json::{Value, json};
 use std::{
     convert::Infallible,
     io::Write,
@@ -33,7 +33,7 @@ impl FromStr for Place {
 
 impl Place {
     /// Volume and path; a file of the system is a volume, and means its root.
-    fn inside(&self) -> (&Path, &Path) {
+    pub(crate) fn inside(&self) -> (&Path, &Path) {
         match self {
             Place::Here(image) => (image, Path::new("/")),
             Place::Inside { image, path } => (image, path),
@@ -55,11 +55,18 @@ fn letters(stat: &Stat) -> String {
     std::iter::once(kind).chain(bits).collect()
 }
 
-pub(crate) fn ls(place: &Place, long: bool) -> Outcome {
+pub(crate) fn ls(place: &Place, long: bool, as_json: bool) -> Outcome {
     let (image, path) = place.inside();
     let nova = image::read(image)?;
+    let entries = nova.read_dir(path)?;
+    if as_json {
+        let entries: Result<Vec<Value>, Failure> =
+            entries.iter().map(|entry| entry_json(&nova, entry)).collect();
+        println!("{:#}", json!(entries?));
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut out = std::io::stdout().lock();
-    for entry in nova.read_dir(path)? {
+    for entry in entries {
         let name = String::from_utf8_lossy(&entry.name).into_owned();
         if !long {
             writeln!(out, "{name}")?;
@@ -76,75 +83,37 @@ pub(crate) fn ls(place: &Place, long: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn cat(place: &Place) -> Outcome {
-    let (image, path) = place.inside();
-    let nova = image::read(image)?;
-    copy_out(&nova, path, &mut std::io::stdout().lock())?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn copy_out(nova: &Nova, path: &Path, to: &mut impl Write) -> Result<u64, Failure> {
-    let file = nova.open(path)?;
-    let mut part = vec![0; 1 << 20];
-    let mut at = 0;
-    loop {
-        let read = file.read_at(at, &mut part)?;
-        if read == 0 {
-            return Ok(at);
-        }
-        to.write_all(&part[..read])?;
-        at += read as u64;
-    }
-}
-
-pub(crate) fn cp(from: &Place, to: &Place) -> Outcome {
-    match (from, to) {
-        (Place::Inside { image, path }, Place::Here(target)) => {
-            let nova = image::read(image)?;
-            let target = if target.is_dir() {
-                target.join(path.file_name().unwrap_or_default())
-            } else {
-                target.clone()
-            };
-            let mut file = std::fs::File::create(&target)?;
-            let bytes = copy_out(&nova, path, &mut file)?;
-            println!("{} to {}", Size(bytes), target.display());
-        }
-        (Place::Here(source), Place::Inside { image, path }) => {
-            let bytes = std::fs::read(source)?;
-            let nova = image::write(image)?;
-            let is_dir = nova.metadata(path).is_ok_and(|stat| stat.kind() == Kind::Directory);
-            let target =
-                if is_dir { path.join(source.file_name().unwrap_or_default()) } else { path.clone() };
-            let written = write_in(&nova, &target, &bytes);
-            nova.unmount()?;
-            written?;
-            println!("{} to {}:{}", Size(bytes.len() as u64), image.display(), target.display());
-        }
-        _ => return Err("one place has to be in a volume (IMAGE:/PATH), the other a file here".into()),
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn write_in(nova: &Nova, target: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let file = nova.create_file(target)?;
-    for (number, part) in bytes.chunks(1 << 20).enumerate() {
-        file.write_at((number as u64) << 20, part)?;
-    }
-    Ok(())
+fn entry_json(nova: &Nova, entry: &DirEntry) -> Result<Value, Failure> {
+    let stat = nova.getattr(entry.ino)?;
+    let target = match entry.kind {
+        Kind::Symlink => Some(String::from_utf8_lossy(&nova.readlink(entry.ino)?).into_owned()),
+        _ => None,
+    };
+    Ok(json!({
+        "name": String::from_utf8_lossy(&entry.name), "kind": format!("{:?}", entry.kind).to_lowercase(), "inode": entry.ino,
+        "mode": stat.mode, "links": stat.links, "uid": stat.uid, "gid": stat.gid, "size": stat.size,
+        "modified_ns": stat.modified, "target": target,
+    }))
 }
 
 pub(crate) fn stat(place: &Place, as_json: bool) -> Outcome {
     let (image, path) = place.inside();
     let nova = image::read(image)?;
     let stat = nova.symlink_metadata(path)?;
+    let parts = nova.file_anatomy(stat.ino)?;
     if as_json {
+        let mut said = map::file_json(&parts, path);
         let stat = json!({
             "inode": stat.ino, "generation": stat.generation, "mode": stat.mode, "links": stat.links, "uid": stat.uid,
             "gid": stat.gid, "size": stat.size, "blocks_512": stat.blocks, "accessed_ns": stat.accessed,
             "modified_ns": stat.modified, "changed_ns": stat.changed, "created_ns": stat.created, "flags": stat.flags,
+            "flag_names": flag_names(stat.flags), "changes": stat.changes,
         });
-        println!("{stat:#}");
+        let (Value::Object(said), Value::Object(stat)) = (&mut said, stat) else {
+            unreachable!("both are objects")
+        };
+        said.extend(stat);
+        println!("{:#}", json!(said));
         return Ok(ExitCode::SUCCESS);
     }
     println!("file      {}", path.display());
@@ -152,6 +121,28 @@ pub(crate) fn stat(place: &Place, as_json: bool) -> Outcome {
     println!("inode     {}, generation {}, {} links", stat.ino, stat.generation, stat.links);
     println!("owner     {}, group {}", stat.uid, stat.gid);
     println!("size      {} bytes, {} in blocks", stat.size, Size(stat.blocks * 512));
+    let shared = parts.extents.iter().filter(|part| part.shared).count();
+    let huge = Size(map::huge_bytes(&parts));
+    println!(
+        "extents   {}, {shared} of them shared; {huge} can be mapped by pages of 2 MiB",
+        parts.extents.len()
+    );
+    let used: u64 = parts.log.iter().map(|page| page.end - page.start).sum();
+    println!("log       {} pages, {} of them used", parts.log.len(), Size(used));
+    let names = flag_names(stat.flags);
+    println!("flags     {}", if names.is_empty() { "none".into() } else { names.join(", ") });
     println!("changes   {}", stat.changes);
     Ok(ExitCode::SUCCESS)
+}
+
+fn flag_names(set: u32) -> Vec<&'static str> {
+    let names = [
+        (flags::IMMUTABLE, "immutable"),
+        (flags::APPEND, "append only"),
+        (flags::NO_DUMP, "no dump"),
+        (flags::NO_ATIME, "no access times"),
+        (flags::IN_PLACE, "data in place"),
+        (flags::ALIGNED, "aligned"),
+    ];
+    names.into_iter().filter(|(flag, _)| set & flag != 0).map(|(_, name)| name).collect()
 }

@@ -2,10 +2,10 @@
 
 #![allow(unsafe_code)]
 
-use crate::Failure;
+use crate::{Failure, signatures, size::Size};
 use nova_core::{MountOptions, Nova};
 use pmem_map::{Lock, MapOptions, Mapping};
-use std::{fs::File, io::Read, os::unix::fs::FileExt, path::Path};
+use std::path::Path;
 
 /// How to map an image.
 #[derive(Clone, Copy, Default)]
@@ -40,31 +40,23 @@ pub(crate) fn write(image: &Path) -> Result<Nova, Failure> {
     Ok(MountOptions::new().mount(mapping)?)
 }
 
-/// What a file holds, if its beginning says so.
-pub(crate) fn known_content(image: &Path) -> Result<Option<&'static str>, Failure> {
-    let signatures: [(u64, &[u8], &str); 9] = [
-        (8, b"NOVAPMEM", "a nova volume"),
-        (0, b"XFSB", "an XFS filesystem"),
-        (1080, &[0x53, 0xef], "an ext2, ext3 or ext4 filesystem"),
-        (65_600, b"_BHRfS_M", "a Btrfs filesystem"),
-        (0, b"hsqs", "a SquashFS filesystem"),
-        (510, &[0x55, 0xaa], "a partition table, or a boot sector"),
-        (0, b"\x7fELF", "a program"),
-        (0, b"SQLite format 3\0", "a SQLite database"),
-        (0, b"LUKS\xba\xbe", "an encrypted volume"),
-    ];
-    let mut file = File::open(image)?;
-    for (at, bytes, what) in signatures {
-        let mut found = vec![0; bytes.len()];
-        if file.read_exact_at(&mut found, at).is_ok() && found == bytes {
-            return Ok(Some(what));
+/// Refuses to overwrite what a file holds, unless that is what is wanted.
+pub(crate) fn refuse_content(image: &Path, force: bool) -> Result<(), Failure> {
+    match if force { None } else { signatures::find(image)? } {
+        None => Ok(()),
+        Some(what) => {
+            let image = image.display();
+            Err(format!("{image} holds {what}: use --force to overwrite it, or another file").into())
         }
     }
-    let mut start = vec![0; 65_536];
-    let mut len = 0;
-    while let Ok(read @ 1..) = file.read(&mut start[len..]) {
-        len += read;
+}
+
+/// Refuses a size that a file that is there does not have.
+pub(crate) fn refuse_other_size(image: &Path, wanted: Option<Size>, len: u64) -> Result<(), Failure> {
+    match wanted {
+        Some(Size(bytes)) if bytes != len => {
+            Err(format!("{} has {len} bytes already; leave --size out", image.display()).into())
+        }
+        _ => Ok(()),
     }
-    let is_blank = start[..len].iter().all(|byte| *byte == 0);
-    Ok((!is_blank).then_some("bytes of something else"))
 }

@@ -1,16 +1,25 @@
 //! `nova`: makes, mounts, looks into and checks volumes and pools. `nova help` says what there is.
 //!
-//! Exit codes: 0 done; 1 an error, which is on stderr; 2 wrong arguments; for `fsck` and `pool check` 4, if something is wrong and still
-//! is.
+//! Exit codes are in `args::EXIT_CODES`, which `nova --help` shows.
 
 #![deny(unsafe_code)]
 
 mod args;
+mod check;
+mod copy;
+mod crash;
+mod debug;
+mod docs;
 mod files;
 mod image;
+mod map;
 mod mount;
+mod picture;
 mod pool;
+mod progress;
+mod signatures;
 mod size;
+mod top;
 mod volume;
 
 use args::{Args, Command};
@@ -30,15 +39,20 @@ fn main() -> ExitCode {
         Command::Info { image, json } => volume::info(&image, json),
         Command::Df { image, json } => volume::df(&image, json),
         Command::Quota(args) => volume::quota(&args),
-        Command::Fsck { image, repair: false } => volume::fsck(&image),
-        Command::Fsck { image, repair: true } => volume::repair(&image),
+        Command::Fsck(args) => check::run(&args),
         Command::Mount(args) => mount::mount(&args),
         Command::Umount { dir } => mount::umount(&dir),
-        Command::Ls { place, long } => files::ls(&place, long),
-        Command::Cat { place } => files::cat(&place),
+        Command::Ls { place, long, json } => files::ls(&place, long, json),
+        Command::Cat { place } => copy::cat(&place),
         Command::Stat { place, json } => files::stat(&place, json),
-        Command::Cp { from, to } => files::cp(&from, &to),
+        Command::Cp { from, to } => copy::cp(&from, &to),
         Command::Pool { command } => pool::run(&command),
+        Command::Map(args) => map::run(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Crash { command } => crash::run(&command),
+        Command::Completions(args) => docs::completions(&args),
+        Command::Man(args) => docs::man(&args),
+        Command::Debug { command } => debug::run(&command),
     };
     outcome.unwrap_or_else(|error| {
         mount::complain(format_args!("nova: {error}"));

@@ -6,7 +6,7 @@ use nova_fuse::{Options, Server};
 use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 use std::{
     ffi::CString,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, IsTerminal, Read, Write},
     os::unix::{ffi::OsStrExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -18,6 +18,7 @@ pub(crate) fn mount(args: &args::Mount) -> Outcome {
     if args.background {
         return in_background();
     }
+    log(args.verbose);
     let mapping =
         image::map(&args.image, image::How { read_only: args.read_only, emulate_pmem: args.emulate_pmem })?;
     let (granularity, durability) = (mapping.granularity(), mapping.durability());
@@ -61,6 +62,18 @@ pub(crate) fn mount(args: &args::Mount) -> Outcome {
     let nova = server.unmount()?;
     nova.unmount()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the daemon says of its work, on stderr.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => tracing::Level::WARN,
+        1 => tracing::Level::INFO,
+        2 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colours).init();
 }
 
 /// Prints a line; nobody may be listening any more.
@@ -125,13 +138,28 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The file that a FUSE mount at a directory is of, if it is of one.
 fn source_of(dir: &Path) -> std::io::Result<Option<PathBuf>> {
+    let mounts = fuse_mounts()?;
+    let source = mounts.into_iter().rev().find(|(_, at, _)| at == dir).map(|(source, ..)| source);
+    Ok(source.filter(|image| image.is_file()))
+}
+
+/// Where volumes may be mounted: what is mounted by FUSE from a file, and does not say that it is another program's.
+pub(crate) fn mounted() -> std::io::Result<Vec<PathBuf>> {
+    let is_ours = |(source, _, kind): &(PathBuf, PathBuf, String)| {
+        matches!(kind.as_str(), "fuse" | "fuse.nova") && source.is_file()
+    };
+    Ok(fuse_mounts()?.into_iter().filter(is_ours).map(|(_, at, _)| at).collect())
+}
+
+/// Source, directory and kind of all FUSE mounts.
+fn fuse_mounts() -> std::io::Result<Vec<(PathBuf, PathBuf, String)>> {
     let mounts = std::fs::read_to_string("/proc/self/mounts")?;
-    let unescaped = |text: &str| text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
-    let source = mounts.lines().rev().find_map(|line| {
+    let path =
+        |text: &str| PathBuf::from(text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\"));
+    let one = |line: &str| {
         let mut fields = line.split(' ');
         let (source, at, kind) = (fields.next()?, fields.next()?, fields.next()?);
-        (Path::new(&unescaped(at)) == dir && kind.starts_with("fuse"))
-            .then(|| PathBuf::from(unescaped(source)))
-    });
-    Ok(source.filter(|image| image.is_file()))
+        kind.starts_with("fuse").then(|| (path(source), path(at), kind.to_owned()))
+    };
+    Ok(mounts.lines().filter_map(one).collect())
 }

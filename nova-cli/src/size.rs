@@ -36,6 +36,11 @@ impl fmt::Display for Size {
     }
 }
 
+/// Bytes, two digits each.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,31 +1,22 @@
 //! Whole volumes: making them, what they are, how full they are.
 
-use crate::{Failure, Outcome, WRONG, args, image, size::Size};
+use crate::{
+    Failure, Outcome, args, image, progress,
+    size::{Size, hex},
+};
 use nova_core::{BLOCK, FormatOptions, MountOptions, Nova, Quota};
 use serde_json::json;
 use std::{path::Path, process::ExitCode};
 
 pub(crate) fn mkfs(args: &args::Mkfs) -> Outcome {
     let there = args.image.exists();
-    if there
-        && !args.force
-        && let Some(what) = image::known_content(&args.image)?
-    {
-        let image = args.image.display();
-        return Err(format!("{image} holds {what}: use --force to overwrite it, or another file").into());
+    if there {
+        image::refuse_content(&args.image, args.force)?;
     }
     let mapping = match (there, args.size) {
-        (true, None) => image::map(&args.image, image::How::default())?,
-        (true, Some(Size(bytes))) => {
+        (true, size) => {
             let mapping = image::map(&args.image, image::How::default())?;
-            if mapping.len() != bytes {
-                return Err(format!(
-                    "{} has {} bytes already; leave --size out",
-                    args.image.display(),
-                    mapping.len()
-                )
-                .into());
-            }
+            image::refuse_other_size(&args.image, size, mapping.len())?;
             mapping
         }
         (false, Some(Size(bytes))) => image::make(&args.image, bytes)?,
@@ -38,8 +29,19 @@ pub(crate) fn mkfs(args: &args::Mkfs) -> Outcome {
     if let Some(Size(bytes)) = args.journal {
         options = options.journal(bytes);
     }
+    let bar = progress::working("formatting");
     let nova = options.format(mapping, MountOptions::new())?;
-    println!("{}: {}", args.image.display(), summary(&nova));
+    bar.finish_and_clear();
+    if args.json {
+        let space = nova.statfs();
+        let said = json!({
+            "image": args.image, "identity": hex(&nova.identity()), "label": nova.label(), "bytes": nova.size(),
+            "stripes": nova.stripes(), "available": space.available * BLOCK,
+        });
+        println!("{said:#}");
+    } else {
+        println!("{}: {}", args.image.display(), summary(&nova));
+    }
     nova.unmount()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -53,10 +55,6 @@ fn summary(nova: &Nova) -> String {
         nova.stripes(),
         Size(space.available * BLOCK)
     )
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(crate) fn info(path: &Path, as_json: bool) -> Outcome {
@@ -122,22 +120,6 @@ pub(crate) fn df(path: &Path, as_json: bool) -> Outcome {
         used as f64 * 100.0 / space.blocks as f64
     );
     Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) fn fsck(path: &Path) -> Outcome {
-    // In a private view: a volume that was not unmounted is recovered there first.
-    let nova = image::read(path)?;
-    let report = nova.fsck()?;
-    println!("{report}");
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
-}
-
-pub(crate) fn repair(path: &Path) -> Outcome {
-    let mapping = image::map(path, image::How::default())?;
-    let (nova, report) = MountOptions::new().repair(mapping)?;
-    println!("{report}");
-    nova.unmount()?;
-    Ok(if report.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
 }
 
 pub(crate) fn quota(args: &args::Quota) -> Outcome {

@@ -1,41 +1,9 @@
 //! The command as people use it.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
-use tempfile::TempDir;
+mod command;
 
-fn nova(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_nova")).args(arguments).output().unwrap()
-}
-
-/// The output of a command that has to work.
-fn works(arguments: &[&str]) -> String {
-    let output = nova(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// What a command says that has to fail.
-fn fails(arguments: &[&str]) -> String {
-    let output = nova(arguments);
-    assert!(!output.status.success(), "{arguments:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
-
-fn volume(folder: &TempDir) -> String {
-    let image = folder.path().join("vol.img").to_str().unwrap().to_owned();
-    assert!(works(&["mkfs", &image, "--size", "16M", "--label", "test"]).contains("16"));
-    image
-}
-
-fn write(folder: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = folder.path().join(name);
-    fs::write(&path, bytes).unwrap();
-    path
-}
+use command::{fails, nova, volume, works, write};
+use std::{fs, path::Path};
 
 #[test]
 fn files_go_in_and_come_out_of_a_volume_that_is_not_mounted() {
@@ -86,15 +54,9 @@ fn a_check_finds_what_is_wrong_and_says_so_with_its_exit_code() {
 }
 
 #[test]
-fn nothing_is_formatted_over_unasked() {
+fn a_new_volume_needs_a_size_and_what_is_no_volume_is_said_to_be_none() {
     let folder = tempfile::tempdir().unwrap();
-    let image = volume(&folder);
-    assert!(fails(&["mkfs", &image]).contains("a nova volume"));
     let foreign = write(&folder, "db", &[b"SQLite format 3\0".to_vec(), vec![0; 1 << 20]].concat());
-    assert!(fails(&["mkfs", foreign.to_str().unwrap()]).contains("SQLite"));
-    let unknown = write(&folder, "unknown", &vec![7; 1 << 20]);
-    assert!(fails(&["mkfs", unknown.to_str().unwrap()]).contains("--force"));
-    works(&["mkfs", unknown.to_str().unwrap(), "--force"]);
     assert!(fails(&["info", foreign.to_str().unwrap()]).contains("no volume here"));
     assert!(fails(&["mkfs", folder.path().join("new").to_str().unwrap()]).contains("--size"));
 }

@@ -5,12 +5,58 @@
 //! entries are written as still count, after at least as many were added: so an operation's share is constant.
 
 use crate::{
-    Result,
+    Nova, Result,
     extents::Extents,
     inode::{Body, Inode, State},
     log::{self, LINES, Rewrite},
     volume::{Freed, Volume},
 };
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What collection has done since the volume was mounted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Collections {
+    /// Logs that were written anew.
+    pub rewritten_logs: u64,
+    /// Pages that these had and did not need.
+    pub rewritten_pages: u64,
+    /// Oldest pages of logs that went because nothing of them counted.
+    pub dropped_pages: u64,
+}
+
+/// The same, as it is counted.
+#[derive(Default)]
+pub(crate) struct Collected {
+    rewritten_logs: AtomicU64,
+    rewritten_pages: AtomicU64,
+    dropped_pages: AtomicU64,
+}
+
+impl Collected {
+    pub(crate) fn rewrote(&self, pages: u64) {
+        self.rewritten_logs.fetch_add(1, Relaxed);
+        self.rewritten_pages.fetch_add(pages, Relaxed);
+    }
+
+    pub(crate) fn dropped(&self, pages: u64) {
+        if pages > 0 {
+            self.dropped_pages.fetch_add(pages, Relaxed);
+        }
+    }
+}
+
+impl Nova {
+    /// What the collection of logs has done since the volume was mounted.
+    pub fn collections(&self) -> Collections {
+        let collected = &self.volume().collected;
+        Collections {
+            rewritten_logs: collected.rewritten_logs.load(Relaxed),
+            rewritten_pages: collected.rewritten_pages.load(Relaxed),
+            dropped_pages: collected.dropped_pages.load(Relaxed),
+        }
+    }
+}
 
 /// Logs of fewer pages are left alone.
 const FEWEST: usize = 4;
@@ -67,7 +113,9 @@ impl Volume {
         (identity.log, status.tail) = rewrite.store()?;
         self.put(&mut batch, inode.at, Some(&mut identity), &mut status);
         self.commit(&batch, Freed { pages: state.pages.born(), ..Freed::default() })?;
-        state.pages = rewrite.done();
+        let pages = rewrite.done();
+        self.collected.rewrote((state.pages.len() as u64).saturating_sub(pages.len() as u64));
+        state.pages = pages;
         live.into_iter().for_each(|(page, count)| state.pages.add(page, count));
         (state.identity, state.status, state.attributes) = (identity, status, attributes);
         match &mut state.body {

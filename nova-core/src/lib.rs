@@ -105,9 +105,10 @@ mod space;
 mod write;
 
 pub use attr::{AttributeMode, flags};
+pub use collect::Collections;
 pub use error::{Code, Error, Result};
 pub use file::{Access, File};
-pub use fsck::FsckReport;
+pub use fsck::{Anatomy, FileAnatomy, FileExtent, FsckReport, Holds, Stretch};
 pub use map::ReadMapping;
 pub use mount::{AccessTimes, Damage, FormatOptions, MountOptions, MountReport};
 pub use quota::{Quota, Usage};

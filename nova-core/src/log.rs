@@ -452,6 +452,7 @@ impl<'v> Append<'v> {
     /// The record is committed.
     pub(crate) fn done(mut self, pages: &mut Pages) {
         self.committed = true;
+        self.volume.collected.dropped(self.dropped as u64);
         pages.pages.drain(..self.dropped);
         pages.first += self.dropped as u32;
         self.added.iter().for_each(|at| pages.push(*at, self.birth));

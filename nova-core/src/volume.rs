@@ -3,6 +3,7 @@
 use crate::{
     Code, Error, MountOptions, MountReport, Result,
     alloc::{Allocator, Purpose, Run},
+    collect::Collected,
     commit::{Batch, Committed, Journal, Quiet},
     format::{BLOCK, Identity, LINE, Status, Structure as _, Superblock, VolumeState},
     inode::{Inode, State},
@@ -43,6 +44,7 @@ pub(crate) struct Volume {
     pub(crate) snapshots: Snapshots,
     /// Of a snapshot that is mounted: what it is a view of.
     pub(crate) view: Option<View>,
+    pub(crate) collected: Collected,
     pub(crate) options: MountOptions,
     pub(crate) read_only: bool,
     pub(crate) report: MountReport,
@@ -93,6 +95,7 @@ impl Volume {
             quotas: Quotas::default(),
             snapshots: Snapshots::new(state.epoch),
             view: None,
+            collected: Collected::default(),
             options,
             read_only,
             report: MountReport::default(),

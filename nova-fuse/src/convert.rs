@@ -61,6 +61,10 @@ pub(crate) fn generation(stat: &Stat) -> Generation {
 }
 
 pub(crate) fn errno(error: &Error) -> Errno {
+    match error {
+        Error::Posix(code) => tracing::debug!(?code, "refused"),
+        _ => tracing::warn!(%error, "failed"),
+    }
     Errno::from_i32(error.errno())
 }
 

@@ -4,6 +4,7 @@ use crate::{
     convert::{attributes, caller, errno, generation, kind, time_or_now},
     handles::{Handles, Open},
     ioctl,
+    stats::{self, Operation, Stats},
 };
 use fuser::*;
 use nova_core::{
@@ -26,6 +27,7 @@ const NAMES: usize = 256;
 pub(crate) struct Served {
     nova: Nova,
     handles: Handles,
+    stats: Stats,
 }
 
 /// Answers with a value, or with the error's number.
@@ -41,7 +43,7 @@ macro_rules! answer {
 
 impl Served {
     pub(crate) fn new(nova: Nova) -> Served {
-        Served { nova, handles: Handles::default() }
+        Served { nova, handles: Handles::default(), stats: Stats::new() }
     }
 
     /// The kernel knows the inode from now on.
@@ -100,6 +102,7 @@ impl Filesystem for Served {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _request = self.stats.request(Operation::Lookup);
         self.entry(reply, self.nova.lookup(parent.0, name.as_bytes(), &Credentials::ROOT));
     }
 
@@ -108,6 +111,7 @@ impl Filesystem for Served {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
+        let _request = self.stats.request(Operation::Stat);
         let stat = match handle.and_then(|handle| self.handles.get(handle.0)) {
             Some(open) => open.file.stat(),
             None => self.nova.getattr(ino.0),
@@ -133,6 +137,7 @@ impl Filesystem for Served {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        let _request = self.stats.request(Operation::SetAttributes);
         let _open = handle.and_then(|handle| self.handles.get(handle.0));
         let set = SetAttr {
             mode,
@@ -148,6 +153,7 @@ impl Filesystem for Served {
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        let _request = self.stats.request(Operation::Stat);
         answer!(reply, self.nova.readlink(ino.0), target => reply.data(&target));
     }
 
@@ -161,6 +167,7 @@ impl Filesystem for Served {
         device: u32,
         reply: ReplyEntry,
     ) {
+        let _request = self.stats.request(Operation::Create);
         let who = caller(request, umask);
         self.entry(reply, self.nova.mknod(parent.0, name.as_bytes(), mode, u64::from(device), &who));
     }
@@ -174,18 +181,22 @@ impl Filesystem for Served {
         umask: u32,
         reply: ReplyEntry,
     ) {
+        let _request = self.stats.request(Operation::Create);
         self.entry(reply, self.nova.mkdir(parent.0, name.as_bytes(), mode, &caller(request, umask)));
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _request = self.stats.request(Operation::Remove);
         Self::empty(reply, self.nova.unlink(parent.0, name.as_bytes(), &caller(request, 0)));
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _request = self.stats.request(Operation::Remove);
         Self::empty(reply, self.nova.rmdir(parent.0, name.as_bytes(), &caller(request, 0)));
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let _request = self.stats.request(Operation::Create);
         let target = target.as_os_str().as_bytes();
         self.entry(reply, self.nova.symlink(parent.0, name.as_bytes(), target, &caller(request, 0)));
     }
@@ -200,6 +211,7 @@ impl Filesystem for Served {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        let _request = self.stats.request(Operation::Rename);
         let how = match flags {
             flags if flags.is_empty() => Rename::Replace,
             RenameFlags::RENAME_NOREPLACE => Rename::NoReplace,
@@ -212,10 +224,12 @@ impl Filesystem for Served {
     }
 
     fn link(&self, request: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _request = self.stats.request(Operation::Create);
         self.entry(reply, self.nova.link(ino.0, parent.0, name.as_bytes(), &caller(request, 0)));
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let _request = self.stats.request(Operation::Open);
         answer!(reply, self.opened(ino.0, flags.0, &caller(request, 0)),
             handle => reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO));
     }
@@ -230,6 +244,7 @@ impl Filesystem for Served {
         flags: i32,
         reply: ReplyCreate,
     ) {
+        let _request = self.stats.request(Operation::Create);
         let who = caller(request, umask);
         let made = || {
             let stat = self.nova.create(parent.0, name.as_bytes(), mode, &who)?;
@@ -251,10 +266,12 @@ impl Filesystem for Served {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let _request = self.stats.request(Operation::Read);
         let read = || {
             let mut bytes = vec![0; size as usize];
             let len = self.file(handle)?.file.read_at(offset, &mut bytes)?;
             bytes.truncate(len);
+            self.stats.read(len);
             Ok(bytes)
         };
         answer!(reply, read(), bytes => reply.data(&bytes));
@@ -272,6 +289,7 @@ impl Filesystem for Served {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let _request = self.stats.request(Operation::Write);
         let write = || {
             let open = self.file(handle)?;
             // Pages of a mapping go where they belong, whatever the file was opened with.
@@ -280,12 +298,14 @@ impl Filesystem for Served {
             } else {
                 open.file.write_at(offset, bytes)?;
             }
+            self.stats.wrote(bytes.len());
             Ok(())
         };
         answer!(reply, write(), () => reply.written(bytes.len() as u32));
     }
 
     fn flush(&self, _: &Request, _: INodeNo, handle: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        let _request = self.stats.request(Operation::Sync);
         Self::empty(reply, self.file(handle).and_then(|open| open.file.sync()));
     }
 
@@ -299,15 +319,18 @@ impl Filesystem for Served {
         _: bool,
         reply: ReplyEmpty,
     ) {
+        let _request = self.stats.request(Operation::Open);
         self.handles.close(handle.0);
         reply.ok();
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
+        let _request = self.stats.request(Operation::Sync);
         Self::empty(reply, self.file(handle).and_then(|open| open.file.sync()));
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let _request = self.stats.request(Operation::Open);
         let open = || {
             let file: File = self.nova.open_inode(ino.0, Access::default(), &caller(request, 0))?;
             Ok(self.handles.open(file, false))
@@ -316,6 +339,7 @@ impl Filesystem for Served {
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let _request = self.stats.request(Operation::ReadDir);
         let mut at = offset;
         loop {
             let entries = match self.nova.readdir(ino.0, at, NAMES, &Credentials::ROOT) {
@@ -341,6 +365,7 @@ impl Filesystem for Served {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        let _request = self.stats.request(Operation::ReadDir);
         let mut at = offset;
         loop {
             let entries = match self.nova.readdir(ino.0, at, NAMES, &Credentials::ROOT) {
@@ -370,15 +395,18 @@ impl Filesystem for Served {
     }
 
     fn releasedir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        let _request = self.stats.request(Operation::Open);
         self.handles.close(handle.0);
         reply.ok();
     }
 
     fn fsyncdir(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
+        let _request = self.stats.request(Operation::Sync);
         Self::empty(reply, self.file(handle).and_then(|open| open.file.sync()));
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        let _request = self.stats.request(Operation::Other);
         let now = self.nova.statfs();
         let block = nova_core::BLOCK as u32;
         reply.statfs(now.blocks, now.free, now.available, now.inodes, now.free_inodes, block, 255, block);
@@ -394,6 +422,7 @@ impl Filesystem for Served {
         _: u32,
         reply: ReplyEmpty,
     ) {
+        let _request = self.stats.request(Operation::Xattr);
         let mode = match flags {
             libc::XATTR_CREATE => AttributeMode::Create,
             libc::XATTR_REPLACE => AttributeMode::Replace,
@@ -404,11 +433,16 @@ impl Filesystem for Served {
     }
 
     fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let value = self.nova.attribute(ino.0, name.as_bytes(), &caller(request, 0));
+        let _request = self.stats.request(Operation::Xattr);
+        let value = match ino.0 == nova_core::ROOT && name == stats::ATTRIBUTE {
+            true => Ok(serde_json::to_vec(&self.stats.snapshot(&self.nova)).expect("numbers and names")),
+            false => self.nova.attribute(ino.0, name.as_bytes(), &caller(request, 0)),
+        };
         sized(reply, value, size);
     }
 
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let _request = self.stats.request(Operation::Xattr);
         // `trusted.` names are for those who may read them; the kernel asks with the daemon's eyes.
         let who = Credentials { trusted: false, ..caller(request, 0) };
         let list = self
@@ -419,6 +453,7 @@ impl Filesystem for Served {
     }
 
     fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _request = self.stats.request(Operation::Xattr);
         Self::empty(reply, self.nova.remove_attribute(ino.0, name.as_bytes(), &caller(request, 0)));
     }
 
@@ -433,6 +468,7 @@ impl Filesystem for Served {
         _: u32,
         reply: ReplyIoctl,
     ) {
+        let _request = self.stats.request(Operation::Other);
         let stat = || self.nova.getattr(ino.0);
         match command {
             ioctl::GET_FLAGS => answer!(reply, stat(), stat => {
@@ -469,6 +505,7 @@ impl Filesystem for Served {
         mode: i32,
         reply: ReplyEmpty,
     ) {
+        let _request = self.stats.request(Operation::Allocate);
         const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
         const ZERO_KEEP: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;
         let how = match mode {
@@ -493,6 +530,7 @@ impl Filesystem for Served {
         whence: i32,
         reply: ReplyLseek,
     ) {
+        let _request = self.stats.request(Operation::Other);
         let what = match whence {
             libc::SEEK_DATA => Seek::Data,
             libc::SEEK_HOLE => Seek::Hole,
@@ -518,6 +556,7 @@ impl Filesystem for Served {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        let _request = self.stats.request(Operation::Copy);
         let copy = || {
             let (from, to) = (self.file(from)?, self.file(to)?);
             // The answer has 32 bits; the caller comes again.

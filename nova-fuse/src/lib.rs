@@ -30,7 +30,8 @@
 //!
 //! # Modules, in reading order
 //!
-//! `convert`: attributes, times and errors, there and back; `handles`: what the kernel holds; `filesystem`: its requests; `ioctl`: flags.
+//! `convert`: attributes, times and errors, there and back; `handles`: what the kernel holds; `filesystem`: its requests; `ioctl`: flags; [`stats`]: what it
+//! has done, for `nova top`.
 
 #![forbid(unsafe_code)]
 
@@ -38,6 +39,7 @@ mod convert;
 mod filesystem;
 mod handles;
 mod ioctl;
+pub mod stats;
 
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 use nova_core::Nova;
@@ -127,6 +129,7 @@ impl Server {
         let filesystem = filesystem::Served::new(nova.clone());
         let session = fuser::spawn_mount(filesystem, mountpoint, &config)
             .map_err(|source| Error::Mount { mountpoint: mountpoint.into(), source })?;
+        tracing::info!(?mountpoint, threads = options.threads, read_only = nova.is_read_only(), "serving");
         Ok(Server { nova, session: Some(session) })
     }
 
@@ -154,6 +157,7 @@ impl Server {
         if let Some(session) = self.session.take() {
             end(session).map_err(Error::Session)?;
         }
+        tracing::info!("unmounted");
         Ok(self.nova.clone())
     }
 }

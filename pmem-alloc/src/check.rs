@@ -1,7 +1,7 @@
 //! The consistency check of an open pool.
 
 use crate::{
-    Error,
+    Descriptor, Error,
     census::{Census, Traced},
     format::Span,
     heap::Block,
@@ -86,6 +86,8 @@ pub struct ObjectReport {
     pub type_name: String,
     /// Its schema version.
     pub schema: u32,
+    /// What its type consists of, as far as that is recorded.
+    pub descriptor: Descriptor,
     /// Bytes of the blocks that it is known to have.
     pub bytes: u64,
     /// Why not all its blocks are known. Empty: all are.
@@ -119,7 +121,7 @@ impl fmt::Display for CheckReport {
             problems.len(),
             leaks.len(),
         )?;
-        for ObjectReport { name, type_name, schema, bytes, not_traced } in &self.named {
+        for ObjectReport { name, type_name, schema, bytes, not_traced, .. } in &self.named {
             write!(f, "\n  {name:?}: {type_name}, schema {schema}, {bytes} bytes")?;
             not_traced.iter().try_for_each(|why| write!(f, "; not traced: {why}"))?;
         }
@@ -233,6 +235,7 @@ fn objects(report: &mut CheckReport, census: &Census, inner: &Arc<Inner>, writer
             name: name.to_string(),
             type_name: listed.about.type_name.to_string(),
             schema: listed.about.schema,
+            descriptor: Descriptor::clone(&listed.about.descriptor),
             bytes: found.bytes,
             not_traced,
         });

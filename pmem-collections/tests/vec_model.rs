@@ -422,3 +422,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_pool_records_what_a_vector_holds() {
+    // It had only the type's name: no program without the type could follow such a vector.
+    let descriptor = pmem_alloc::Descriptor::of::<PVec<u64>>();
+    let names: Vec<&str> = descriptor.types().iter().map(|info| info.name.as_str()).collect();
+    assert_eq!((descriptor.kind(), names), (Some("PVec"), vec!["PVec<u64>", "u64"]));
+}

@@ -302,9 +302,9 @@ impl<T> Explorer<'_, T> {
             crashes.reverse();
             let place = format!("{}/{}", self.ordinal, failed.path());
             let visible = point.killed();
-            let dumped = dump::write(&self.report.name, &place, point.image, &visible, &message);
+            let dumped = dump::write(&self.report.name, &place, point.image, &visible);
             self.report.images_to_first_failure = Some(self.report.recoveries);
-            self.report.first_failure = Some(Failure {
+            let failure = Failure {
                 exploration: self.report.name.clone(),
                 place: Repeat(place),
                 dumped,
@@ -317,7 +317,11 @@ impl<T> Explorer<'_, T> {
                 message,
                 image: self.report.recoveries,
                 seed: self.config.seed,
-            });
+            };
+            if let Some(left) = &failure.dumped {
+                dump::write_account(left, &failure.to_string());
+            }
+            self.report.first_failure = Some(failure);
         }
         if !self.config.stop_at_first {
             return ControlFlow::Continue(());

@@ -85,7 +85,8 @@
 //! ```
 //!
 //! The command in the last line opens this image and no other, for a debugger. With `PMEM_CRASH_DUMP=FOLDER` the image is
-//! written to a file, beside what had been stored.
+//! written to a file, beside what had been stored and the account above: `nova crash replay FOLDER` recovers and checks it, if it is a
+//! volume or a pool.
 //!
 //! # Which images
 //!

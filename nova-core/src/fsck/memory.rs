@@ -1,6 +1,6 @@
 //! What a mounted volume has in DRAM, against what is on media.
 
-use super::survey::Survey;
+use super::{anatomy::merged, survey::Survey};
 use crate::{
     alloc::Run,
     format::{LINE, STATE, VolumeState},
@@ -121,7 +121,7 @@ fn check_inode(survey: &mut Survey, inode: &Inode, state: &State) {
 
 fn same_body(one: &Body, other: &Body) -> bool {
     match (one, other) {
-        (Body::File(_), Body::File(_)) => merged(one) == merged(other),
+        (Body::File(one), Body::File(other)) => merged(one) == merged(other),
         (Body::Directory(one), Body::Directory(other)) => {
             // Pages have other numbers after the oldest ones went.
             let key = |(name, dentry): (&[u8], crate::names::Dentry)| {
@@ -134,25 +134,6 @@ fn same_body(one: &Body, other: &Body) -> bool {
         (Body::Other, Body::Other) => true,
         _ => false,
     }
-}
-
-/// A file's map without the borders that log pages make in it: first file block, first block, blocks, unwritten.
-fn merged(body: &Body) -> Vec<(u64, u64, u64, bool)> {
-    let Body::File(map) = body else { return Vec::new() };
-    let mut all: Vec<(u64, u64, u64, bool)> = Vec::new();
-    for (file_block, mapped) in map.iter() {
-        match all.last_mut() {
-            Some((at, block, count, unwritten))
-                if *at + *count == file_block
-                    && *block + *count == mapped.block
-                    && *unwritten == mapped.unwritten =>
-            {
-                *count += mapped.count;
-            }
-            _ => all.push((file_block, mapped.block, mapped.count, mapped.unwritten)),
-        }
-    }
-    all
 }
 
 fn check_segments(volume: &Volume, survey: &mut Survey) {

@@ -3,6 +3,8 @@
 //! [`survey`] reads all metadata, believing nothing in DRAM but the superblock; [`inodes`] checks each inode for itself, [`tree`] what they say of
 //! each other, [`memory`] what a mounted volume has in DRAM.
 //!
+//! [`anatomy`] is the same survey, for who wants to see where things are.
+//!
 //! [`repair`] is for a volume that nobody has mounted: [`table`], [`salvage`] and [`mend`] are its steps.
 //!
 //! # Beside operations
@@ -11,6 +13,7 @@
 //! commit, holding their inodes; such inodes are *busy*: what DRAM says of them, and of free blocks, runs ahead of media or behind it. The check
 //! lets them finish and comes back, a few times. What is wrong once and not again was an operation on its way.
 
+mod anatomy;
 mod inodes;
 mod memory;
 mod mend;
@@ -22,6 +25,7 @@ mod survey;
 mod table;
 mod tree;
 
+pub use anatomy::{Anatomy, FileAnatomy, FileExtent, Holds, Stretch};
 pub use report::FsckReport;
 
 use crate::{

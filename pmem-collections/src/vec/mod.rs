@@ -26,7 +26,7 @@ use crate::stored::{self, Old, Shape};
 use header::Header;
 use layout::Layout;
 use pmem_alloc::{
-    Body, EncodeAs, Form, Mode, Mut, Object, Plain, Ptr, Read, Result, Stored, Tracer, Value, Write,
+    Body, EncodeAs, Form, Mode, Mut, Object, Plain, Ptr, Read, Result, Stored, Tracer, Types, Value, Write,
 };
 use std::{fmt, marker::PhantomData, ops::RangeBounds};
 
@@ -41,6 +41,9 @@ impl<T: Stored> Stored for PVec<T> {
     const FORM: Form = Form::object::<Self>();
     fn type_name() -> String {
         format!("PVec<{}>", T::type_name())
+    }
+    fn describe(types: &mut Types) -> pmem_alloc::Shape {
+        types.object("PVec", |types| vec![types.add::<T>()])
     }
 }
 
