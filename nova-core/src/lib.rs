@@ -54,7 +54,7 @@
 //!
 //! `format`, `media`: the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
 //! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then what users call: `namespace` and `make`,
-//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map`, `attr`, `path`; and `fsck`, which checks all of it.
+//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map`, `atomic`, `attr`, `path`; and `fsck`, which checks all of it.
 
 #![deny(unsafe_code)]
 
@@ -85,6 +85,7 @@ mod recovery;
 mod volume;
 
 mod acl;
+mod atomic;
 mod attr;
 mod collect;
 mod copy;
@@ -102,6 +103,7 @@ mod rules;
 mod space;
 mod write;
 
+pub use atomic::AtomicMapping;
 pub use attr::{AttributeMode, flags};
 pub use error::{Code, Error, Result};
 pub use file::{Access, File};

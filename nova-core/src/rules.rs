@@ -31,4 +31,6 @@ pub enum Rule {
     MagicsAway,
     /// Zeros behind a file's end that becomes content are part of the record.
     ZerosInRecord,
+    /// What an `msync` of an atomic mapping links is linked by one record.
+    MsyncInOneRecord,
 }
