@@ -54,7 +54,7 @@
 //!
 //! `format`, `media`: the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
 //! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then what users call: `namespace` and `make`,
-//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map`, `atomic`, `attr`, `path`; and `fsck`, which checks all of it.
+//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous`), `atomic`, `attr`, `path`; and `fsck`, which checks all of it.
 
 #![deny(unsafe_code)]
 
@@ -88,6 +88,7 @@ mod acl;
 mod atomic;
 mod attr;
 mod collect;
+mod contiguous;
 mod copy;
 mod edit;
 mod file;

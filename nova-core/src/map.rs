@@ -8,6 +8,7 @@
 use crate::{
     Code, Error, File, Kind, Result,
     alloc::{Purpose, Run, STRETCH},
+    contiguous,
     edit::Edit,
     format::{BLOCK, Status},
     inode::{Lease, State},
@@ -30,7 +31,8 @@ impl File {
     /// # Errors
     ///
     /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`Code::NoSpace`]; [`pmem_map::Error::CannotLend`] if the volume is in
-    /// anonymous memory. 2 drains if blocks have to be made, 1 if the file does not end with a block, 2 if bytes were written shortly before that are in
+    /// anonymous memory; [`Error::TooManyExtents`] for a file in more than 16,384 pieces, if there is no space for a copy in fewer, which would take 2 drains
+    /// more. 2 drains if blocks have to be made, 1 if the file does not end with a block, 2 if bytes were written shortly before that are in
     /// a record.
     pub fn map(&self) -> Result<Mapping> {
         self.map_with(Lease::Exclusive)
@@ -52,7 +54,7 @@ impl File {
     /// # Errors
     ///
     /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`pmem_map::Error::CannotLend`] if the volume is in anonymous memory, or in a private
-    /// view; [`pmem_map::Error::BadExtent`] if the file has one block twice (by a reflink within itself). No drain.
+    /// view; [`Error::TooManyExtents`] for a file in more than 16,384 pieces; [`pmem_map::Error::BadExtent`] if the file has one block twice (by a reflink within itself). No drain.
     pub fn map_read(&self) -> Result<ReadMapping> {
         let volume = self.volume();
         let mut state = volume.write_state(&self.inode)?;
@@ -66,6 +68,7 @@ impl File {
             _ => return Err(Error::Mapped),
         };
         let extents = self.extents_with_zeros(&state, size.div_ceil(BLOCK))?;
+        contiguous::check(&extents)?;
         state.lease = lease;
         drop(state);
         let leased = Leased { file: self.clone(), extents, runs: Mutex::default() };
@@ -132,6 +135,7 @@ impl File {
         if state.lease == Lease::None {
             let size = state.status.size;
             self.make_mappable(&mut state, 0..size.div_ceil(BLOCK), size)?;
+            self.make_contiguous(&mut state)?;
             self.zero_tail(&state)?;
             // The program's stores are followed by no record: not even the newest one's window may have bytes of this file.
             if state.patched.take().is_some() {
@@ -140,6 +144,7 @@ impl File {
         }
         let runs = self.runs(&state, 0..state.status.size.div_ceil(BLOCK))?;
         let extents = volume.media.region().extents(&runs)?;
+        contiguous::check(&extents)?;
         state.lease = lease;
         drop(state);
         let len: u64 = extents.iter().map(|extent| extent.len).sum();
@@ -209,7 +214,7 @@ impl File {
     }
 
     /// Where a range of the file is, in bytes of the volume.
-    fn runs(&self, state: &State, blocks: Range<u64>) -> Result<Vec<Range<u64>>> {
+    pub(crate) fn runs(&self, state: &State, blocks: Range<u64>) -> Result<Vec<Range<u64>>> {
         let bytes = |run: Run| run.start * BLOCK..(run.start + run.blocks) * BLOCK;
         Ok(state.extents()?.within(blocks).map(|(_, mapped)| bytes(mapped.run())).collect())
     }

@@ -187,7 +187,7 @@ fn mapped_files_have_large_pages_in_a_volume_that_has_aged() {
         used * 100.0
     );
     for n in 0..2 {
-        let mapped = sizes[n] * 8 * STRETCH * BLOCK >> 20;
+        let mapped = (sizes[n] * 8 * STRETCH * BLOCK) >> 20;
         println!(
             "ageing | of {mapped} MiB mapped then, in aligned 2 MiB: {:.1} %, by first fit {:.1} %",
             ours[n], plain[n]

@@ -7,6 +7,7 @@ mod atomic_crashes;
 mod blocks;
 mod crashes;
 mod lease;
+mod pieces;
 mod pools;
 
 use nova_core::{FormatOptions, MountOptions, Nova};
