@@ -1,6 +1,6 @@
 //! Files as atomic mappings: what is stored becomes the file's at `msync`, all of it or none. (NOVA's atomic-mmap; Xu and Swanson, FAST 2016.)
 //!
-//! The program stores to a copy in DRAM. Which of its pages are dirty is known from the first store to each
+//! The program stores to a copy in DRAM. Which of its pages are dirty is known from the page tables, or from the first store to each
 //! ([`pmem_map::FirstStores`]). `msync` writes the dirty ones to new blocks, drains, and links all of them by one record: as a
 //! `write()` of many places at once.
 
@@ -34,6 +34,12 @@ impl File {
     /// [`Error::Mapped`]; [`Code::Invalid`] for what is no file, and for an empty one; [`Code::NotPermitted`] for files that are immutable or may only be appended
     /// to. No drain.
     pub fn map_atomic(&self) -> Result<AtomicMapping> {
+        self.map_atomic_with(Dirtiness::Scan)
+    }
+
+    /// With dirty pages known in a certain way, for tests of each.
+    #[doc(hidden)]
+    pub fn map_atomic_with(&self, dirtiness: Dirtiness) -> Result<AtomicMapping> {
         let volume = self.volume();
         volume.writable()?;
         let mut state = volume.write_state(&self.inode)?;
@@ -48,8 +54,14 @@ impl File {
         let len = size.next_multiple_of(BLOCK);
         let mut mapping = MapOptions::new().len(len).max_len(len + GROWTH).anonymous()?;
         volume.copy_file(&state, 0, mapping.as_mut_slice())?;
-        let mut atomic =
-            AtomicMapping { stores: FirstStores::new(), watched: Vec::new(), mapping, size, lease: None };
+        let mut atomic = AtomicMapping {
+            stores: FirstStores::new(),
+            watched: Vec::new(),
+            dirtiness,
+            mapping,
+            size,
+            lease: None,
+        };
         atomic.watch(0..len)?;
         state.lease = Lease::Exclusive;
         drop(state);
@@ -61,10 +73,15 @@ impl File {
 /// A file that is mapped atomically: [`File::map_atomic`]. Its bytes are a copy of the file's, as long as the file will be.
 ///
 /// Dropped, it gives up what was stored since the last [`msync`](Self::msync).
+///
+/// Where the kernel has no `PAGEMAP_SCAN` (before Linux 6.7), a system call that stores to the mapping fails with `EFAULT` at a page that was
+/// not stored to since the last `msync`: read into a buffer, and copy.
 #[derive(Debug)]
 pub struct AtomicMapping {
     stores: FirstStores,
+    /// All of the mapping; what is not watched counts as dirty.
     watched: Vec<Watched>,
+    dirtiness: Dirtiness,
     mapping: Mapping,
     /// Bytes that the file will have.
     size: u64,
@@ -82,10 +99,30 @@ impl FirstStore for Noted {
 }
 
 impl AtomicMapping {
+    /// Watches pages of which none is dirty.
     fn watch(&mut self, range: Range<u64>) -> Result<()> {
         let pages = self.mapping.pages().ok_or(Code::NotSupported)?;
-        self.watched.push(self.stores.watch(&pages, range, Dirtiness::Faults, Arc::new(Noted))?);
+        let by = |dirtiness| self.stores.watch(&pages, range.clone(), dirtiness, Arc::new(Noted));
+        let mut watched = by(self.dirtiness)?;
+        if watched.dirtiness() == Dirtiness::Unknown {
+            self.dirtiness = Dirtiness::Faults;
+            drop(watched);
+            watched = by(Dirtiness::Faults)?;
+        }
+        self.watched.push(watched);
         Ok(())
+    }
+
+    /// Runs of dirty blocks.
+    fn dirty(&self) -> Vec<Range<u64>> {
+        if self.watched.is_empty() {
+            return std::iter::once(0..self.mapping.len() / BLOCK).collect();
+        }
+        let mut dirty = Vec::new();
+        self.watched
+            .iter()
+            .for_each(|watched| watched.dirtied(|run| dirty.push(run.start / BLOCK..run.end / BLOCK)));
+        dirty
     }
 
     /// Everything that was stored since the last call is in the file, and durable: by one record. Returns how many pages that
@@ -98,29 +135,23 @@ impl AtomicMapping {
     pub fn msync(&mut self) -> Result<u64> {
         let Some(file) = &self.lease else { return Ok(0) };
         let mut state = file.volume().write_state(&file.inode)?;
-        let protecting = self.stores.protect()?;
-        let mut dirty = Vec::new();
-        protecting.dirtied(|_, run| dirty.push(run.start / BLOCK..run.end / BLOCK));
+        // Nobody stores meanwhile: this is the only reference.
+        let dirty = self.dirty();
         if dirty.is_empty() && state.status.size == self.size {
-            return Ok(0); // and nothing is protected anew
+            return Ok(0);
         }
         let copy = Copy { file, bytes: self.mapping.as_slice(), size: self.size };
         copy.commit(&mut state, &dirty)?;
-        protecting.release();
         drop(state);
-        if self.watched.len() > 1 {
-            // What it grew by is watched with the rest from now on.
-            self.watched.clear();
-            self.watch(0..self.mapping.len())?;
-        }
-        Ok(dirty.iter().map(|run| run.end - run.start).sum())
+        // It is done. Without a watch everything is written the next time.
+        self.watched.clear();
+        let _ = self.watch(0..self.mapping.len());
+        Ok(blocks(&dirty))
     }
 
     /// How many pages an [`msync`](Self::msync) would write.
     pub fn dirty_pages(&self) -> u64 {
-        let mut pages = 0;
-        self.watched.iter().for_each(|watched| watched.dirtied(|run| pages += (run.end - run.start) / BLOCK));
-        pages
+        blocks(&self.dirty())
     }
 
     /// Makes the mapping `len` bytes long, the new ones zero; the file at the next [`msync`](Self::msync). Does nothing if it is that long.
@@ -135,7 +166,10 @@ impl AtomicMapping {
         let from = self.mapping.len();
         if len > from {
             self.mapping.grow(len)?;
-            self.watch(from..self.mapping.len())?;
+            let whole = from..self.mapping.len();
+            if !self.watched.is_empty() && self.watch(whole).is_err() {
+                self.watched.clear(); // everything is written the next time
+            }
         }
         self.size = self.size.max(len);
         Ok(())
@@ -229,6 +263,11 @@ impl Copy<'_> {
             media.store(at + (whole - start), &last);
         }
     }
+}
+
+/// How many blocks runs have.
+fn blocks(runs: &[Range<u64>]) -> u64 {
+    runs.iter().map(|run| run.end - run.start).sum()
 }
 
 /// The runs, in order and apart, and no more than `most`: with what is between those that are nearest to each other.

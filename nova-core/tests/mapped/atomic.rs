@@ -2,15 +2,22 @@
 
 use crate::{format, pattern, volume};
 use nova_core::{BLOCK, Code, Error, FormatOptions, MountOptions, Nova};
-use pmem_map::Mapping;
+use pmem_map::{Dirtiness, Mapping};
+
+/// The ways to know which pages are dirty. (The first is the second, where the kernel has no means for it.)
+const BOTH: [Dirtiness; 2] = [Dirtiness::Scan, Dirtiness::Faults];
 
 #[test]
 fn stores_become_the_files_at_msync_and_not_before() {
+    BOTH.into_iter().for_each(stores_become);
+}
+
+fn stores_become(dirtiness: Dirtiness) {
     let (memory, nova) = volume(16 << 20);
     let file = nova.create_file("/file").unwrap();
     let mut expected = pattern(10_000);
     file.write_at(0, &expected).unwrap();
-    let mut mapping = file.map_atomic().unwrap();
+    let mut mapping = file.map_atomic_with(dirtiness).unwrap();
     assert_eq!(*mapping, expected[..]);
     assert_eq!(mapping.msync().unwrap(), 0, "nothing was stored");
     for round in 1..=5u8 {
@@ -100,11 +107,15 @@ fn holes_reserved_and_shared_blocks_get_blocks_where_they_are_stored_to() {
 
 #[test]
 fn it_grows_with_msync_and_not_before() {
+    BOTH.into_iter().for_each(it_grows_with);
+}
+
+fn it_grows_with(dirtiness: Dirtiness) {
     let (memory, nova) = volume(32 << 20);
     let file = nova.create_file("/file").unwrap();
     file.write_at(0, &[9; 4096]).unwrap();
     file.set_len(100).unwrap(); // its block has bytes behind the end
-    let mut mapping = file.map_atomic().unwrap();
+    let mut mapping = file.map_atomic_with(dirtiness).unwrap();
     let mut expected = vec![9; 100];
     for len in [200, 4096, 5000, 1 << 20, (1 << 20) + 1, 9 << 20] {
         mapping.grow(len).unwrap();
@@ -133,11 +144,15 @@ fn it_grows_with_msync_and_not_before() {
 
 #[test]
 fn without_space_nothing_changes_and_msync_can_be_repeated() {
+    BOTH.into_iter().for_each(without_space);
+}
+
+fn without_space(dirtiness: Dirtiness) {
     let (memory, nova) = volume(16 << 20);
     let file = nova.create_file("/file").unwrap();
     let old = vec![1; 4 << 20];
     file.write_at(0, &old).unwrap();
-    let mut mapping = file.map_atomic().unwrap();
+    let mut mapping = file.map_atomic_with(dirtiness).unwrap();
     let filler = nova.create_file("/filler").unwrap();
     let mut filled = 0;
     while filler.write_at(filled, &[3; 4096]).is_ok() {
@@ -192,11 +207,15 @@ fn an_allocation_that_fails_changes_nothing_whichever_it_is() {
 
 #[test]
 fn more_scattered_pages_than_a_record_has_room_for_are_one_record_all_the_same() {
+    BOTH.into_iter().for_each(more_scattered_pages);
+}
+
+fn more_scattered_pages(dirtiness: Dirtiness) {
     let format = FormatOptions::new().stripes(1).journal(16 << 10);
     let nova = format.format(Mapping::memfd(32 << 20).unwrap(), MountOptions::new()).unwrap();
     let file = nova.create_file("/file").unwrap();
     file.write_at(0, &vec![1; 8 << 20]).unwrap();
-    let mut mapping = file.map_atomic().unwrap();
+    let mut mapping = file.map_atomic_with(dirtiness).unwrap();
     let mut random = fastrand::Rng::with_seed(3);
     for round in 2..6u8 {
         for _ in 0..700 {
@@ -245,4 +264,27 @@ fn a_quota_that_is_used_up_changes_nothing() {
     assert_eq!(mapping.msync().unwrap(), 21);
     mapping[0] = 2; // a block for a block
     assert_eq!((mapping.msync().unwrap(), nova.quota(alice).blocks), (1, 21));
+}
+
+#[test]
+fn the_kernel_stores_to_it_unless_its_pages_are_known_by_faults() {
+    use std::io::{Read, Seek, Write};
+    let (_, nova) = volume(16 << 20);
+    let mut source = tempfile::tempfile().unwrap();
+    source.write_all(&[8; 10_000]).unwrap();
+    for dirtiness in BOTH {
+        let file = nova.create_file(format!("/{dirtiness:?}")).unwrap();
+        file.set_len(10_000).unwrap();
+        let mut mapping = file.map_atomic_with(dirtiness).unwrap();
+        source.rewind().unwrap();
+        match source.read_exact(&mut mapping) {
+            Ok(()) => {
+                assert_eq!((mapping.dirty_pages(), mapping.msync().unwrap()), (3, 3));
+                assert_eq!(file.read_to_end().unwrap(), [8; 10_000]);
+            }
+            // As documented: also where the kernel has no means to know it otherwise.
+            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EFAULT), "{dirtiness:?}: {error}"),
+        }
+        println!("{dirtiness:?}: {} bytes were read", mapping.iter().filter(|byte| **byte == 8).count());
+    }
 }
