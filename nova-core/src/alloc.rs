@@ -4,7 +4,9 @@
 //! what is free, a mount after a crash finds it by scanning.
 //!
 //! Small allocations come from *broken* stretches of 2 MiB, as long as there are any, and whole stretches are broken last: so that log
-//! pages and small writes leave stretches for files that will be mapped (WineFS: Kadekodi et al., SOSP 2021).
+//! pages and small writes leave stretches for files that will be mapped (WineFS: Kadekodi et al., SOSP 2021). Each stripe does so for itself
+//! while a third of the volume is free; after that a whole stretch is broken only when no stripe has a broken one. Large allocations take
+//! the whole stretches of all stripes before they take a part of one.
 
 use parking_lot::Mutex;
 use std::{
@@ -52,8 +54,18 @@ pub(crate) struct Allocator {
     per_stripe: u64,
     first: u64,
     free: AtomicU64,
+    total: u64,
     /// Blocks that only operations that free something may take.
     reserve: u64,
+}
+
+/// Which stretches to take from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// Whole ones, as wholes: not for less.
+    Whole,
+    Broken,
+    Any,
 }
 
 /// What an allocation is for.
@@ -88,7 +100,7 @@ impl Allocator {
         };
         let stripes = (0..u64::from(stripes)).map(stripe).collect();
         let reserve = (total / 128).clamp(4, 1024);
-        Allocator { stripes, per_stripe, first, free: AtomicU64::new(0), reserve }
+        Allocator { stripes, per_stripe, first, free: AtomicU64::new(0), total, reserve }
     }
 
     fn stripe_of(&self, block: u64) -> usize {
@@ -110,18 +122,26 @@ impl Allocator {
         self.claim(blocks, purpose)?;
         let mut found: Vec<Run> = Vec::with_capacity(1);
         let mut missing = blocks;
-        for turn in 0..self.stripes.len() {
-            let mut stripe = self.stripes[(near + turn) % self.stripes.len()].lock();
-            while missing > 0 {
-                let Some(run) = stripe.take(missing) else { break };
-                missing -= run.blocks;
-                match found.last_mut() {
-                    Some(last) if last.start + last.blocks == run.start => last.blocks += run.blocks,
-                    _ => found.push(run),
+        for from in [From::Whole, From::Broken, From::Any] {
+            // Where space is plenty, what is near counts for more than what stays whole.
+            let is_due = match from {
+                From::Whole => blocks >= STRETCH,
+                From::Broken => self.is_scarce(),
+                From::Any => true,
+            };
+            for turn in 0..if is_due { self.stripes.len() } else { 0 } {
+                let mut stripe = self.stripes[(near + turn) % self.stripes.len()].lock();
+                while missing > 0 {
+                    let Some(run) = stripe.take(missing, from) else { break };
+                    missing -= run.blocks;
+                    match found.last_mut() {
+                        Some(last) if last.start + last.blocks == run.start => last.blocks += run.blocks,
+                        _ => found.push(run),
+                    }
                 }
-            }
-            if missing == 0 {
-                return Some(found);
+                if missing == 0 {
+                    return Some(found);
+                }
             }
         }
         // Others hold what they claimed and have not taken yet: rare, and like no space.
@@ -141,6 +161,11 @@ impl Allocator {
         }
         self.free.fetch_add(blocks, Relaxed);
         None
+    }
+
+    /// Whether to save whole stretches at the price of going to other stripes.
+    fn is_scarce(&self) -> bool {
+        self.free.load(Relaxed) < self.total / 3
     }
 
     fn claim(&self, blocks: u64, purpose: Purpose) -> Option<()> {
@@ -193,15 +218,17 @@ impl Allocator {
 
 impl Stripe {
     /// Up to `blocks` blocks side by side.
-    fn take(&mut self, blocks: u64) -> Option<Run> {
+    fn take(&mut self, blocks: u64, from: From) -> Option<Run> {
         let small = blocks < STRETCH;
         let from_broken =
             |stripe: &Stripe| stripe.broken.range(stripe.cursor..).next().or(stripe.broken.first()).copied();
         let from_whole = |stripe: &Stripe| stripe.whole.first().copied();
-        let stretch = if small {
-            from_broken(self).or_else(|| from_whole(self))
-        } else {
-            from_whole(self).or_else(|| from_broken(self))
+        let stretch = match from {
+            From::Whole if small => None,
+            From::Whole => from_whole(self),
+            From::Broken => from_broken(self),
+            From::Any if small => from_broken(self).or_else(|| from_whole(self)),
+            From::Any => from_whole(self).or_else(|| from_broken(self)),
         }?;
         self.cursor = stretch;
         let bits = &self.stretches[(stretch - self.first) as usize].0;
@@ -374,6 +401,33 @@ mod tests {
         let run =
             allocator.allocate_run(0, 50 * STRETCH, STRETCH, Purpose::Ordinary).expect("whole stretches");
         assert_eq!(run.start % STRETCH, 0);
+    }
+
+    #[test]
+    fn whole_stretches_of_other_stripes_come_before_parts_of_the_near_one() {
+        let allocator = filled(0..64 * STRETCH, 4);
+        // The first stripe has only parts left.
+        for _ in 0..16 {
+            let run = allocator.allocate_run(0, STRETCH, STRETCH, Purpose::Ordinary).unwrap();
+            assert!(run.start < 16 * STRETCH);
+            allocator.free(Run { start: run.start + 1, blocks: STRETCH / 2 });
+        }
+        let runs = allocator.allocate(0, 40 * STRETCH, Purpose::Ordinary).unwrap();
+        assert!(runs.iter().all(|run| run.start % STRETCH == 0 && run.blocks % STRETCH == 0), "{runs:?}");
+    }
+
+    #[test]
+    fn where_space_is_scarce_no_stripe_breaks_a_stretch_while_another_has_a_broken_one() {
+        let allocator = filled(0..64 * STRETCH, 4);
+        let small = allocator.allocate(3, 10, Purpose::Ordinary).unwrap(); // breaks one of the last stripe
+        let kept = allocator.allocate(0, 46 * STRETCH, Purpose::Ordinary).unwrap();
+        assert!(allocator.free_blocks() < 64 * STRETCH / 3);
+        let near = kept.iter().find(|run| run.start < 16 * STRETCH).unwrap();
+        allocator.free(Run { start: near.start, blocks: STRETCH }); // whole, in the first stripe
+        for _ in 0..100 {
+            let runs = allocator.allocate(0, 3, Purpose::Ordinary).unwrap();
+            assert_eq!(runs[0].start / STRETCH, small[0].start / STRETCH, "{runs:?}");
+        }
     }
 
     #[test]

@@ -76,6 +76,16 @@ pub enum Error {
         "the file is mapped: drop the mapping before it is written, truncated or mapped again, or use `map_shared`"
     )]
     Mapped,
+    /// The file is in more pieces than a process can map, and there is no space for a copy in fewer.
+    #[error(
+        "the file is in {extents} pieces, and {limit} can be mapped: free as much space as the file has, or copy it to another volume"
+    )]
+    TooManyExtents {
+        /// Pieces.
+        extents: u64,
+        /// How many can be mapped.
+        limit: u64,
+    },
     /// Bytes on the medium that cannot be.
     #[error("damaged {what} at offset {offset}: {why}; `fsck` reports all damage and can repair it")]
     Damaged {
@@ -148,6 +158,7 @@ impl Error {
             Error::Posix(code) => code.errno(),
             Error::At { source, .. } => source.errno(),
             Error::Mapped | Error::InUse { .. } => libc::EBUSY,
+            Error::TooManyExtents { .. } => libc::ENOMEM,
             Error::Damaged { .. } => libc::EUCLEAN,
             Error::NotAVolume { .. } | Error::Unsupported { .. } | Error::BadSize { .. } => libc::EINVAL,
             Error::NeedsRecovery => libc::EROFS,

@@ -55,7 +55,7 @@
 //!
 //! `format`, `media`: the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
 //! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then `snapshot`, the volume as it was; then what users call: `namespace` and `make`,
-//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map`, `attr`, `path`; and `fsck`, which checks all of it.
+//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous`), `atomic`, `attr`, `path`; and `fsck`, which checks all of it.
 
 #![deny(unsafe_code)]
 
@@ -87,8 +87,10 @@ mod snapshot;
 mod volume;
 
 mod acl;
+mod atomic;
 mod attr;
 mod collect;
+mod contiguous;
 mod copy;
 mod edit;
 mod file;
@@ -104,6 +106,7 @@ mod rules;
 mod space;
 mod write;
 
+pub use atomic::AtomicMapping;
 pub use attr::{AttributeMode, flags};
 pub use collect::Collections;
 pub use error::{Code, Error, Result};

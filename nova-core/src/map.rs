@@ -9,6 +9,7 @@
 use crate::{
     Code, Error, File, Kind, Result,
     alloc::{Purpose, Run, STRETCH},
+    contiguous,
     edit::Edit,
     format::{BLOCK, Status},
     inode::{Lease, State},
@@ -36,7 +37,8 @@ impl File {
     /// # Errors
     ///
     /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`Code::NoSpace`]; [`pmem_map::Error::CannotLend`] if the volume is in
-    /// anonymous memory. 2 drains if blocks have to be made, 1 if the file does not end with a block, 2 if bytes were written shortly before that are in
+    /// anonymous memory; [`Error::TooManyExtents`] for a file in more than 16,384 pieces, if there is no space for a copy in fewer, which would take 2 drains
+    /// more. 2 drains if blocks have to be made, 1 if the file does not end with a block, 2 if bytes were written shortly before that are in
     /// a record.
     pub fn map(&self) -> Result<Mapping> {
         self.map_with(Lease::Exclusive)
@@ -58,7 +60,7 @@ impl File {
     /// # Errors
     ///
     /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`Code::NotSupported`] in a snapshot; [`pmem_map::Error::CannotLend`] if the volume is in anonymous memory, or in a
-    /// private view; [`pmem_map::Error::BadExtent`] if the file has one block twice (by a reflink within itself). No drain.
+    /// private view; [`Error::TooManyExtents`] for a file in more than 16,384 pieces; [`pmem_map::Error::BadExtent`] if the file has one block twice (by a reflink within itself). No drain.
     pub fn map_read(&self) -> Result<ReadMapping> {
         let volume = self.volume();
         if volume.view.is_some() {
@@ -75,6 +77,7 @@ impl File {
             _ => return Err(Error::Mapped),
         };
         let extents = self.extents_with_zeros(&state, size.div_ceil(BLOCK))?;
+        contiguous::check(&extents)?;
         state.lease = lease;
         drop(state);
         let leased = Leased::new(self, extents, Vec::new(), Vec::new());
@@ -143,6 +146,7 @@ impl File {
         if state.lease == Lease::None {
             let size = state.status.size;
             self.make_mappable(&mut state, 0..size.div_ceil(BLOCK), size)?;
+            self.make_contiguous(&mut state)?;
             self.zero_tail(&state)?;
             // The program's stores are followed by no record: not even the newest one's window may have bytes of this file.
             if state.patched.take().is_some() {
@@ -152,6 +156,7 @@ impl File {
         let blocks = self.blocks(&state, 0..state.status.size.div_ceil(BLOCK))?;
         let runs = bytes(&blocks);
         let extents = volume.media.region().extents(&runs)?;
+        contiguous::check(&extents)?;
         state.lease = lease;
         drop(state);
         let len: u64 = extents.iter().map(|extent| extent.len).sum();
@@ -221,7 +226,7 @@ impl File {
     }
 
     /// Where a range of the file is, each with its birth.
-    fn blocks(&self, state: &State, blocks: Range<u64>) -> Result<Vec<(Run, u64)>> {
+    pub(crate) fn blocks(&self, state: &State, blocks: Range<u64>) -> Result<Vec<(Run, u64)>> {
         Ok(state.extents()?.within(blocks).map(|(_, mapped)| (mapped.run(), mapped.birth)).collect())
     }
 
@@ -289,7 +294,7 @@ struct Leased {
 }
 
 /// Blocks as bytes of the volume.
-fn bytes(blocks: &[(Run, u64)]) -> Vec<Range<u64>> {
+pub(crate) fn bytes(blocks: &[(Run, u64)]) -> Vec<Range<u64>> {
     blocks.iter().map(|(run, _)| run.start * BLOCK..(run.start + run.blocks) * BLOCK).collect()
 }
 

@@ -43,4 +43,6 @@ pub enum Rule {
     MappingsAtOnce,
     /// What mapped files were stored to before a snapshot is drained before its record.
     StoresBeforeRecord,
+    /// What an `msync` of an atomic mapping links is linked by one record.
+    MsyncInOneRecord,
 }

@@ -1,9 +1,13 @@
 //! Files of a volume as mappings: who may do what meanwhile, where their blocks are, what a crash leaves, and pools in them.
 #![allow(missing_docs)]
 
+mod ageing;
+mod atomic;
+mod atomic_crashes;
 mod blocks;
 mod crashes;
 mod lease;
+mod pieces;
 mod pools;
 mod snapshots;
 

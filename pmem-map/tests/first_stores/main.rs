@@ -2,6 +2,7 @@
 
 #![cfg(not(miri))]
 
+mod cost;
 mod dirt;
 mod ends;
 mod kit;
