@@ -13,7 +13,7 @@
 
 use crate::{
     Error, ErrorKind, Pool, PoolOptions, Result,
-    directory::Objects,
+    directory::{DIRECTORY, Objects},
     format::{Geometry, SegmentEntry, Span},
     gate::Applying,
     heap::Heap,
@@ -215,8 +215,24 @@ impl<'a> Incoming<'a> {
     }
 
     /// Puts all of it, and the position, into the write set.
-    fn enter(&self, inner: &Inner, writer: &mut Writer, position: Position) {
+    ///
+    /// `settled`: no record is on its way, and none would be replayed. Then what comes to pages that are free is put there before the
+    /// record, as the original has put its new blocks there, and needs no log.
+    fn enter(&self, inner: &Inner, writer: &mut Writer, position: Position, settled: bool) {
         for &(at, bytes) in self.changes {
+            let end = at + bytes.len() as u64;
+            let mut pages = (at & !(PAGE - 1)..end).step_by(PAGE as usize);
+            let whole_lines = at % LINE == 0 && end % LINE == 0 && end - at >= PAGE;
+            if settled
+                && whole_lines
+                && at >= inner.geometry.data_start
+                && pages.all(|page| inner.is_free(page))
+            {
+                // One after the other of a record's runs begins elsewhere, and there is no shadow yet.
+                let fresh = writer.set.fresh_with(at..end, DIRECTORY + 1, bytes);
+                debug_assert!(fresh.is_ok(), "runs of one record do not meet");
+                continue;
+            }
             for (at, word) in (at..).step_by(8).zip(bytes.as_chunks::<8>().0) {
                 writer.set.set_word(at, u64::from_le_bytes(*word));
             }
@@ -313,7 +329,7 @@ impl Pool {
             assert!(inner.readers.following.active, "a pool that follows another");
             let incoming = Incoming::look(inner, changes)?;
             writer.stale = true;
-            incoming.enter(inner, writer, position);
+            incoming.enter(inner, writer, position, false);
             let applied = match incoming.directory {
                 false => inner.follow_later(writer, &incoming),
                 true => inner.follow_now(writer, &incoming),
@@ -429,9 +445,13 @@ impl Inner {
     ) -> Result<Ticket> {
         writer.set.clear();
         self.refresh(writer)?;
-        incoming.enter(self, writer, position);
-        let needed =
-            incoming.changes.iter().map(|(_, bytes)| bytes.len() as u64 + 2 * LINE).sum::<u64>() + PAGE;
+        incoming.enter(self, writer, position, true);
+        writer.stale = true;
+        let committed = self.follow_now(writer, incoming);
+        let needed = match committed.as_ref().map_err(Error::kind) {
+            Err(ErrorKind::Tx(pmem_tx::Error::LogFull { needed, .. })) => *needed,
+            _ => return committed,
+        };
         let (mut kept, mut lent, mut pieces) = (Vec::new(), 0, 0);
         while lent < needed && pieces < 16 {
             let Some(range) = writer.heap.lend(needed - lent) else { break };
@@ -443,11 +463,17 @@ impl Inner {
             writer.log.lend(range);
         }
         let committed = self.follow_now(writer, incoming);
-        writer.stale = true;
         kept.into_iter().for_each(|range| writer.heap.take_back(range));
         let ticket = committed?;
         self.refresh(writer)?; // and the log gives its loan back
         Ok(ticket)
+    }
+
+    /// Whether the page at `at` is a data page in no span, as committed.
+    fn is_free(&self, at: u64) -> bool {
+        let number = (at - self.geometry.data_start) / PAGE;
+        let known = u32::try_from(number).is_ok_and(|number| self.geometry.pages_from(number).is_some());
+        known && !self.pages.is_in_use(at)
     }
 
     /// Brings the heap and the objects, as writers see them, up to date with what was followed.
