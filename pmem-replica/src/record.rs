@@ -69,8 +69,11 @@ fn encode(record: &Record, bytes: &[u8]) -> Vec<u8> {
     encoded
 }
 
+/// A record, its changes, and what follows it.
+pub(crate) type Decoded<'b> = (Record, Vec<(u64, &'b [u8])>, &'b [u8]);
+
 /// The first record of `bytes`, its changes, and what follows it. `None` if that is none.
-pub(crate) fn decode(bytes: &[u8]) -> Option<(Record, Vec<(u64, &[u8])>, &[u8])> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Decoded<'_>> {
     let (record, mut rest) = postcard::take_from_bytes::<Record>(bytes).ok()?;
     let mut changes = Vec::new();
     if let Body::Changes(runs) = &record.body {

@@ -144,34 +144,43 @@ fn pools_that_are_not_what_they_should_be_are_refused() {
     let Some(servers) = servers() else { return };
     let pair = Pair::new(config(servers, "refused"));
     let primary = pair.create();
-    // SAFETY: (all) files of this test alone.
+    // SAFETY: files of this test alone.
     unsafe { primary.seed(pair.path("seed"), "seed") }.unwrap();
     // A stream has one primary.
+    // SAFETY: as above.
     let second = unsafe { Primary::create(pair.path("second"), &options(), &pair.config) };
     assert!(matches!(second, Err(Error::StreamExists { .. })), "{second:?}");
     // A seed follows; it is no primary, and nobody's primary.
+    // SAFETY: as above.
     let opened = unsafe { Primary::open(pair.path("seed"), &options(), &pair.config) };
     assert!(matches!(opened, Err(Error::NoOutbox { .. })), "{opened:?}");
     let elsewhere = Config::new(&servers.url(), "elsewhere").patience(MINUTE);
+    // SAFETY: as above.
     let created = unsafe { Primary::create(pair.path("seed"), &options(), &elsewhere) };
     assert!(matches!(created, Err(Error::IsAFollower)), "{created:?}");
     // A primary follows nobody, and a seed follows its own stream only.
+    // SAFETY: as above.
     let other = unsafe { Primary::create(pair.path("other"), &options(), &elsewhere) }.unwrap();
+    // SAFETY: as above.
     let followed = unsafe { Follower::open(pair.path("seed"), &options(), &elsewhere, "seed") };
     assert!(matches!(followed, Err(Error::WrongStream { .. })), "{followed:?}");
     drop(other);
+    // SAFETY: as above.
     let followed = unsafe { Follower::open(pair.path("other"), &options(), &elsewhere, "other") };
     assert!(matches!(followed, Err(Error::NotAFollower)), "{followed:?}");
     let bad = Config::new(&servers.url(), "a.b");
     assert!(matches!(
+        // SAFETY: as above.
         unsafe { Primary::open(pair.path("other"), &options(), &bad) },
         Err(Error::BadName { .. })
     ));
     // A pool that was changed without its outbox has commits that nobody could tell.
     drop(primary);
+    // SAFETY: as above.
     let alone = unsafe { Pool::open(pair.path("primary")) }.unwrap();
     transfer(&alone).unwrap();
     alone.close().unwrap();
+    // SAFETY: as above.
     drop(unsafe { Pool::open(pair.path("primary")) }.unwrap());
     let opened = pair.open();
     let Err(error) = opened else { panic!("{opened:?}") };
