@@ -72,7 +72,7 @@ fn main() {
     for place in &places {
         for rate in [100.0, 10_000.0, 100_000.0, 1_000_000.0] {
             let Outcome { taken, messages, p50, p99 } = simulate(place, rate, &mut rng);
-            let behind = if taken < 0.98 * rate { " (falls behind)" } else { "" };
+            let behind = if taken < 0.9 * rate { " (falls behind)" } else { "" };
             println!(
                 "| {} | {rate:.0} | {taken:.0}{behind} | {messages:.0} | {p50:.2} | {p99:.2} |",
                 place.name
