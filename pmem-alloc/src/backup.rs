@@ -16,6 +16,7 @@ use crate::{
     making::{self, Birth},
     media::Media,
     pool::Inner,
+    replicate::{POSITION, Position, Replication},
     transaction::Writer,
 };
 use parking_lot::Mutex;
@@ -89,7 +90,8 @@ impl Drop for Watching<'_> {
 impl Pool {
     /// Writes a copy of the pool to a new file, while readers go on, and writers between pieces of a MiB. The copy is the
     /// pool as it was at one moment before this returns: every transaction is in it as a whole, or not at all. It is
-    /// a pool of its own that can be opened beside this one. Durable on return; a crash before leaves no pool at `path`.
+    /// a pool of its own that can be opened beside this one; of a pool with a [`Replicator`](crate::Replicator), or that follows another,
+    /// it is a follower. Durable on return; a crash before leaves no pool at `path`.
     ///
     /// # Errors
     ///
@@ -148,16 +150,25 @@ impl Pool {
                 break;
             }
         }
+        let mut position = None;
         let last = inner.with_writer("back up", |writer| {
             inner.readers.checkpoint(writer)?;
             still(writer, size)?;
             pages.extend(std::mem::take(&mut *watching.watch.pages.lock()));
             watching.end(writer);
+            // Everything that was committed is told, and in the copy: this is where it goes on as a follower.
+            position = inner.replication.0.as_ref().map(|replicator| replicator.position());
             pages.chunks(PIECE).try_for_each(|piece| write(&mut mapping, &read(inner, piece)))?;
             Ok::<_, crate::Error>(writer.growth.header().to_vec())
         })?;
         let header = last?;
         drop(watching);
+        if let Some(position) = position {
+            let at = geometry.state_start + POSITION.start;
+            let words = position.words(geometry).map(u64::to_le);
+            mapping.write(at, bytemuck::bytes_of(&words))?;
+            mapping.flush(at..at + POSITION.end - POSITION.start)?;
+        }
         seal(options, &header, inner, mapping)
     }
 }
@@ -216,7 +227,8 @@ pub(crate) fn seal(
     let content = media.copy(COPIES[0], header.len() as u64);
     let writer = Writer::new(log, heap, objects, Growth::new(content, max_size, options.growth));
     let about = (original.layout.clone(), Opening::default(), options.group);
-    let pool = Pool::new(media, geometry, writer, names, about);
+    let following = Position::read(&geometry, |at| media.word(at))?;
+    let pool = Pool::new(media, geometry, writer, names, about, (following, Replication::default()));
     pool.inner.kinds.register_all(&original.kinds);
     Ok(pool)
 }

@@ -254,6 +254,11 @@ impl Names {
         }
     }
 
+    /// Readers find these from now on; the gate keeps them out.
+    pub(crate) fn replace(&self, names: Names) {
+        *self.0.write() = names.0.into_inner();
+    }
+
     /// Where the header of the object `name` is, if it is one of this schema and of Rust type `rust_type`. `None`: that
     /// needs to be checked against what the type is, so give `kind`.
     pub(crate) fn find(
@@ -381,6 +386,13 @@ impl Objects {
         let names = Names::default();
         objects.objects.iter().for_each(|object| names.publish(object.published()));
         Ok((objects, names))
+    }
+
+    /// Offsets of the entries, ascending.
+    pub(crate) fn entries(&self) -> Vec<u64> {
+        let mut entries: Vec<u64> = self.objects.iter().map(|object| object.at).collect();
+        entries.sort_unstable();
+        entries
     }
 
     /// Number of objects.

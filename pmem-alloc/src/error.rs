@@ -230,6 +230,17 @@ pub enum ErrorKind {
         "the pool has concurrent containers, which threads change at any time; close it and copy its file"
     )]
     HasSlabs,
+    /// A pool that is replicated, and something of which no record has all.
+    #[error(
+        "a replicated pool cannot have concurrent containers: their words change outside transactions; use the others"
+    )]
+    NotReplicable,
+    /// A pool that follows another changes by what that one commits, and by nothing else.
+    #[error("this pool follows another one, and is for reading; promote it first")]
+    Follower,
+    /// A [`Replicator`](crate::Replicator) refused. Where it refuses to acknowledge, the transaction is committed here all the same.
+    #[error("{0}")]
+    Refused(pmem_tx::Refusal),
     /// Something that can be done once at a time is being done.
     #[error("{what} of this pool is under way; wait for it")]
     Busy {

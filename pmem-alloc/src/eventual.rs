@@ -9,6 +9,7 @@ use crate::{
     directory::{Names, Publication},
     gate::{Applying, Gate},
     pool::Inner,
+    replicate::Following,
     transaction::{Outcome, WriteCore, Writer},
 };
 use parking_lot::Mutex;
@@ -25,12 +26,14 @@ pub(crate) struct Readers {
     /// Objects that commits made which are not applied, in order.
     unpublished: Mutex<VecDeque<(Ticket, Publication)>>,
     pub(crate) pipeline: Arc<Pipeline>,
+    /// What changes for readers of a pool that follows another.
+    pub(crate) following: Following,
 }
 
 impl Readers {
-    pub(crate) fn new(log: &Log, names: Names) -> Readers {
+    pub(crate) fn new(log: &Log, names: Names, following: Following) -> Readers {
         let pipeline = log.pipeline().clone();
-        Readers { gate: Gate::new(), names, unpublished: Mutex::default(), pipeline }
+        Readers { gate: Gate::new(), names, unpublished: Mutex::default(), pipeline, following }
     }
 
     /// Waits for readers, because commits up to `newest` are about to be applied; until the result is dropped there are
@@ -42,6 +45,7 @@ impl Readers {
             let (_, object) = unpublished.pop_front().expect("there is one");
             self.names.publish(object);
         }
+        self.following.bring_up_to_date(newest);
         applying
     }
 
@@ -112,7 +116,8 @@ impl Pool {
         let inner = &*self.inner;
         inner.media.region().check_process()?;
         inner.readers.check("sync")?;
-        inner.wait(ticket)
+        inner.wait(ticket)?;
+        inner.replication.acknowledge()
     }
 }
 

@@ -5,10 +5,11 @@
 //! grown if that is rolled back.
 
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Grown, Result,
     format::{self, COPIES, MAX_SIZE, SegmentEntry},
     heap::Heap,
     media::Media,
+    replicate::Replication,
     segments::{MOST_SEGMENTS, Segment, pages_that_fit, tables},
 };
 use pmem_map::PAGE;
@@ -46,12 +47,14 @@ pub(crate) struct Growth {
     header: Vec<u8>,
     max_size: u64,
     options: GrowthOptions,
+    /// Told when the pool has grown.
+    pub(crate) replication: Replication,
 }
 
 impl Growth {
     /// `header`: what both copies hold, or will.
     pub(crate) fn new(header: Vec<u8>, max_size: u64, options: GrowthOptions) -> Growth {
-        Growth { header, max_size, options }
+        Growth { header, max_size, options, replication: Replication::default() }
     }
 
     fn cuts(&self, shortcut: GrowthShortcut) -> bool {
@@ -86,17 +89,43 @@ impl Growth {
         let new_size = size + wanted.max(least).min(room);
 
         let entry = SegmentEntry { start: size, pages: pages_that_fit(new_size - size) };
-        let segment = Segment::new(entry, geometry.data_start).expect("inside the largest pool");
+        self.add(media, heap, entry, new_size)?;
+        Ok(new_size)
+    }
+
+    /// Makes the pool larger by this segment, which begins where it ends.
+    pub(crate) fn add(
+        &mut self,
+        media: &Media,
+        heap: &mut Heap,
+        entry: SegmentEntry,
+        new_size: u64,
+    ) -> Result<()> {
+        let geometry = heap.geometry().clone();
+        let max_size = self.max_size.max(new_size);
+        let wrong =
+            || Error::corrupt(entry.start, "a segment that fits the pool", format!("{} pages", entry.pages));
+        let fits = entry.start == geometry.size()
+            && new_size > entry.start
+            && entry.pages == pages_that_fit(new_size - entry.start)
+            && geometry.segments.count() < MOST_SEGMENTS;
+        let segment = Segment::new(entry, geometry.data_start).filter(|_| fits).ok_or_else(wrong)?;
         let region = media.region();
         let mapped = region.len();
         region.grow(new_size)?;
         if !self.cuts(GrowthShortcut::TablesNotBlanked) && blank(media, &segment, mapped)? {
             self.drain_unless(GrowthShortcut::BlankWithHeader, media)?;
         }
-        self.write_header(media, format::grown(&self.header, new_size, self.max_size, Some(entry)))?;
+        self.write_header(media, format::grown(&self.header, new_size, max_size, Some(entry)))?;
+        self.max_size = max_size;
         geometry.segments.add(segment, new_size);
         heap.extend();
-        Ok(new_size)
+        if let Some(replicator) = &self.replication.0 {
+            let segments = geometry.segments.iter();
+            let all: Vec<Grown> = segments.map(|s| Grown { start: s.start, pages: s.pages.into() }).collect();
+            replicator.grown(&all, new_size);
+        }
+        Ok(())
     }
 
     /// Makes room for a block of `len` bytes at a multiple of `align`, if the pool grows by itself and can. More than

@@ -25,6 +25,11 @@
 //!
 //! Care of a pool: [`Pool::check`], [`Pool::repair`], [`Pool::backup`], [`PoolOptions::compact`], [`WriteTx::migrate`].
 //!
+//! # Replication
+//!
+//! A [`Replicator`] sees what a pool commits, and has a say in it; [`Pool::follow`] applies that to a copy. `pmem-replica` is both
+//! ends, with a stream in between.
+//!
 //! All `unsafe` of this crate is in `body.rs`, `media.rs` and `slab.rs`; and in `path.rs`, `read_pool.rs`, `backup.rs`, `compact.rs` and
 //! `repair.rs`, where mapping a file by its path is `unsafe` for the caller.
 
@@ -59,6 +64,7 @@ mod pheap;
 mod pool;
 mod read_pool;
 mod repair;
+mod replicate;
 mod reservation;
 mod runs;
 mod savepoint;
@@ -89,6 +95,7 @@ pub use pmem_tx::Ticket;
 pub use pool::{Opening, Pool, PoolOptions};
 pub use read_pool::ReadPool;
 pub use repair::{Registry, Repair};
+pub use replicate::{Grown, Position, Replicator};
 pub use reservation::Reservation;
 pub use savepoint::Savepoint;
 pub use slab::{MIN_SLAB, Slab};

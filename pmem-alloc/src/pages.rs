@@ -101,6 +101,30 @@ impl PageMap {
         words.iter().for_each(|entry| entry.store(word, Relaxed));
     }
 
+    /// The descriptors of these pages change to these words, all at once: readers are kept out. Pages that a span loses are free, unless
+    /// another one gets them.
+    pub(crate) fn replace(&self, descriptors: &[(u32, u64)]) {
+        let page_word = |page: u64| match self.words.get(page as usize) {
+            Some(word) => word.load(Relaxed),
+            None => self.word_in_segment(page),
+        };
+        for &(page, _) in descriptors {
+            let begins_here = |at: u64| {
+                let word = page_word(at);
+                word as u8 as u64 != FREE && word >> 32 == u64::from(page)
+            };
+            let pages = (u64::from(page)..).take_while(|&at| begins_here(at)).count();
+            if pages > 0 {
+                self.leave(page, pages as u32);
+            }
+        }
+        for &(page, descriptor) in descriptors {
+            if let Some(span) = Span::decode(descriptor) {
+                self.enter(page, span);
+            }
+        }
+    }
+
     /// The word of the page of `at`. `FREE` if that is no data page.
     fn word_of(&self, at: u64) -> u64 {
         let page = at.wrapping_sub(self.data_start) / PAGE;

@@ -18,6 +18,7 @@ use crate::{
     occupancy,
     pages::PageMap,
     repair::Mends,
+    replicate::{Following, Position, Replication},
     stats,
     transaction::Writer,
 };
@@ -47,6 +48,7 @@ pub struct PoolOptions {
     pub(crate) log: LogOptions,
     pub(crate) identity: Option<u64>,
     pub(crate) group: bool,
+    pub(crate) replication: Replication,
 }
 
 impl Default for PoolOptions {
@@ -61,6 +63,7 @@ impl Default for PoolOptions {
             log: LogOptions::default(),
             identity: None,
             group: false,
+            replication: Replication::default(),
         }
     }
 }
@@ -165,7 +168,7 @@ impl PoolOptions {
             Growth::new(media.copy(COPIES[0], header.header_len.into()), header.max_size, self.growth);
         let writer = Writer::new(log, heap, objects, growth);
         let about = (self.layout.clone(), Opening::default(), self.group);
-        Ok(Pool::new(media, geometry, writer, names, about))
+        Ok(Pool::new(media, geometry, writer, names, about, (None, self.replication.clone())))
     }
 
     /// Opens the pool on a mapping; replays what was committed and may not be in place. Checks the page table, all
@@ -219,6 +222,10 @@ impl PoolOptions {
         }
         let (log, recovery) =
             media.open_log(geometry.log(), header.identity, geometry.home(), self.log.clone())?;
+        let following = match (Position::read(&geometry, |at| media.word(at)), &mends) {
+            (following, None) => following?,
+            (following, Some(_)) => following.unwrap_or(None),
+        };
         let (heap, (objects, names)) = match mends {
             None => {
                 let heap = Heap::rebuild(&geometry, |at| media.word(at))?;
@@ -246,8 +253,12 @@ impl PoolOptions {
         let content = media.copy(COPIES[0], header.header_len.into());
         let mut growth = Growth::new(content, header.max_size, self.growth);
         growth.raise(&media, geometry.size(), checked_max_size(self.max_size)?)?;
+        if self.replication.0.is_some() && heap.has_slabs() {
+            return Err(ErrorKind::NotReplicable.into());
+        }
         let writer = Writer::new(log, heap, objects, growth);
-        Ok(Pool::new(media, geometry, writer, names, (header.layout(), opening, self.group)))
+        let about = (header.layout(), opening, self.group);
+        Ok(Pool::new(media, geometry, writer, names, about, (following, self.replication.clone())))
     }
 }
 
@@ -288,6 +299,7 @@ pub(crate) struct Inner {
     pub(crate) companions: Companions,
     /// Commits of several threads share drains.
     pub(crate) group: bool,
+    pub(crate) replication: Replication,
     opening: Opening,
     /// The layout's name.
     pub(crate) layout: String,
@@ -342,6 +354,18 @@ impl Inner {
         wanted: &'static str,
         work: impl FnOnce(&mut Writer) -> R,
     ) -> Result<R> {
+        self.with_writer_as_it_is(wanted, |writer| {
+            self.refresh(writer)?;
+            Ok(work(writer))
+        })?
+    }
+
+    /// The same; of a pool that follows another, heap and objects are as of some earlier record.
+    pub(crate) fn with_writer_as_it_is<R>(
+        &self,
+        wanted: &'static str,
+        work: impl FnOnce(&mut Writer) -> R,
+    ) -> Result<R> {
         let mut lent = LentWriter { turn: &self.turn, writer: Some(self.take_writer(wanted)?) };
         let writer = lent.writer.as_mut().expect("given back when dropped");
         self.guarded_commit(|| work(writer))
@@ -383,9 +407,13 @@ impl Pool {
         writer: Writer,
         names: Names,
         (layout, opening, group): (String, Opening, bool),
+        (following, replication): (Option<Position>, Replication),
     ) -> Pool {
+        let mut writer = writer;
+        writer.growth.replication = replication.clone();
         let pages = writer.heap.page_map();
-        let readers = Readers::new(&writer.log, names);
+        let following = Following::new(following, pages.clone(), &writer.objects);
+        let readers = Readers::new(&writer.log, names, following);
         let turn = Turn::new(Box::new(writer));
         let (cancelled, any_cancelled) = (Mutex::default(), AtomicBool::new(false));
         let (kinds, backing_up, watch) = (Kinds::default(), Mutex::default(), Mutex::default());
@@ -402,6 +430,7 @@ impl Pool {
             caches: Caches::default(),
             companions,
             group,
+            replication,
             opening,
             layout,
             backing_up,
@@ -461,7 +490,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WouldDeadlock`]; a log that was poisoned by a failed write-back: close the pool and open it again.
+    /// [`ErrorKind::WouldDeadlock`]; [`ErrorKind::Follower`]; what a [`Replicator`](crate::Replicator) refuses; a log that was poisoned by a failed write-back: close the pool and open it again.
     pub fn begin(&self) -> Result<WriteTx<'_>> {
         WriteTx::new(&self.inner)
     }
@@ -513,6 +542,7 @@ impl Pool {
     /// it was, and goes on. An error of a drain poisons it.
     pub fn grow(&self, bytes: u64) -> Result<u64> {
         let media = &self.inner.media;
+        self.inner.readers.following.check()?;
         self.inner.with_writer("grow", |writer| writer.growth.grow(media, &mut writer.heap, bytes))?
     }
 

@@ -139,6 +139,9 @@ impl Pool {
 
 /// Takes the pages; the zeros are written with the commit.
 pub(crate) fn allocate(writer: &mut Writer, len: u64, owner: u32) -> Result<Block> {
+    if writer.growth.replication.0.is_some() {
+        return Err(crate::ErrorKind::NotReplicable.into());
+    }
     let Writer { heap, set, .. } = writer;
     let block = heap.allocate_slab(len, set)?;
     set.fresh_in_place(block.range(), owner)

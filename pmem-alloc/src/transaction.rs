@@ -80,11 +80,13 @@ pub(crate) struct Writer {
     pub(crate) heap: Heap,
     pub(crate) objects: Objects,
     pub(crate) growth: Growth,
+    /// The pool follows another, and `heap` and `objects` are not up to date.
+    pub(crate) stale: bool,
 }
 
 impl Writer {
     pub(crate) fn new(log: Log, heap: Heap, objects: Objects, growth: Growth) -> Writer {
-        Writer { set: log.write_set(), log, heap, objects, growth }
+        Writer { set: log.write_set(), log, heap, objects, growth, stale: false }
     }
 }
 
@@ -178,6 +180,11 @@ impl WriteCore {
 
 impl<'p> WriteTx<'p> {
     pub(crate) fn new(inner: &'p Arc<Inner>) -> Result<WriteTx<'p>> {
+        inner.readers.following.check()?;
+        if inner.replication.0.is_some() {
+            inner.check_no_transaction("write")?; // who waits for others may not hold what they wait for
+            inner.replication.admit()?;
+        }
         let writer = inner.take_writer("write")?;
         if writer.log.is_poisoned() {
             inner.turn.give(writer);
@@ -284,7 +291,8 @@ impl<'p> WriteTx<'p> {
         if inner.group || writer.log.is_in_flight() {
             let inner = inner.clone();
             let ticket = self.commit_eventual()?;
-            return inner.wait(ticket);
+            inner.wait(ticket)?;
+            return inner.replication.acknowledge();
         }
         let outcome = &mut self.outcome;
         let committed = inner.guarded_commit(|| {
@@ -299,7 +307,12 @@ impl<'p> WriteTx<'p> {
         })?;
         committed?;
         self.outcome = Outcome::Durable;
-        Ok(()) // `drop` does the rest
+        if inner.replication.0.is_none() {
+            return Ok(()); // `drop` does the rest
+        }
+        let inner = inner.clone();
+        drop(self); // others write while this one waits
+        inner.replication.acknowledge()
     }
 
     /// Rolls back, as dropping does. No drain.

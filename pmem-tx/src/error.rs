@@ -94,6 +94,9 @@ pub enum Error {
     /// Drop the journal and open it again: recovery decides.
     #[error("the log is poisoned by an earlier failure; close it and open it again, which recovers")]
     Poisoned,
+    /// A [`Subscriber`](crate::Subscriber) does not let the log be opened.
+    #[error("{0}")]
+    Refused(crate::Refusal),
     /// A thread that has a transaction of this journal open asked for another.
     #[error("this thread has a transaction of this journal open; end it first")]
     WouldDeadlock,

@@ -54,6 +54,12 @@ impl JournalOptions {
         self
     }
 
+    /// Tells `subscriber` what opening found of the life before, then every record that is committed.
+    pub fn subscriber(mut self, subscriber: Arc<dyn Subscriber>) -> JournalOptions {
+        self.log.subscriber = Some(subscriber);
+        self
+    }
+
     pub(crate) fn engine_shortcuts(&self) -> Shortcuts {
         self.log.shortcuts
     }

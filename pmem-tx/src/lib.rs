@@ -77,7 +77,7 @@ pub use error::{Error, Result};
 pub use journal::{Journal, JournalOptions};
 pub use shared::SharedMapping;
 pub use space::LogSpace;
-pub use subscriber::{Committed, Subscriber};
+pub use subscriber::{Committed, Recovered, Refusal, Subscriber};
 pub use transaction::Transaction;
 pub use tx::{Savepoint, Tx};
 pub use undo::UndoTx;

@@ -11,6 +11,68 @@ use std::ops::Range;
 pub trait Subscriber: Send + Sync + 'static {
     /// `record` was committed.
     fn committed(&self, record: &Committed<'_>);
+
+    /// A log was opened after it was closed or after a crash; nothing of what is told here is forgotten before this returns.
+    /// Whoever was told less than `recovered` says before the crash, catches up here. A crash in it calls it again, with the same.
+    ///
+    /// # Errors
+    ///
+    /// The log is not opened, and stays as it is: [`Error::Refused`](crate::Error::Refused).
+    fn recovered(&self, recovered: &Recovered<'_>) -> Result<(), Refusal> {
+        _ = recovered;
+        Ok(())
+    }
+}
+
+/// Why somebody who has a say refuses to go on. The text says what to do.
+pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
+
+/// What recovery found of the life before, when all of it is in place again.
+///
+/// Every record that no [`committed`](Subscriber::committed) has returned for is among those from [`first`](Recovered::first) to
+/// [`newest`](Recovered::newest), if it is durable at all: it counts as applied only then, and what is not applied stays in the window.
+/// So who knows all records before `first` (or more), and stores what [`for_each`](Recovered::for_each) says, has what `newest` left.
+///
+/// Not for logs on which undo transactions declared memory as fresh: of that nothing is logged.
+pub struct Recovered<'a> {
+    pub(crate) identity: u64,
+    pub(crate) generation: u32,
+    pub(crate) first: u64,
+    pub(crate) newest: u64,
+    pub(crate) lines: Vec<Range<u64>>,
+    pub(crate) region: &'a Region,
+}
+
+impl Recovered<'_> {
+    /// Which log.
+    pub fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    /// The life that has ended: that of the records.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Seq of the oldest record that was found; one more than [`newest`](Recovered::newest) if there is none, as after a clean close.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Seq of the newest record that is durable; 0 if there was none in that life.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// Calls `each` with the offset of every line that one of the records changed, and what it holds now.
+    pub fn for_each(&self, mut each: impl FnMut(u64, &[u8])) {
+        let mut copy = [0; LINE as usize];
+        for line in self.lines.iter().cloned().flatten() {
+            // SAFETY: in the mapping: recovery has checked the records. Nobody else uses it while the log is being opened.
+            unsafe { self.region.load(line * LINE, &mut copy) };
+            each(line * LINE, &copy);
+        }
+    }
 }
 
 /// One committed record: self-contained, and ordered by (generation, seq).

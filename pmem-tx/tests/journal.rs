@@ -1,7 +1,7 @@
 //! What a journal promises its user, sentence by sentence.
 
 use pmem_map::Mapping;
-use pmem_tx::{Committed, Error, Journal, JournalOptions, Subscriber, Tx};
+use pmem_tx::{Committed, Error, Journal, JournalOptions, Recovered, Refusal, Subscriber, Tx};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
@@ -166,6 +166,87 @@ fn a_subscriber_sees_committed_records_in_order_and_can_rebuild_the_bytes() {
     }
     let mapping = journal.close().unwrap();
     assert!(copy[AT as usize..] == mapping.as_slice()[AT as usize..]);
+}
+
+/// Generation, first and newest record, lines.
+type Found = (u32, u64, u64, Vec<Change>);
+
+/// Seq and bytes after each commit that it was told of, and what it was told of a life before.
+#[derive(Default)]
+struct Heir {
+    told: Mutex<Vec<(u64, Vec<Change>)>>,
+    recovered: Mutex<Option<Found>>,
+    refuses: bool,
+}
+
+impl Subscriber for Heir {
+    fn committed(&self, record: &Committed<'_>) {
+        let mut changes = Vec::new();
+        record.for_each(|at, bytes| changes.push((at, bytes.to_vec())));
+        self.told.lock().unwrap().push((record.seq(), changes));
+    }
+
+    fn recovered(&self, recovered: &Recovered<'_>) -> Result<(), Refusal> {
+        let mut lines = Vec::new();
+        recovered.for_each(|at, bytes| lines.push((at, bytes.to_vec())));
+        let said = (recovered.generation(), recovered.first(), recovered.newest(), lines);
+        *self.recovered.lock().unwrap() = Some(said);
+        if self.refuses { Err("not yet".into()) } else { Ok(()) }
+    }
+}
+
+fn put(bytes: &mut [u8], changes: &[Change]) {
+    for (at, new) in changes {
+        bytes[*at as usize..][..new.len()].copy_from_slice(new);
+    }
+}
+
+#[test]
+fn who_knows_the_records_before_the_recovered_ones_has_with_them_what_the_newest_left() {
+    for interval in [1, 7] {
+        let heir = Arc::new(Heir::default());
+        let options = || JournalOptions::new().flush_interval(interval);
+        let journal =
+            options().subscriber(heir.clone()).create(Mapping::anonymous(1 << 16).unwrap(), 0..AT).unwrap();
+        let mut rng = fastrand::Rng::with_seed(7);
+        for n in 1..=200u64 {
+            let mut tx = journal.begin().unwrap();
+            for _ in 0..rng.u64(1..5) {
+                tx.write_bytes(AT + rng.u64(0..20_000), &[rng.u8(..); 100]).unwrap();
+            }
+            tx.commit().unwrap();
+            // The process ends here, and the log is opened by another.
+            let mut image = Mapping::anonymous(1 << 16).unwrap();
+            let mut bytes = vec![0; 1 << 16];
+            // SAFETY: nobody stores meanwhile.
+            unsafe { journal.region().load(0, &mut bytes) };
+            image.write(0, &bytes).unwrap();
+            let next = Arc::new(Heir::default());
+            let opened = options().subscriber(next.clone()).open(image, 0..AT).unwrap();
+            let (generation, first, newest, lines) = next.recovered.lock().unwrap().take().unwrap();
+            assert_eq!((generation, newest), (1, n));
+            assert!(first <= newest && newest - first <= 2 * u64::from(interval), "{first} to {newest}");
+            // Whoever missed any of the last ones gets them.
+            let told = heir.told.lock().unwrap();
+            for known in first - 1..=newest {
+                let mut copy = vec![0; 1 << 16];
+                told.iter().filter(|(seq, _)| *seq <= known).for_each(|(_, changes)| put(&mut copy, changes));
+                put(&mut copy, &lines);
+                assert!(copy[AT as usize..] == bytes[AT as usize..], "after {known} of {first} to {newest}");
+            }
+            drop(told);
+            let mut tx = opened.begin().unwrap();
+            tx.write(AT, &n).unwrap();
+            tx.commit().unwrap();
+            assert_eq!(next.told.lock().unwrap().last().map(|(seq, _)| *seq), Some(1));
+        }
+        // A clean close leaves nothing to tell but the number.
+        let mapping = journal.close().unwrap();
+        let refuses = Arc::new(Heir { refuses: true, ..Heir::default() });
+        let refused = options().subscriber(refuses.clone()).open(mapping, 0..AT).unwrap_err();
+        assert!(matches!(refused, Error::Refused(_)), "{refused}");
+        assert_eq!(refuses.recovered.lock().unwrap().take(), Some((1, 201, 200, vec![])));
+    }
 }
 
 #[test]

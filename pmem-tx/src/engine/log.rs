@@ -23,18 +23,29 @@ use pmem_map::{Granularity, LINE, Region};
 use std::{ops::Range, sync::Arc};
 
 /// How a log behaves. Nothing of it is on media.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct LogOptions {
     /// Commits whose applied lines are flushed together, each line once. 1 flushes at the very next commit. More
     /// spares hot lines (a counter), and lets recovery replay that many records more.
     pub flush_interval: u32,
+    /// Told what opening the log found, then every commit, as by [`Log::subscribe`].
+    pub subscriber: Option<Arc<dyn Subscriber>>,
     #[doc(hidden)]
     pub shortcuts: Shortcuts,
 }
 
+impl std::fmt::Debug for LogOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogOptions")
+            .field("flush_interval", &self.flush_interval)
+            .field("subscriber", &self.subscriber.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Default for LogOptions {
     fn default() -> LogOptions {
-        LogOptions { flush_interval: 1, shortcuts: Shortcuts::default() }
+        LogOptions { flush_interval: 1, subscriber: None, shortcuts: Shortcuts::default() }
     }
 }
 
@@ -196,6 +207,9 @@ impl Log {
         {
             log.region.drain()?;
         }
+        if let Some(subscriber) = &log.subscriber {
+            subscriber.recovered(&found.recovered(&log.region)).map_err(Error::Refused)?;
+        }
         if shortcuts.has(Shortcut::NoNewGeneration) {
             log.poisoned = false;
             return Ok((log, replayed));
@@ -216,6 +230,8 @@ impl Log {
         let slots = (area.end - area.start - RING) / SLOT;
         let pipeline =
             Arc::new(Pipeline::new(region.clone(), identity, options.flush_interval, options.shortcuts));
+        let subscriber = options.subscriber.clone();
+        pipeline.lock().subscriber.clone_from(&subscriber);
         let dirty = Dirty::new(region.granularity());
         Log {
             region,
@@ -236,7 +252,7 @@ impl Log {
             extensions: Extensions::default(),
             window_known: true,
             options,
-            subscriber: None,
+            subscriber,
             checkpoints: 0,
             commits: 0,
             pipeline,
@@ -267,6 +283,11 @@ impl Log {
     #[inline]
     pub fn area(&self) -> Range<u64> {
         self.area.clone()
+    }
+
+    /// Which life of the log this is, and the newest record in it: what a [`Subscriber`] would be told of that one.
+    pub fn position(&self) -> (u32, u64) {
+        (self.generation, self.written)
     }
 
     /// What binds the log's records to it.

@@ -5,7 +5,7 @@ use super::{
     record::{self, Entries},
     shortcut::{Shortcut, Shortcuts},
 };
-use crate::{Error, Result};
+use crate::{Error, Recovered, Result};
 use pmem_map::{LINE, Region};
 use std::{collections::BTreeMap, ops::Range};
 
@@ -48,12 +48,36 @@ pub(super) struct Plan {
     pub(super) identity: u64,
     pub(super) generation: u32,
     pub(super) damaged_copy: Option<u64>,
+    /// Records up to this one are retired.
+    horizon: u64,
     /// In order.
     pub(super) records: Vec<Found>,
     /// How many of them, the last ones, are snapshots of an undo transaction that no seal ended.
     pub(super) open: usize,
     /// Lines in which unlogged stores may have been under way.
     pub(super) unlogged: Range<u64>,
+}
+
+impl Plan {
+    /// For a subscriber, once all of it is in place.
+    pub(super) fn recovered<'a>(&self, region: &'a Region) -> Recovered<'a> {
+        let mut lines: Vec<Range<u64>> = Vec::new();
+        for (line, change) in self.records.iter().flat_map(Found::entries) {
+            lines.push(line..line + change.lines());
+        }
+        lines.sort_unstable_by_key(|range| range.start);
+        lines.dedup_by(|next, before| {
+            let meets = next.start <= before.end;
+            if meets {
+                before.end = before.end.max(next.end);
+            }
+            meets
+        });
+        let newest = self.records.last().map_or(self.horizon, |found| found.header.seq);
+        let first = self.records.first().map_or(newest + 1, |found| found.header.seq);
+        let (identity, generation) = (self.identity, self.generation);
+        Recovered { identity, generation, first, newest, lines, region }
+    }
 }
 
 /// Bytes of the largest record of a log in `area`: three fit.
@@ -111,7 +135,7 @@ pub(super) fn look(
     let [start, end] = [format::UNLOGGED_START, format::UNLOGGED_END]
         .map(|at| format::unlogged_of(read_word(region, area.start + at)));
     let (start, end) = (start.max(home.start / LINE), end.min(home.end / LINE));
-    Ok(Plan { identity, generation, damaged_copy, records, open, unlogged: start..end.max(start) })
+    Ok(Plan { identity, generation, damaged_copy, horizon, records, open, unlogged: start..end.max(start) })
 }
 
 fn read_headers(region: &Region, area: &Range<u64>, identity: Option<u64>) -> Result<(Header, Option<u64>)> {

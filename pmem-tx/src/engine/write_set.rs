@@ -506,6 +506,19 @@ impl WriteSet {
         Ok(())
     }
 
+    /// The same with this content, as long as the block.
+    pub fn fresh_with(&mut self, block: Range<u64>, owner: u32, content: &[u8]) -> Result<(), Conflict> {
+        assert!(content.len() as u64 == block.end - block.start, "{} bytes for {block:?}", content.len());
+        let start = block.start;
+        self.fresh(block, owner)?;
+        let index = self.find(start).expect("just added");
+        // SAFETY: the buffer is as long as the block, and nobody else knows it yet.
+        unsafe {
+            self.shadows[index].bytes.copy_from_nonoverlapping(NonNull::from(content).cast(), content.len())
+        };
+        Ok(())
+    }
+
     /// A block that exists, and all of whose bytes this transaction replaces: zeroed, to be filled by
     /// [`write`](WriteSet::write). All of it is logged, whatever the mapping holds, and none of it is written in place. For bytes that
     /// are stored to outside transactions, too: what of these is visible need not be durable, so that words that are equal prove nothing.
