@@ -54,7 +54,8 @@
 //!
 //! `format`, `media`: the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
 //! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then what users call: `namespace` and `make`,
-//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map`, `attr`, `path`; and `fsck`, which checks all of it.
+//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map`, `attr`, `path`; [`integrity`] protects
+//! content; and `fsck` checks all of it.
 
 #![deny(unsafe_code)]
 
@@ -91,6 +92,7 @@ mod copy;
 mod edit;
 mod file;
 mod fsck;
+pub mod integrity;
 mod make;
 mod map;
 mod namespace;
@@ -106,6 +108,10 @@ pub use attr::{AttributeMode, flags};
 pub use error::{Code, Error, Result};
 pub use file::{Access, File};
 pub use fsck::FsckReport;
+pub use integrity::{
+    Repairs,
+    scrub::{Scrub, ScrubOptions, ScrubProgress, ScrubReport},
+};
 pub use map::ReadMapping;
 pub use mount::{AccessTimes, Damage, FormatOptions, MountOptions, MountReport};
 pub use quota::{Quota, Usage};

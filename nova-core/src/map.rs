@@ -9,7 +9,7 @@ use crate::{
     Code, Error, File, Kind, Result,
     alloc::{Purpose, Run, STRETCH},
     edit::Edit,
-    format::{BLOCK, Status},
+    format::{BLOCK, Identity, Status},
     inode::{Lease, State},
     ordering::Stored,
 };
@@ -30,7 +30,8 @@ impl File {
     /// # Errors
     ///
     /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`Code::NoSpace`]; [`pmem_map::Error::CannotLend`] if the volume is in
-    /// anonymous memory. 2 drains if blocks have to be made, 1 if the file does not end with a block, 2 if bytes were written shortly before that are in
+    /// anonymous memory; [`Error::Damaged`] where content is protected: all of it is verified first. Until the mapping is dropped, nothing protects the
+    /// file ([`integrity::mapped`](crate::integrity::mapped)); saying so takes a drain, if nothing else is to be made durable. 2 drains if blocks have to be made, 1 if the file does not end with a block, 2 if bytes were written shortly before that are in
     /// a record.
     pub fn map(&self) -> Result<Mapping> {
         self.map_with(Lease::Exclusive)
@@ -65,6 +66,7 @@ impl File {
             Lease::Read(others) => Lease::Read(others + 1),
             _ => return Err(Error::Mapped),
         };
+        volume.verify_file(&state)?;
         let extents = self.extents_with_zeros(&state, size.div_ceil(BLOCK))?;
         state.lease = lease;
         drop(state);
@@ -131,7 +133,12 @@ impl File {
         // Nobody else maps these blocks yet: they may be replaced.
         if state.lease == Lease::None {
             let size = state.status.size;
-            self.make_mappable(&mut state, 0..size.div_ceil(BLOCK), size)?;
+            // Before it is marked: whether anything of the volume can be mapped at all.
+            let any = 0..BLOCK;
+            volume.media.region().extents(std::slice::from_ref(&any))?;
+            volume.verify_file(&state)?;
+            let identity = volume.marked(&state);
+            self.make_mappable(&mut state, 0..size.div_ceil(BLOCK), size, identity)?;
             self.zero_tail(&state)?;
             // The program's stores are followed by no record: not even the newest one's window may have bytes of this file.
             if state.patched.take().is_some() {
@@ -147,8 +154,14 @@ impl File {
         Ok(MapOptions::new().max_len(len + GROWTH).from_backing(leased)?)
     }
 
-    /// Gives blocks of its own, with content, to every block of a range. `size` is the file's afterwards.
-    fn make_mappable(&self, state: &mut State, blocks: Range<u64>, size: u64) -> Result<()> {
+    /// Gives blocks of its own, with content, to every block of a range. `size` is the file's afterwards, and `identity`, if it changes.
+    fn make_mappable(
+        &self,
+        state: &mut State,
+        blocks: Range<u64>,
+        size: u64,
+        identity: Option<Identity>,
+    ) -> Result<()> {
         let volume = self.volume();
         volume.leave_to_stores(state)?;
         let mut edit = Edit::new(volume, &self.inode, state, Purpose::Ordinary);
@@ -162,12 +175,12 @@ impl File {
                 for run in edit.allocate(mapped.count)? {
                     let mut content = vec![0; (run.blocks * BLOCK) as usize];
                     volume.copy_file(state, to * BLOCK, &mut content)?;
-                    volume.media.store(run.start * BLOCK, &content);
+                    volume.store_data(run.start * BLOCK, &content);
                     places.push((to, run));
                     to += run.blocks;
                 }
             } else if mapped.unwritten {
-                volume.media.zero(mapped.block * BLOCK, mapped.count * BLOCK);
+                volume.zero_data(mapped.run());
                 places.push((file_block, mapped.run()));
             }
         }
@@ -181,18 +194,22 @@ impl File {
             };
             let mut to = hole.start;
             for run in runs {
-                volume.media.zero(run.start * BLOCK, run.blocks * BLOCK);
+                volume.zero_data(run);
                 places.push((to, run));
                 to += run.blocks;
             }
         }
-        if places.is_empty() && size == state.status.size {
+        let changes = !places.is_empty() || size != state.status.size;
+        if !changes && identity.is_none() {
             return Ok(());
         }
-        let durable = Stored::new(places.iter().map(|(_, run)| *run).collect()).drain(&volume.media)?;
-        edit.link(&places, &durable)?;
-        let status = Status { size, changed: volume.now(), ..state.status };
-        edit.commit(&self.inode, state, status, None)
+        if !places.is_empty() {
+            let durable = Stored::new(places.iter().map(|(_, run)| *run).collect()).drain(&volume.media)?;
+            edit.link(&places, &durable)?;
+        }
+        let changed = if changes { volume.now() } else { state.status.changed };
+        let status = Status { size, changed, ..state.status };
+        edit.commit(&self.inode, state, status, identity)
     }
 
     /// Behind the end are zeros, for everybody who maps the file: in place, where only a mapping can see them. (Not by a record: replayed, it would
@@ -229,8 +246,11 @@ impl File {
         // What was stored is not known to have been; the time says that it may.
         let now = volume.now();
         let status = Status { modified: now, changed: now, ..state.status };
+        // If it cannot be protected again, it stays marked.
+        let last = state.lease == Lease::None;
+        let identity = if last { volume.unmarked(&state).unwrap_or(None) } else { None };
         let edit = Edit::new(volume, &self.inode, &state, Purpose::Freeing);
-        let _ = edit.commit(&self.inode, &mut state, status, None);
+        let _ = edit.commit(&self.inode, &mut state, status, identity);
     }
 }
 
@@ -317,7 +337,7 @@ unsafe impl Backing for Leased {
         }
         let (from, to) = (state.status.size.div_ceil(BLOCK), len.div_ceil(BLOCK));
         self.file
-            .make_mappable(&mut state, from..to, to * BLOCK)
+            .make_mappable(&mut state, from..to, to * BLOCK, None)
             .map_err(|_| refused("the volume has no space for it, or an error"))?;
         let runs = self.file.runs(&state, from..to).map_err(|_| refused("its blocks are damaged"))?;
         let extents = self.file.volume().media.region().extents(&runs)?;

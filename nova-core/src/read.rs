@@ -27,7 +27,7 @@ impl Volume {
             if mapped.unwritten {
                 part.fill(0);
             } else {
-                self.media.copy_out(mapped.block * BLOCK + (from - file_block * BLOCK), part, "extent")?;
+                self.copy_data(state, mapped.block * BLOCK + (from - file_block * BLOCK), part)?;
             }
             done = to;
         }

@@ -11,6 +11,9 @@ mod ops;
 #[path = "crash/tree.rs"]
 mod tree;
 
+/// Unless a rule needs it, content is not protected.
+const PROTECTED: bool = false;
+
 use harness::{Setting, Totals, explore_lives, is_long};
 use nova_core::{FormatOptions, Rule};
 use ops::{

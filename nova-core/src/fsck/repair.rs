@@ -15,7 +15,7 @@ use crate::{
     Error, MountOptions, Nova, Result,
     alloc::Allocator,
     commit::Journal,
-    format::{BLOCK, STATE, SegmentHeader, StripeHead, Superblock, VolumeState},
+    format::{BLOCK, STATE, SegmentHeader, StripeHead, Superblock, VolumeState, feature},
     media::Media,
     mount,
     table::{Table, stripe_line},
@@ -43,8 +43,9 @@ impl MountOptions {
         let region = Arc::new(mapping.into_region());
         let (superblock, _) = mount::find(&region)?;
         mount::check(&superblock, region.len())?;
-        if superblock.read_only != 0 {
-            return Err(Error::Unsupported { version: superblock.version, features: superblock.read_only });
+        let unknown = superblock.read_only & !feature::KNOWN;
+        if unknown != 0 {
+            return Err(Error::Unsupported { version: superblock.version, features: unknown });
         }
         let options = self.clone().read_only(false);
         let (mut repairs, mut lost) = (Vec::new(), Problems::default());

@@ -288,7 +288,7 @@ fn right_lines(
     let kind = Kind::of_mode(identity.mode);
     let has_attributes = index.attributes.keys().next().is_some();
     identity.mode &= libc::S_IFMT | 0o7777;
-    identity.flags &= flag::SETTABLE;
+    identity.flags &= flag::SETTABLE | flag::MAPPED;
     identity.flags |= if has_attributes { flag::HAS_ATTRIBUTES } else { 0 };
     identity.generation = identity.generation.max(1);
     identity.parent = match kind {

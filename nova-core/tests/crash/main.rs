@@ -14,3 +14,6 @@ mod regressions;
 mod themes;
 mod tree;
 mod windows;
+
+/// Whether content is protected in the workloads of this binary: `crash_protected` has all of them with checksums and parity.
+const PROTECTED: bool = false;
