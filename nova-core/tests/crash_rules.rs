@@ -50,6 +50,10 @@ fn rules() -> Vec<Broken> {
         let setting = Setting { granularity: Granularity::Page, ..broken.setting.clone() };
         Broken { setting, ..broken }
     };
+    let protected = |broken: Broken| {
+        let setting = Setting { protected: true, ..broken.setting.clone() };
+        Broken { setting, ..broken }
+    };
     vec![
         broken(
             Rule::DataBeforeRecord,
@@ -123,6 +127,20 @@ fn rules() -> Vec<Broken> {
                 Allocate("/f", 0, 4096, nova_core::Allocate::Zero),
                 Write("/f", 0, 4096, 3),
             ],
+            &[],
+        )),
+        protected(broken(
+            Rule::ProtectionBeforeRecord,
+            "checksums and parity are drained with their content",
+            &junk,
+            &[Write("/f", 0, 6000, 1)],
+            &[],
+        )),
+        protected(broken(
+            Rule::ChecksumsInRecord,
+            "checksums of content in the record are in it, too",
+            &[Create("/f"), Write("/f", 0, 4000, 1)],
+            &[Write("/f", 40, 10, 2), Append("/f", 50, 3)],
             &[],
         )),
         broken(

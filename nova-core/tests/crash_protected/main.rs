@@ -5,8 +5,10 @@
 mod ace;
 #[path = "../crash/content.rs"]
 mod content;
+mod fortis;
 #[path = "../crash/harness.rs"]
 mod harness;
+mod life;
 #[path = "../crash/lives.rs"]
 mod lives;
 #[path = "../crash/media.rs"]
