@@ -6,6 +6,7 @@ use crate::{
     checkpoint,
     commit::{Batch, Journal},
     format::*,
+    integrity::bad,
     media::Media,
     namespace,
     recovery::{self, Scan},
@@ -135,6 +136,7 @@ pub struct MountOptions {
     pub(crate) in_place: bool,
     pub(crate) access_times: AccessTimes,
     pub(crate) threads: usize,
+    pub(crate) bad_blocks: Vec<u64>,
     pub(crate) broken: Option<Rule>,
 }
 
@@ -158,6 +160,7 @@ impl Default for MountOptions {
             in_place: false,
             access_times: AccessTimes::default(),
             threads,
+            bad_blocks: Vec::new(),
             broken: None,
         }
     }
@@ -388,6 +391,10 @@ pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> 
     if let Err(error) = recovery::read_limits(&volume) {
         report.damage.push(recovery::damage_of(ROOT, error));
     }
+    match bad::retire(&volume) {
+        Ok(damage) => report.damage.extend(damage),
+        Err(error) => report.damage.push(recovery::damage_of(ROOT, error)),
+    }
     volume.read_only |= !report.damage.is_empty();
     if !volume.read_only {
         if let Some(at) = bad_copy {
@@ -399,6 +406,7 @@ pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> 
         let checkpoint = if volume.keeps(Rule::CheckpointVoid) { 0 } else { state.checkpoint };
         let mounted = VolumeState { mounts: state.mounts.wrapping_add(1), checkpoint, ..state };
         set_state(&volume, mounted)?;
+        bad::record(&volume)?;
         (report.orphans, report.mapped) = (orphans.len() as u64, mapped.len() as u64);
     }
     volume.report = report;

@@ -29,6 +29,7 @@
 //!
 //! [`Error::Damaged`]: crate::Error::Damaged
 
+pub(crate) mod bad;
 pub(crate) mod layout;
 pub mod mapped;
 pub(crate) mod parity;

@@ -69,6 +69,8 @@ pub struct ScrubReport {
     pub repairs: Repairs,
     /// What could not be. (A damaged superblock is replaced by its copy, and is not among these.)
     pub damage: Vec<Damage>,
+    /// Blocks of content that were moved away from bad ones.
+    pub moved: u64,
     /// Superblocks that were replaced by their copies.
     pub superblocks: u64,
     /// It was told to stop before it was done.
@@ -242,7 +244,10 @@ impl Pass<'_> {
             Err(error) => return Err(error),
         };
         let result = self.metadata(&inode).and_then(|has_content| match has_content {
-            true => self.content(&inode),
+            true => self.content(&inode).and_then(|()| {
+                self.report.moved += volume.leave_bad_blocks(&inode)?;
+                Ok(())
+            }),
             false => Ok(()),
         });
         // It may be gone by now.

@@ -1,6 +1,7 @@
 //! Checksums and parity of content: what becomes of damage, of every size, wherever it is; of mapped files; and by scrubbing.
 #![allow(missing_docs)]
 
+mod bad;
 mod mapped;
 mod matrix;
 mod scrub;
