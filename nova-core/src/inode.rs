@@ -101,7 +101,7 @@ impl State {
 
     /// Whether content is not verified now, and what protects it not kept up: it is mapped, or was when the power failed.
     pub(crate) fn is_unprotected(&self) -> bool {
-        self.has(flag::MAPPED)
+        self.has(flag::MAPPED) && self.kind() == Kind::File
     }
 
     /// Whether the log was read.

@@ -153,7 +153,7 @@ fn scan_slot(volume: &Volume, owners: &Owners, ino: u64, scan: &mut Scan) -> Res
     if status.links == 0 {
         scan.orphans.push(ino);
     }
-    if identity.flags & flag::MAPPED != 0 {
+    if identity.flags & flag::MAPPED != 0 && identity.is_file() && volume.protection.is_some() {
         scan.mapped.push(ino);
     }
     // No limits are known yet: charging cannot fail.

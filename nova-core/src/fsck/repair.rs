@@ -58,6 +58,12 @@ impl MountOptions {
                 "nothing else here is sealed with its identity: it is another volume's",
             );
         }
+        if let Ok(first) = media.read::<StripeHead>(stripe_line(0))
+            && first.segment != 0
+            && !data_blocks(&superblock).contains(&(first.segment / BLOCK))
+        {
+            return Error::damaged("superblock", 0, "the inode table is where it has journal or protection");
+        }
         let journal = open_journal(&region, &media, &superblock, &mut repairs, &mut lost)?;
         let mut report = media_report(&media, &superblock);
         table::rebuild(&media, &journal, &superblock, &mut repairs, &mut lost)?;

@@ -13,7 +13,7 @@
 //! | after the mapping has ended | repaired or reported, as any other content |
 
 use crate::{
-    Result,
+    Kind, Result,
     alloc::Purpose,
     edit::Edit,
     format::{BLOCK, Identity, flag},
@@ -21,6 +21,13 @@ use crate::{
     rules::Rule,
     volume::Volume,
 };
+
+impl Identity {
+    /// Whether it is a file, which can be mapped.
+    pub(crate) fn is_file(&self) -> bool {
+        Kind::of_mode(self.mode) == Kind::File
+    }
+}
 
 impl Volume {
     /// What a file's identity is to be before it can be stored to; `None` if it need not change.
