@@ -59,45 +59,40 @@ fn put_block(
         true => Line::absent(mark),
         false => volume.line(protection, block)?,
     };
-    // For each stripe, its lines that are in the record.
-    let mut lines = [0u8; STRIPES];
+    // A bit for each line of the block that is in the record.
+    let mut lines: u64 =
+        patches.iter().fold(0, |lines: u64, (at, bytes)| lines | covered(at % BLOCK, bytes.len() as u64));
+    let touched = lines;
+    let of_stripe = |lines: u64, number: usize| (lines >> (number * LINES)) as u8;
+    let mut columns = if fresh { u8::MAX } else { 0 };
     let mut content = [0; BLOCK as usize];
-    for (at, bytes) in patches {
-        let start = (at % BLOCK) as usize;
-        for number in start / LINE as usize..(start + bytes.len()).div_ceil(LINE as usize) {
-            lines[number / LINES] |= 1 << (number % LINES);
+    let mut change = [0; STRIPE as usize];
+    for number in (0..STRIPES).filter(|number| of_stripe(lines, *number) != 0) {
+        columns |= of_stripe(lines, number);
+        if line.is_absent(number, mark) {
+            continue;
         }
-    }
-    for number in (0..STRIPES).filter(|number| lines[*number] != 0) {
-        if !line.is_absent(number, mark) {
-            if !line.agrees(number, mark) {
-                volume.heal(protection, block)?;
-                line = volume.line(protection, block)?;
-            }
-            let at = block * BLOCK + number as u64 * STRIPE;
-            volume.copy_verified(protection, at, stripe_mut(&mut content, number))?;
+        if !line.agrees(number, mark) {
+            volume.heal(protection, block)?;
+            line = volume.line(protection, block)?;
         }
+        let at = block * BLOCK + number as u64 * STRIPE;
+        volume.copy_verified(protection, at, stripe_mut(&mut content, number))?;
+        xor(&mut change, stripe(&content, number));
     }
-    let before = content;
     for (at, bytes) in patches {
         let start = (at % BLOCK) as usize;
         content[start..start + bytes.len()].copy_from_slice(bytes);
     }
-    let mut columns = if fresh { u8::MAX } else { 0 };
-    let mut change = [0; STRIPE as usize];
-    for (number, lines) in lines.iter_mut().enumerate().filter(|(_, lines)| **lines != 0) {
-        columns |= *lines;
-        xor(&mut change, stripe(&before, number));
+    for number in (0..STRIPES).filter(|number| of_stripe(touched, *number) != 0) {
         xor(&mut change, stripe(&content, number));
-        // It was absent, or zeros: the rest of its bytes is not known to be zeros.
+        // It was absent: the rest of its bytes is not known to be zeros.
         if line.is_absent(number, mark) {
-            *lines = u8::MAX;
+            lines |= 0xff << (number * LINES);
         }
         line.set(number, sum_of(protection.place(block, number), &content, number));
     }
-    let all: Vec<bool> =
-        (0..STRIPES * LINES).map(|number| lines[number / LINES] >> (number % LINES) & 1 == 1).collect();
-    put_lines(batch, block * BLOCK, &content, &all);
+    put_lines(batch, block * BLOCK, &content, lines);
     let line_at = protection.layout.line_at(block);
     if volume.keeps(Rule::ChecksumsInRecord) {
         batch.data(line_at, LINE).copy_from_slice(bytemuck::bytes_of(&line));
@@ -110,20 +105,40 @@ fn put_block(
             volume.media.copy_out(at, &mut parity, "parity")?;
         }
         xor(&mut parity, &change);
-        let columns: Vec<bool> = (0..LINES).map(|number| columns >> number & 1 == 1).collect();
-        put_lines(batch, at, &parity, &columns);
+        put_lines(batch, at, &parity, u64::from(columns));
     }
     Ok(())
 }
 
-/// Puts the chosen lines of `bytes`, which will be at `at`, into a batch.
-fn put_lines(batch: &mut Batch, at: u64, bytes: &[u8], chosen: &[bool]) {
-    let mut from = 0;
-    for run in chosen.chunk_by(|one, next| one == next) {
-        let len = run.len() * LINE as usize;
-        if run[0] {
-            batch.data(at + from as u64, len as u64).copy_from_slice(&bytes[from..from + len]);
-        }
-        from += len;
+/// A bit for each line of a block that bytes touch, from `start` in it on.
+fn covered(start: u64, len: u64) -> u64 {
+    let (first, end) = (start / LINE, (start + len).div_ceil(LINE));
+    let below = |line: u64| if line == 64 { u64::MAX } else { (1 << line) - 1 };
+    below(end) & !below(first)
+}
+
+/// Puts the lines that have their bit, of `bytes`, which will be at `at`, into a batch.
+fn put_lines(batch: &mut Batch, at: u64, bytes: &[u8], mut lines: u64) {
+    while lines != 0 {
+        let first = lines.trailing_zeros();
+        let count = (lines >> first).trailing_ones();
+        let (from, len) = (u64::from(first) * LINE, u64::from(count) * LINE);
+        batch.data(at + from, len).copy_from_slice(&bytes[from as usize..(from + len) as usize]);
+        let end = first + count;
+        lines = if end == 64 { 0 } else { lines >> end << end };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_those_that_bytes_touch() {
+        assert_eq!(covered(0, 1), 1);
+        assert_eq!(covered(63, 2), 3);
+        assert_eq!(covered(64, 64), 2);
+        assert_eq!(covered(0, 4096), u64::MAX);
+        assert_eq!(covered(4095, 1), 1 << 63);
     }
 }

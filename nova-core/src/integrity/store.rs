@@ -7,7 +7,7 @@ use crate::{
     integrity::{
         Protection, STRIPE, STRIPES,
         parity::{self, Block},
-        sums::Line,
+        sums::{self, Line},
     },
     media::Media,
     rules::Rule,
@@ -18,22 +18,21 @@ use crate::{
 const TOGETHER: usize = 16;
 
 impl Protection {
-    /// The line of a block of which `bytes` are content (zeros make their last stripe whole), and its parity.
-    pub(crate) fn compute(&self, block: u64, bytes: &[u8]) -> (Line, parity::Stripe) {
-        let mark = self.mark(block);
-        let (mut line, mut parity) = (Line::absent(mark), [0; STRIPE as usize]);
-        for (number, stripe) in bytes.chunks(STRIPE as usize).enumerate() {
+    /// The line of a block of which `bytes` are content (zeros make their last stripe whole). Its parity goes to `parity`, which is zeros.
+    fn compute(&self, block: u64, bytes: &[u8], parity: &mut parity::Stripe) -> Line {
+        let mut line = Line::absent(self.mark(block));
+        let mut add = |number: usize, stripe: &parity::Stripe| {
+            line.set(number, sums::sum(self.place(block, number), stripe));
+            parity::xor(parity, stripe);
+        };
+        let (stripes, rest) = bytes.as_chunks::<{ STRIPE as usize }>();
+        stripes.iter().enumerate().for_each(|(number, stripe)| add(number, stripe));
+        if !rest.is_empty() {
             let mut whole = [0; STRIPE as usize];
-            let stripe = if stripe.len() < whole.len() {
-                whole[..stripe.len()].copy_from_slice(stripe);
-                &whole
-            } else {
-                stripe
-            };
-            line.set(number, super::sums::sum(self.place(block, number), stripe));
-            parity::xor(&mut parity, stripe);
+            whole[..rest.len()].copy_from_slice(rest);
+            add(stripes.len(), &whole);
         }
-        (line, parity)
+        line
     }
 
     /// Stores lines and parity of content that begins with `block`.
@@ -43,9 +42,8 @@ impl Protection {
             let mut parities = [[0; STRIPE as usize]; TOGETHER];
             let mut count = 0;
             for bytes in some.chunks(BLOCK as usize) {
-                let (line, parity) = self.compute(block + count as u64, bytes);
-                lines[count] = bytemuck::cast(line);
-                parities[count] = parity;
+                lines[count] =
+                    bytemuck::cast(self.compute(block + count as u64, bytes, &mut parities[count]));
                 count += 1;
             }
             media.store(self.layout.line_at(block), lines[..count].as_flattened());

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod bad;
+mod budget;
 mod mapped;
 mod matrix;
 mod scrub;
