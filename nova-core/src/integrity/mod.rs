@@ -30,6 +30,7 @@
 //! [`Error::Damaged`]: crate::Error::Damaged
 
 pub(crate) mod bad;
+pub(crate) mod crc;
 pub(crate) mod layout;
 pub mod mapped;
 pub(crate) mod parity;
@@ -114,6 +115,12 @@ impl Protection {
     fn place(&self, block: u64, stripe: usize) -> u32 {
         let number = block * STRIPES as u64 + stripe as u64;
         self.seed ^ number as u32 ^ ((number >> 32) as u32).rotate_left(16)
+    }
+
+    /// The checksums of four stripes, from `first` on.
+    #[inline]
+    fn four_sums(&self, block: u64, first: usize, stripes: &[parity::Stripe; crc::FOUR]) -> [u32; crc::FOUR] {
+        crc::four(std::array::from_fn(|n| self.place(block, first + n)), stripes)
     }
 
     /// What the line of a block says of stripes that are absent.

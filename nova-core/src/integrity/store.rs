@@ -6,6 +6,7 @@ use crate::{
     format::{BLOCK, LINE},
     integrity::{
         Protection, STRIPE, STRIPES,
+        crc::FOUR,
         parity::{self, Block},
         sums::{self, Line},
     },
@@ -21,16 +22,22 @@ impl Protection {
     /// The line of a block of which `bytes` are content (zeros make their last stripe whole). Its parity goes to `parity`, which is zeros.
     fn compute(&self, block: u64, bytes: &[u8], parity: &mut parity::Stripe) -> Line {
         let mut line = Line::absent(self.mark(block));
-        let mut add = |number: usize, stripe: &parity::Stripe| {
-            line.set(number, sums::sum(self.place(block, number), stripe));
-            parity::xor(parity, stripe);
-        };
         let (stripes, rest) = bytes.as_chunks::<{ STRIPE as usize }>();
-        stripes.iter().enumerate().for_each(|(number, stripe)| add(number, stripe));
+        stripes.iter().for_each(|stripe| parity::xor(parity, stripe));
+        let (fours, single) = stripes.as_chunks::<FOUR>();
+        for (first, four) in (0..).step_by(FOUR).zip(fours) {
+            let sums = self.four_sums(block, first, four);
+            (first..).zip(sums).for_each(|(number, sum)| line.set(number, sum));
+        }
+        for (number, stripe) in (fours.len() * FOUR..).zip(single) {
+            line.set(number, sums::sum(self.place(block, number), stripe));
+        }
         if !rest.is_empty() {
             let mut whole = [0; STRIPE as usize];
             whole[..rest.len()].copy_from_slice(rest);
-            add(stripes.len(), &whole);
+            let number = stripes.len();
+            line.set(number, sums::sum(self.place(block, number), &whole));
+            parity::xor(parity, &whole);
         }
         line
     }
