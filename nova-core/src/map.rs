@@ -11,6 +11,7 @@ use crate::{
     edit::Edit,
     format::{BLOCK, Identity, Status},
     inode::{Lease, State},
+    integrity::Protection,
     ordering::Stored,
 };
 use parking_lot::Mutex;
@@ -69,6 +70,7 @@ impl File {
         volume.verify_file(&state)?;
         let extents = self.extents_with_zeros(&state, size.div_ceil(BLOCK))?;
         state.lease = lease;
+        volume.protection.iter().for_each(Protection::lend);
         drop(state);
         let leased = Leased { file: self.clone(), extents, runs: Mutex::default() };
         Ok(ReadMapping { mapping: MapOptions::new().from_backing(leased)?, len: size as usize })
@@ -237,6 +239,7 @@ impl File {
         let mut state = self.inode.state.write();
         if let Lease::Read(readers) = state.lease {
             state.lease = if readers > 1 { Lease::Read(readers - 1) } else { Lease::None };
+            volume.protection.iter().for_each(Protection::end_lending);
             return;
         }
         state.lease = match state.lease {

@@ -15,7 +15,7 @@ use crate::{
     Error, MountOptions, Nova, Result,
     alloc::Allocator,
     commit::Journal,
-    format::{BLOCK, STATE, SegmentHeader, StripeHead, Superblock, VolumeState, feature},
+    format::{BLOCK, SEGMENT_MAGIC, STATE, SegmentHeader, StripeHead, Superblock, VolumeState, feature},
     media::Media,
     mount,
     table::{Table, stripe_line},
@@ -59,10 +59,10 @@ impl MountOptions {
             );
         }
         if let Ok(first) = media.read::<StripeHead>(stripe_line(0))
-            && first.segment != 0
             && !data_blocks(&superblock).contains(&(first.segment / BLOCK))
+            && media.read::<SegmentHeader>(first.segment).is_ok_and(|header| header.magic == SEGMENT_MAGIC)
         {
-            return Error::damaged("superblock", 0, "the inode table is where it has journal or protection");
+            return Error::damaged("superblock", 0, "the inode table is where it has protection");
         }
         let journal = open_journal(&region, &media, &superblock, &mut repairs, &mut lost)?;
         let mut report = media_report(&media, &superblock);

@@ -25,7 +25,8 @@
 //! # Files that are mapped
 //!
 //! Stores to a mapping are not seen by anybody, so protection of a file is off while it is mapped to write, and
-//! comes back when the last such mapping ends ([`mapped`] has the table). [`File::map_read`](crate::File::map_read) does not turn it off.
+//! comes back when the last such mapping ends ([`mapped`] has the table). [`File::map_read`](crate::File::map_read) does not turn it off: the file is verified when it is
+//! mapped, and readers are given what is right. But as long as there is such a mapping, which lends references, no repair of the volume is stored.
 //!
 //! [`Error::Damaged`]: crate::Error::Damaged
 
@@ -60,6 +61,8 @@ pub(crate) struct Protection {
     seed: u32,
     /// One repair at a time: two readers may meet the same damage.
     repairing: Mutex<()>,
+    /// Mappings to read, which have references to bytes: while there are any, repairs are not stored.
+    lent: AtomicU64,
     counts: Counts,
 }
 
@@ -106,6 +109,7 @@ impl Protection {
             layout,
             seed: crc32c::crc32c(&superblock.identity),
             repairing: Mutex::new(()),
+            lent: AtomicU64::new(0),
             counts: Counts::default(),
         })
     }
@@ -126,6 +130,17 @@ impl Protection {
     /// What the line of a block says of stripes that are absent.
     fn mark(&self, block: u64) -> u32 {
         crc32c::crc32c_append(self.seed, &block.to_le_bytes())
+    }
+
+    /// A mapping to read begins. On return no repair is being stored, and none will be until it ends.
+    pub(crate) fn lend(&self) {
+        let _none = self.repairing.lock();
+        self.lent.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn end_lending(&self) {
+        let _none = self.repairing.lock();
+        self.lent.fetch_sub(1, Relaxed);
     }
 
     fn repairs(&self) -> Repairs {

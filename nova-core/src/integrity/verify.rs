@@ -104,7 +104,7 @@ impl Volume {
             let why = "its bytes and their checksum disagree, and they cannot be computed from parity";
             return Error::damaged("content", block * BLOCK, why);
         };
-        if !self.read_only {
+        if protection.may_store(self) {
             for number in &stripes {
                 self.media.store(block * BLOCK + *number as u64 * STRIPE, stripe(&content, *number));
             }
@@ -129,7 +129,7 @@ impl Volume {
             self.media.copy_out(at, &mut found, "parity")?;
             let right = parity::of(&content);
             if found != right {
-                if !self.read_only {
+                if protection.may_store(self) {
                     self.media.store(at, &right);
                     self.media.drain()?;
                 }
@@ -159,6 +159,11 @@ impl Volume {
 }
 
 impl Protection {
+    /// Whether a repair may be stored. Asked under the lock of repairs.
+    fn may_store(&self, volume: &Volume) -> bool {
+        !volume.read_only && self.lent.load(Relaxed) == 0
+    }
+
     /// Makes a block right, in DRAM: which stripes were wrong, and what its line is to be. `None` if it cannot be made right.
     fn diagnose(
         &self,

@@ -76,6 +76,54 @@ fn a_small_write_into_a_damaged_stripe_repairs_it_first_or_is_refused() {
 }
 
 #[test]
+fn readers_that_meet_the_same_damage_are_all_given_what_is_right() {
+    let (memory, nova) = volume(512, Protected::Parity);
+    let written = content(40 * BLOCK as usize, 1);
+    nova.write_file("/f", &written).unwrap();
+    let at = memory.find(&written);
+    // Files that share the blocks have locks of their own.
+    for n in 0..3 {
+        let clone = nova.create_file(format!("/{n}")).unwrap();
+        clone.clone_range(&nova.open("/f").unwrap(), 0, 0, written.len() as u64).unwrap();
+    }
+    for round in 0..20 {
+        (0..40).for_each(|block| memory.write(at + block * BLOCK + 300 + 20 * round, &[round as u8; 500]));
+        std::thread::scope(|scope| {
+            for name in ["/f", "/0", "/1", "/2"] {
+                let (nova, written) = (&nova, &written);
+                scope.spawn(move || assert!(nova.read_file(name).unwrap() == *written));
+            }
+        });
+        assert!(memory.read(at..at + written.len() as u64) == written, "round {round}");
+    }
+    assert_eq!(nova.repairs().damaged, 0);
+}
+
+#[test]
+fn a_repair_of_metadata_leaves_content_protected() {
+    let (memory, nova) = volume(512, Protected::Parity);
+    let (one, other) = (content(9000, 1), content(12_000, 2));
+    nova.write_file("/one", &one).unwrap();
+    nova.write_file("/other", &other).unwrap();
+    let mut mapping = nova.open("/other").unwrap().map().unwrap();
+    mapping.write(5000, &[5; 100]).unwrap();
+    let at = memory.find(&one);
+    let killed = memory.killed();
+    let mut bytes = killed;
+    // The state line: everything is found again.
+    bytes.as_mut_slice()[BLOCK as usize..][..64].fill(0xee);
+    bytes.as_mut_slice()[at as usize + 10..][..100].fill(0);
+    let (nova, report) = options().repair(bytes).unwrap();
+    assert!(report.left.is_empty() && !report.problems.is_empty(), "{report}");
+    assert!(nova.read_file("/one").unwrap() == one);
+    let mut mapped = other;
+    mapped[5000..5100].fill(5);
+    assert!(nova.read_file("/other").unwrap() == mapped);
+    let scrubbed = nova.scrub(&ScrubOptions::new()).unwrap();
+    assert_eq!((scrubbed.damage.len(), scrubbed.unprotected), (0, 0), "{scrubbed:?}");
+}
+
+#[test]
 fn targets_of_links_are_content_too() {
     let (memory, nova) = volume(256, Protected::Parity);
     let short: String = "target of a link".repeat(4);
