@@ -8,11 +8,11 @@
 //! while a third of the volume is free; after that a whole stretch is broken only when no stripe has a broken one. Large allocations take
 //! the whole stretches of all stripes before they take a part of one.
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::{
     collections::BTreeSet,
     ops::Range,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 /// Blocks of a stretch.
@@ -57,6 +57,9 @@ pub(crate) struct Allocator {
     total: u64,
     /// Blocks that only operations that free something may take.
     reserve: u64,
+    /// Blocks that are not handed out any more.
+    bad: RwLock<BTreeSet<u64>>,
+    has_bad: AtomicBool,
 }
 
 /// Which stretches to take from.
@@ -100,7 +103,16 @@ impl Allocator {
         };
         let stripes = (0..u64::from(stripes)).map(stripe).collect();
         let reserve = (total / 128).clamp(4, 1024);
-        Allocator { stripes, per_stripe, first, free: AtomicU64::new(0), total, reserve }
+        Allocator {
+            stripes,
+            per_stripe,
+            first,
+            free: AtomicU64::new(0),
+            total,
+            reserve,
+            bad: RwLock::default(),
+            has_bad: AtomicBool::new(false),
+        }
     }
 
     fn stripe_of(&self, block: u64) -> usize {
@@ -180,6 +192,34 @@ impl Allocator {
 
     /// These blocks are nobody's from now on. Those that were nobody's already (two files had them, which only damage can bring about) stay so.
     pub(crate) fn free(&self, run: Run) {
+        if !self.has_bad.load(Relaxed) {
+            return self.free_good(run);
+        }
+        let mut start = run.start;
+        for bad in self.bad.read().range(run.range()) {
+            self.free_good(Run { start, blocks: bad - start });
+            start = bad + 1;
+        }
+        self.free_good(Run { start, blocks: run.start + run.blocks - start });
+    }
+
+    /// This block is not handed out from now on: if it is free it is so no longer, and if it is not it will never be.
+    pub(crate) fn retire(&self, block: u64) {
+        self.bad.write().insert(block);
+        self.has_bad.store(true, Relaxed);
+        // Counted as taken before it is: whoever allocates must not count on it.
+        if self.claim(1, Purpose::Freeing).is_some() {
+            let was_free = self.stripes[self.stripe_of(block)].lock().take_block(block);
+            self.free.fetch_add(u64::from(!was_free), Relaxed);
+        }
+    }
+
+    /// Blocks that are not handed out any more.
+    pub(crate) fn bad(&self) -> BTreeSet<u64> {
+        if self.has_bad.load(Relaxed) { self.bad.read().clone() } else { BTreeSet::new() }
+    }
+
+    fn free_good(&self, run: Run) {
         let mut start = run.start;
         let end = run.start + run.blocks;
         while start < end {
@@ -235,6 +275,17 @@ impl Stripe {
         let (start, found) = next_run(bits, 0, blocks.min(STRETCH)).expect("a part of it is free");
         self.mark(stretch, start, found, false);
         Some(Run { start: stretch * STRETCH + start, blocks: found })
+    }
+
+    /// Exactly this block, if it is free.
+    fn take_block(&mut self, block: u64) -> bool {
+        let (stretch, at) = (block / STRETCH, block % STRETCH);
+        let bits = &self.stretches[(stretch - self.first) as usize].0;
+        let is_free = bits[(at / 64) as usize] >> (at % 64) & 1 == 1;
+        if is_free {
+            self.mark(stretch, at, 1, false);
+        }
+        is_free
     }
 
     /// Exactly `blocks` blocks side by side.

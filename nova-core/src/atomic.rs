@@ -253,14 +253,14 @@ impl Copy<'_> {
 
     /// Stores blocks past the caches; zeros behind the end.
     fn store(&self, from: u64, at: u64, blocks: u64) {
-        let media = &self.file.volume().media;
+        let volume = self.file.volume();
         let (start, end) = (from * BLOCK, (from + blocks) * BLOCK);
         let whole = end.min(self.size / BLOCK * BLOCK).max(start);
-        media.store(at, &self.bytes[start as usize..whole as usize]);
+        volume.store_data(at, &self.bytes[start as usize..whole as usize]);
         if whole < end {
             let mut last = self.bytes[whole as usize..end as usize].to_vec();
             last[(self.size.clamp(whole, end) - whole) as usize..].fill(0);
-            media.store(at + (whole - start), &last);
+            volume.store_data(at + (whole - start), &last);
         }
     }
 }

@@ -67,7 +67,7 @@ impl File {
             for at in (0..len).step_by(PART as usize) {
                 let mut content = vec![0; PART.min(len - at) as usize];
                 volume.copy_file(state, from + at, &mut content)?;
-                volume.media.store(run.start * BLOCK + at, &content);
+                volume.store_data(run.start * BLOCK + at, &content);
             }
             places.push((to, *run));
             to += run.blocks;

@@ -12,6 +12,7 @@ use crate::{
     extents::Mapped,
     format::{BLOCK, Identity, LINE, Status, flag},
     inode::{Body, Inode, State},
+    integrity::patch::Patches,
     log::{self, Append, Pages},
     ordering::{Durable, Stored},
     volume::Volume,
@@ -54,6 +55,8 @@ pub(crate) struct Edit<'v> {
     copies: Vec<(u64, Run)>,
     /// The blocks of a shared source, whose owners become one more.
     sharing: Vec<Run>,
+    /// Content that will be in the record.
+    patches: Patches,
     committed: bool,
 }
 
@@ -71,6 +74,7 @@ impl<'v> Edit<'v> {
             zeros: Vec::new(),
             copies: Vec::new(),
             sharing: Vec::new(),
+            patches: Patches::default(),
             committed: false,
         }
     }
@@ -117,7 +121,7 @@ impl<'v> Edit<'v> {
     /// Gives a file block new content in a block of its own, which the commit drains and links.
     pub(crate) fn replace(&mut self, file_block: u64, content: &[u8]) -> Result<()> {
         let runs = self.allocate(1)?;
-        self.volume.media.store(runs[0].start * BLOCK, content);
+        self.volume.store_data(runs[0].start * BLOCK, content);
         self.copies.push((file_block, runs[0]));
         Ok(())
     }
@@ -144,7 +148,7 @@ impl<'v> Edit<'v> {
         };
         if self.volume.is_shared(Run { start: mapped.block, blocks: 1 }, mapped.birth) {
             let mut content = vec![0; BLOCK as usize];
-            self.volume.media.copy_out(mapped.block * BLOCK, &mut content, "extent")?;
+            self.volume.copy_data(state, mapped.block * BLOCK, &mut content)?;
             content[within as usize..within as usize + len].fill(0);
             return self.replace(file_block, &content);
         }
@@ -209,7 +213,11 @@ impl<'v> Edit<'v> {
     /// Puts bytes into the record, for a block in the volume that is the file's own. `at` is a byte offset in the volume; the range is
     /// inside one block, and shares no line with another patch of this edit.
     pub(crate) fn patch(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
-        self.volume.patch(&mut self.batch, at, bytes)
+        match self.volume.protection {
+            None => self.volume.patch(&mut self.batch, at, bytes)?,
+            Some(_) => self.patches.add(at, bytes),
+        }
+        Ok(())
     }
 
     /// How many blocks more the file has afterwards, and which of those that it has it has no longer.
@@ -261,6 +269,8 @@ impl<'v> Edit<'v> {
                 self.put_zeros(state, range)?;
             }
         }
+        let is_fresh = |block| self.fresh.iter().any(|run| run.range().contains(&block));
+        std::mem::take(&mut self.patches).put(volume, &mut self.batch, is_fresh)?;
         let copies = std::mem::take(&mut self.copies);
         if !copies.is_empty() {
             let stored = Stored::new(copies.iter().map(|(_, run)| *run).collect());
@@ -385,17 +395,22 @@ impl Volume {
     /// Content of a new block: in the record, or past the caches and drained.
     pub(crate) fn place_small(&self, batch: &mut Batch, runs: &[Run], bytes: &[u8]) -> Result<()> {
         let at = runs[0].start * BLOCK;
+        if bytes.len() as u64 <= self.small() && self.protection.is_some() {
+            let mut patches = Patches::default();
+            patches.add(at, bytes);
+            return patches.put(self, batch, |_| true);
+        }
         if bytes.len() as u64 <= self.small() {
             let lines = batch.data(at, (bytes.len() as u64).next_multiple_of(LINE));
             lines[..bytes.len()].copy_from_slice(bytes);
             return Ok(());
         }
-        self.media.store(at, bytes);
+        self.store_data(at, bytes);
         self.media.drain()
     }
 
-    /// Whether writes of this file may go in place.
+    /// Whether writes of this file may go in place. Not where content is protected: a stripe that is torn would be damage.
     pub(crate) fn is_relaxed(&self, state: &State) -> bool {
-        self.options.in_place || state.has(flag::IN_PLACE)
+        self.protection.is_none() && (self.options.in_place || state.has(flag::IN_PLACE))
     }
 }

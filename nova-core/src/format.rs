@@ -189,6 +189,16 @@ pub(crate) mod kind {
 /// An extent that reads as zeros.
 pub(crate) const UNWRITTEN: u16 = 1;
 
+/// Read-only features: who does not know one may only read.
+pub(crate) mod feature {
+    /// Content has checksums.
+    pub(crate) const CHECKSUMS: u64 = 1;
+    /// Content has parity; and checksums, without which nobody knows what is damaged.
+    pub(crate) const PARITY: u64 = 2;
+    /// Those that this program knows.
+    pub(crate) const KNOWN: u64 = CHECKSUMS | PARITY;
+}
+
 /// Flags of an inode.
 pub(crate) mod flag {
     pub(crate) const IMMUTABLE: u32 = 1;
@@ -198,6 +208,8 @@ pub(crate) mod flag {
     pub(crate) const IN_PLACE: u32 = 16;
     pub(crate) const HAS_ATTRIBUTES: u32 = 32;
     pub(crate) const ALIGNED: u32 = 64;
+    /// Mapped to be stored to: what protects the content counts for nothing.
+    pub(crate) const MAPPED: u32 = 128;
     /// Those that a user may set.
     pub(crate) const SETTABLE: u32 = IMMUTABLE | APPEND | NO_DUMP | NO_ATIME | IN_PLACE | ALIGNED;
 }

@@ -99,6 +99,11 @@ impl State {
         self.identity.flags & flag != 0
     }
 
+    /// Whether content is not verified now, and what protects it not kept up: it is mapped, or was when the power failed.
+    pub(crate) fn is_unprotected(&self) -> bool {
+        self.has(flag::MAPPED) && self.kind() == Kind::File
+    }
+
     /// Whether the log was read.
     pub(crate) fn is_read(&self) -> bool {
         !matches!(self.body, Body::Unread)

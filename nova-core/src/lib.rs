@@ -55,7 +55,8 @@
 //!
 //! `format`, `media`: the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
 //! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then `snapshot`, the volume as it was; then what users call: `namespace` and `make`,
-//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous`), `atomic`, `attr`, `path`; and `fsck`, which checks all of it.
+//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous`), `atomic`, `attr`, `path`; [`integrity`] protects
+//! content; and `fsck` checks all of it.
 
 #![deny(unsafe_code)]
 
@@ -95,6 +96,7 @@ mod copy;
 mod edit;
 mod file;
 mod fsck;
+pub mod integrity;
 mod make;
 mod map;
 mod namespace;
@@ -112,6 +114,10 @@ pub use collect::Collections;
 pub use error::{Code, Error, Result};
 pub use file::{Access, File};
 pub use fsck::{Anatomy, FileAnatomy, FileExtent, FsckReport, Holds, Stretch};
+pub use integrity::{
+    Repairs,
+    scrub::{Scrub, ScrubOptions, ScrubProgress, ScrubReport},
+};
 pub use map::ReadMapping;
 pub use mount::{AccessTimes, Damage, FormatOptions, MountOptions, MountReport};
 pub use quota::{Quota, Usage};

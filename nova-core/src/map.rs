@@ -11,8 +11,9 @@ use crate::{
     alloc::{Purpose, Run, STRETCH},
     contiguous,
     edit::Edit,
-    format::{BLOCK, Status},
+    format::{BLOCK, Identity, Status},
     inode::{Lease, State},
+    integrity::Protection,
     ordering::Stored,
     snapshot::MappedFile,
 };
@@ -38,7 +39,8 @@ impl File {
     ///
     /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`Code::NoSpace`]; [`pmem_map::Error::CannotLend`] if the volume is in
     /// anonymous memory; [`Error::TooManyExtents`] for a file in more than 16,384 pieces, if there is no space for a copy in fewer, which would take 2 drains
-    /// more. 2 drains if blocks have to be made, 1 if the file does not end with a block, 2 if bytes were written shortly before that are in
+    /// more; [`Error::Damaged`] where content is protected: all of it is verified first. Until the mapping is dropped, nothing protects the
+    /// file ([`integrity::mapped`](crate::integrity::mapped)); saying so takes a drain, if nothing else is to be made durable. 2 drains if blocks have to be made, 1 if the file does not end with a block, 2 if bytes were written shortly before that are in
     /// a record.
     pub fn map(&self) -> Result<Mapping> {
         self.map_with(Lease::Exclusive)
@@ -76,9 +78,11 @@ impl File {
             Lease::Read(others) => Lease::Read(others + 1),
             _ => return Err(Error::Mapped),
         };
+        volume.verify_file(&state)?;
         let extents = self.extents_with_zeros(&state, size.div_ceil(BLOCK))?;
         contiguous::check(&extents)?;
         state.lease = lease;
+        volume.protection.iter().for_each(Protection::lend);
         drop(state);
         let leased = Leased::new(self, extents, Vec::new(), Vec::new());
         Ok(ReadMapping { mapping: MapOptions::new().from_backing(leased)?, len: size as usize })
@@ -145,7 +149,12 @@ impl File {
         // Nobody else maps these blocks yet: they may be replaced.
         if state.lease == Lease::None {
             let size = state.status.size;
-            self.make_mappable(&mut state, 0..size.div_ceil(BLOCK), size)?;
+            // Before it is marked: whether anything of the volume can be mapped at all.
+            let any = 0..BLOCK;
+            volume.media.region().extents(std::slice::from_ref(&any))?;
+            volume.verify_file(&state)?;
+            let identity = volume.marked(&state);
+            self.make_mappable(&mut state, 0..size.div_ceil(BLOCK), size, identity)?;
             self.make_contiguous(&mut state)?;
             self.zero_tail(&state)?;
             // The program's stores are followed by no record: not even the newest one's window may have bytes of this file.
@@ -164,8 +173,14 @@ impl File {
         Ok(MapOptions::new().max_len(len + GROWTH).from_backing(leased)?)
     }
 
-    /// Gives blocks of its own, with content, to every block of a range. `size` is the file's afterwards.
-    fn make_mappable(&self, state: &mut State, blocks: Range<u64>, size: u64) -> Result<()> {
+    /// Gives blocks of its own, with content, to every block of a range. `size` is the file's afterwards, and `identity`, if it changes.
+    fn make_mappable(
+        &self,
+        state: &mut State,
+        blocks: Range<u64>,
+        size: u64,
+        identity: Option<Identity>,
+    ) -> Result<()> {
         let volume = self.volume();
         volume.leave_to_stores(state)?;
         let mut edit = Edit::new(volume, &self.inode, state, Purpose::Ordinary);
@@ -179,12 +194,12 @@ impl File {
                 for run in edit.allocate(mapped.count)? {
                     let mut content = vec![0; (run.blocks * BLOCK) as usize];
                     volume.copy_file(state, to * BLOCK, &mut content)?;
-                    volume.media.store(run.start * BLOCK, &content);
+                    volume.store_data(run.start * BLOCK, &content);
                     places.push((to, run));
                     to += run.blocks;
                 }
             } else if mapped.unwritten {
-                volume.media.zero(mapped.block * BLOCK, mapped.count * BLOCK);
+                volume.zero_data(mapped.run());
                 places.push((file_block, mapped.run()));
             }
         }
@@ -198,18 +213,22 @@ impl File {
             };
             let mut to = hole.start;
             for run in runs {
-                volume.media.zero(run.start * BLOCK, run.blocks * BLOCK);
+                volume.zero_data(run);
                 places.push((to, run));
                 to += run.blocks;
             }
         }
-        if places.is_empty() && size == state.status.size {
+        let changes = !places.is_empty() || size != state.status.size;
+        if !changes && identity.is_none() {
             return Ok(());
         }
-        let durable = Stored::new(places.iter().map(|(_, run)| *run).collect()).drain(&volume.media)?;
-        edit.link(state, &places, &durable)?;
-        let status = Status { size, changed: volume.now(), ..state.status };
-        edit.commit(&self.inode, state, status, None)
+        if !places.is_empty() {
+            let durable = Stored::new(places.iter().map(|(_, run)| *run).collect()).drain(&volume.media)?;
+            edit.link(state, &places, &durable)?;
+        }
+        let changed = if changes { volume.now() } else { state.status.changed };
+        let status = Status { size, changed, ..state.status };
+        edit.commit(&self.inode, state, status, identity)
     }
 
     /// Behind the end are zeros, for everybody who maps the file: in place, where only a mapping can see them. (Not by a record: replayed, it would
@@ -236,6 +255,7 @@ impl File {
         let mut state = self.inode.state.write();
         if let Lease::Read(readers) = state.lease {
             state.lease = if readers > 1 { Lease::Read(readers - 1) } else { Lease::None };
+            volume.protection.iter().for_each(Protection::end_lending);
             return;
         }
         state.lease = match state.lease {
@@ -245,8 +265,11 @@ impl File {
         // What was stored is not known to have been; the time says that it may.
         let now = volume.now();
         let status = Status { modified: now, changed: now, ..state.status };
+        // If it cannot be protected again, it stays marked.
+        let last = state.lease == Lease::None;
+        let identity = if last { volume.unmarked(&state).unwrap_or(None) } else { None };
         let edit = Edit::new(volume, &self.inode, &state, Purpose::Freeing);
-        let _ = edit.commit(&self.inode, &mut state, status, None);
+        let _ = edit.commit(&self.inode, &mut state, status, identity);
     }
 }
 
@@ -358,7 +381,7 @@ unsafe impl Backing for Leased {
         }
         let (from, to) = (state.status.size.div_ceil(BLOCK), len.div_ceil(BLOCK));
         self.file
-            .make_mappable(&mut state, from..to, to * BLOCK)
+            .make_mappable(&mut state, from..to, to * BLOCK, None)
             .map_err(|_| refused("the volume has no space for it, or an error"))?;
         let blocks = self.file.blocks(&state, from..to).map_err(|_| refused("its blocks are damaged"))?;
         let runs = bytes(&blocks);

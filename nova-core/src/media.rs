@@ -2,7 +2,8 @@
 //!
 //! No reference to the bytes ever exists: they are copied in and out, as a kernel does. Who may store where is said by who owns a
 //! block: free blocks are their allocator's caller's, a file's its inode's lock holder's, and metadata is stored by the journal alone.
-//! A file that is mapped is at other addresses too; its bytes are only ever copied.
+//! A file that is mapped is at other addresses too; its bytes are only ever copied. A repair of content (`integrity`) stores what has to be there while others may
+//! copy it out: what they copied they verify.
 
 #![allow(unsafe_code)]
 

@@ -26,7 +26,7 @@ impl Volume {
             if mapped.unwritten {
                 part.fill(0);
             } else {
-                self.copy_content(mapped.block * BLOCK + (from - file_block * BLOCK), part)?;
+                self.copy_content(state, mapped.block * BLOCK + (from - file_block * BLOCK), part)?;
             }
             done = to;
         }

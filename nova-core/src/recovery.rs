@@ -7,7 +7,7 @@ use crate::{
     Damage, Error, Kind, Result,
     alloc::Run,
     attributes::INTERNAL,
-    format::{BLOCK, Identity, LINE, MAX_SIZE, ROOT, Status},
+    format::{BLOCK, Identity, LINE, MAX_SIZE, ROOT, Status, flag},
     inode::{Body, Index},
     snapshot,
     table::Segment,
@@ -23,6 +23,8 @@ pub(crate) struct Scan {
     pub(crate) inodes: u64,
     pub(crate) damage: Vec<Damage>,
     pub(crate) orphans: Vec<u64>,
+    /// Files that were mapped, and are not protected.
+    pub(crate) mapped: Vec<u64>,
 }
 
 /// Who owns which block.
@@ -119,6 +121,7 @@ pub(crate) fn scan(volume: &Volume) -> Result<Scan> {
             total.inodes += scan.inodes;
             total.damage.extend(scan.damage);
             total.orphans.extend(scan.orphans);
+            total.mapped.extend(scan.mapped);
         }
     };
     let threads = volume.options.threads.min(segments.len());
@@ -182,6 +185,9 @@ fn scan_slot(volume: &Volume, owners: &Owners, ino: u64, scan: &mut Scan) -> Res
     if status.links == 0 {
         scan.orphans.push(ino);
     }
+    if identity.flags & flag::MAPPED != 0 && identity.is_file() && volume.protection.is_some() {
+        scan.mapped.push(ino);
+    }
     // No limits are known yet: charging cannot fail.
     volume.quotas.charge(&identity, status.blocks as i64, 1)?;
     Ok(true)
@@ -205,7 +211,7 @@ pub(crate) fn check_lines(at: u64, identity: &Identity, status: &Status) -> Resu
 pub(crate) fn read_limits(volume: &Volume) -> Result<()> {
     let root = volume.inode(ROOT)?;
     let mut state = root.state.write();
-    if state.has(crate::format::flag::HAS_ATTRIBUTES) {
+    if state.has(flag::HAS_ATTRIBUTES) {
         volume.read_log(&root, &mut state)?;
         if let Some(limits) = state.attributes.get(&(INTERNAL, b"quota".to_vec())) {
             volume.quotas.decode_limits(limits);

@@ -45,4 +45,12 @@ pub enum Rule {
     StoresBeforeRecord,
     /// What an `msync` of an atomic mapping links is linked by one record.
     MsyncInOneRecord,
+    /// Checksums and parity of content beside the record are durable before the record links it.
+    ProtectionBeforeRecord,
+    /// Checksums of content in the record are in the record.
+    ChecksumsInRecord,
+    /// A file is marked as mapped, durably, before it can be stored to.
+    MappedBeforeStores,
+    /// What protects a file that was mapped is durable before its mark is taken away.
+    ProtectionBeforeUnmapped,
 }

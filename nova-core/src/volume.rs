@@ -5,8 +5,9 @@ use crate::{
     alloc::{Allocator, Purpose, Run},
     collect::Collected,
     commit::{Batch, Committed, Journal, Quiet},
-    format::{BLOCK, Identity, LINE, Status, Structure as _, Superblock, VolumeState},
+    format::{Identity, LINE, Status, Structure as _, Superblock, VolumeState},
     inode::{Inode, State},
+    integrity::{Protection, layout::Layout},
     media::Media,
     quota::Quotas,
     recovery,
@@ -33,6 +34,8 @@ type Shard = RwLock<FxHashMap<u64, Arc<Inode>>>;
 
 pub(crate) struct Volume {
     pub(crate) media: Media,
+    /// Of content, if the volume has any.
+    pub(crate) protection: Option<Protection>,
     /// Away while the volume is closed, and where nothing may be written.
     pub(crate) journal: Option<Journal>,
     pub(crate) superblock: Superblock,
@@ -86,6 +89,7 @@ impl Volume {
     ) -> Volume {
         Volume {
             media,
+            protection: Protection::of(&superblock),
             journal,
             superblock,
             state: Mutex::new(state),
@@ -324,6 +328,24 @@ impl Volume {
         inode
     }
 
+    /// Whether the inode is in DRAM.
+    pub(crate) fn is_cached(&self, ino: u64) -> bool {
+        self.inodes[ino as usize % SHARDS].read().contains_key(&ino)
+    }
+
+    /// Takes an inode out of DRAM again that was read by who looks at every one; unless somebody else uses it by now.
+    pub(crate) fn let_go(&self, inode: Arc<Inode>) {
+        let mut shard = self.inodes[inode.ino as usize % SHARDS].write();
+        // The map's, and ours. Under the lock nobody gets another.
+        let is_idle = Arc::strong_count(&inode) == 2 && inode.handles.load(Relaxed) == 0;
+        let is_fresh = inode.state.try_read().is_some_and(|state| {
+            state.patched.is_none() && !state.gone && state.lease == crate::inode::Lease::None
+        });
+        if is_idle && is_fresh && shard.get(&inode.ino).is_some_and(|cached| Arc::ptr_eq(cached, &inode)) {
+            shard.remove(&inode.ino);
+        }
+    }
+
     /// The inode was freed, or was not made after all.
     pub(crate) fn forget(&self, ino: u64) {
         self.inodes[ino as usize % SHARDS].write().remove(&ino);
@@ -355,5 +377,5 @@ impl Volume {
 
 /// Blocks that can be allocated.
 pub(crate) fn data_blocks(superblock: &Superblock) -> std::ops::Range<u64> {
-    (superblock.journal + superblock.journal_len) / BLOCK..superblock.length / BLOCK - 1
+    Layout::of(superblock).data_blocks()
 }

@@ -164,6 +164,9 @@ impl Volume {
             true => Stored::new(runs).drain(&self.media)?,
             false => Durable::with_record(runs),
         };
+        if !self.keeps(Rule::ProtectionBeforeRecord) {
+            places.iter().try_for_each(|(_, run)| self.protect_again(*run))?;
+        }
         edit.link(state, &places, &durable)?;
         edit.commit(inode, state, status, identity)
     }
@@ -218,7 +221,7 @@ impl Volume {
             content[kept..].fill(0);
             content[(from - block) as usize..(until - block) as usize]
                 .copy_from_slice(&bytes[(from - offset) as usize..(until - offset) as usize]);
-            self.media.store(place(block), &content);
+            self.store_data(place(block), &content);
             from = until;
         }
         if from < to && to % BLOCK != 0 {
@@ -228,11 +231,11 @@ impl Volume {
             let kept = self.copy_file(state, block, &mut content)?;
             content[kept..].fill(0);
             content[..(to - block) as usize].copy_from_slice(&bytes[(block - offset) as usize..]);
-            self.media.store(place(block), &content);
+            self.store_data(place(block), &content);
             to = block;
         }
         if from < to {
-            self.media.store(place(from), &bytes[(from - offset) as usize..(to - offset) as usize]);
+            self.store_data(place(from), &bytes[(from - offset) as usize..(to - offset) as usize]);
         }
         Ok(())
     }

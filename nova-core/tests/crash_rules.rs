@@ -11,6 +11,9 @@ mod ops;
 #[path = "crash/tree.rs"]
 mod tree;
 
+/// Unless a rule needs it, content is not protected.
+const PROTECTED: bool = false;
+
 use harness::{Setting, Totals, explore_lives, is_long};
 use nova_core::{FormatOptions, Rule};
 use ops::{
@@ -45,6 +48,10 @@ fn rules() -> Vec<Broken> {
     let more: Vec<Op> = links(300..303).collect();
     let pages = |broken: Broken| {
         let setting = Setting { granularity: Granularity::Page, ..broken.setting.clone() };
+        Broken { setting, ..broken }
+    };
+    let protected = |broken: Broken| {
+        let setting = Setting { protected: true, ..broken.setting.clone() };
         Broken { setting, ..broken }
     };
     vec![
@@ -120,6 +127,20 @@ fn rules() -> Vec<Broken> {
                 Allocate("/f", 0, 4096, nova_core::Allocate::Zero),
                 Write("/f", 0, 4096, 3),
             ],
+            &[],
+        )),
+        protected(broken(
+            Rule::ProtectionBeforeRecord,
+            "checksums and parity are drained with their content",
+            &junk,
+            &[Write("/f", 0, 6000, 1)],
+            &[],
+        )),
+        protected(broken(
+            Rule::ChecksumsInRecord,
+            "checksums of content in the record are in it, too",
+            &[Create("/f"), Write("/f", 0, 4000, 1)],
+            &[Write("/f", 40, 10, 2), Append("/f", 50, 3)],
             &[],
         )),
         broken(

@@ -10,6 +10,7 @@ use crate::{
     attributes::{INTERNAL, SYSTEM},
     format::{LINE, MAX_LINKS, MAX_SIZE, ROOT, flag},
     inode::Body,
+    integrity::bad,
     permission::{ACCESS, DEFAULT},
     quota,
 };
@@ -87,6 +88,7 @@ fn check_one(problems: &mut Problems, ino: u64, node: &Node) {
         let value = index.attributes.get(key).expect("its key is there");
         let why = match (key.0, key.1.as_slice()) {
             (INTERNAL, b"quota") if ino == ROOT => quota::check_limits(value).err(),
+            (INTERNAL, bad::NAME) if ino == ROOT => bad::decode(value).err(),
             (INTERNAL, _) => Some("an attribute of the volume that it does not have"),
             (SYSTEM, name) if name == ACCESS.as_bytes() || name == DEFAULT.as_bytes() => {
                 Acl::decode(value).is_err().then_some("no access control list can be like this")

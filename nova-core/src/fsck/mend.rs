@@ -7,6 +7,7 @@ use crate::{
     attributes::{INTERNAL, SYSTEM},
     format::{MAX_LINKS, ROOT, Status},
     inode::Body,
+    integrity::bad,
     log,
     names::Dentry,
     namespace::forget_name,
@@ -47,6 +48,7 @@ fn remove_bad_attributes(
             let value = node.index.attributes.get(key).unwrap_or_default();
             let good = match (key.0, key.1.as_slice()) {
                 (INTERNAL, b"quota") => *ino == ROOT && quota::check_limits(value).is_ok(),
+                (INTERNAL, bad::NAME) => *ino == ROOT && bad::decode(value).is_ok(),
                 (SYSTEM, name) if name == ACCESS.as_bytes() || name == DEFAULT.as_bytes() => {
                     Acl::decode(value).is_ok()
                 }

@@ -15,7 +15,7 @@ use crate::{
     Error, MountOptions, Nova, Result,
     alloc::Allocator,
     commit::Journal,
-    format::{BLOCK, STATE, SegmentHeader, StripeHead, Superblock, VolumeState},
+    format::{BLOCK, SEGMENT_MAGIC, STATE, SegmentHeader, StripeHead, Superblock, VolumeState, feature},
     media::Media,
     mount, snapshot,
     table::{Table, stripe_line},
@@ -43,8 +43,9 @@ impl MountOptions {
         let region = Arc::new(mapping.into_region());
         let (superblock, _) = mount::find(&region)?;
         mount::check(&superblock, region.len())?;
-        if superblock.read_only != 0 {
-            return Err(Error::Unsupported { version: superblock.version, features: superblock.read_only });
+        let unknown = superblock.read_only & !feature::KNOWN;
+        if unknown != 0 {
+            return Err(Error::Unsupported { version: superblock.version, features: unknown });
         }
         let options = self.clone().read_only(false);
         let (mut repairs, mut lost) = (Vec::new(), Problems::default());
@@ -56,6 +57,12 @@ impl MountOptions {
                 0,
                 "nothing else here is sealed with its identity: it is another volume's",
             );
+        }
+        if let Ok(first) = media.read::<StripeHead>(stripe_line(0))
+            && !data_blocks(&superblock).contains(&(first.segment / BLOCK))
+            && media.read::<SegmentHeader>(first.segment).is_ok_and(|header| header.magic == SEGMENT_MAGIC)
+        {
+            return Error::damaged("superblock", 0, "the inode table is where it has protection");
         }
         let journal = open_journal(&region, &media, &superblock, &mut repairs, &mut lost)?;
         let mut report = media_report(&media, &superblock);

@@ -296,7 +296,8 @@ fn right_lines(
     let kind = Kind::of_mode(identity.mode);
     let has_attributes = index.attributes.keys().next().is_some();
     identity.mode &= libc::S_IFMT | 0o7777;
-    identity.flags &= flag::SETTABLE;
+    let mapped = if identity.is_file() && volume.protection.is_some() { flag::MAPPED } else { 0 };
+    identity.flags &= flag::SETTABLE | mapped;
     identity.flags |= if has_attributes { flag::HAS_ATTRIBUTES } else { 0 };
     identity.generation = identity.generation.max(1);
     identity.parent = match kind {

@@ -7,12 +7,14 @@ use super::{owners::Owners, report::Problems};
 use crate::{
     Error, Kind, Result,
     alloc::Run,
+    attributes::INTERNAL,
     extents::Mapped,
     format::{
-        BLOCK, Identity, LINE, SEGMENT_MAGIC, SLOT, SNAPSHOT_INO, STATE, STATE_COPY, SegmentHeader, Status,
-        StripeHead, Structure as _, Superblock, VolumeState,
+        BLOCK, Identity, LINE, ROOT, SEGMENT_MAGIC, SLOT, SNAPSHOT_INO, STATE, STATE_COPY, SegmentHeader,
+        Status, StripeHead, Structure as _, Superblock, VolumeState,
     },
     inode::{Body, Index},
+    integrity::bad,
     log::{self, Entry, Found},
     media::Media,
     snapshot::{self, Claims, Held, Snapshot},
@@ -106,6 +108,7 @@ impl Survey {
         }
         survey.claim();
         survey.past(media);
+        survey.retire();
         survey
     }
 
@@ -179,6 +182,16 @@ impl Survey {
             }
         }
         Node { at, identity, status, index, is_damaged }
+    }
+
+    /// Blocks that are bad, and that nobody owns, nobody can own.
+    fn retire(&mut self) {
+        let key = (INTERNAL, bad::NAME.to_vec());
+        let value = self.nodes.get(&ROOT).and_then(|root| root.index.attributes.get(&key));
+        let blocks = value.and_then(|value| bad::decode(value).ok()).unwrap_or_default();
+        for block in blocks {
+            let _ = self.owners.take(Run { start: block, blocks: 1 }, false);
+        }
     }
 
     /// Gives each inode its blocks: log pages first, which can have one owner only.

@@ -93,8 +93,8 @@ impl View {
         Index::read(media, identity, status, self.epoch)
     }
 
-    /// Copies content that was at `at` out.
-    fn copy_out(&self, media: &Media, at: u64, into: &mut [u8]) -> Result<()> {
+    /// Copies content of a file that was at `at` out; verified, if it is protected now. (Pages of mapped files are not, nor are their copies.)
+    fn copy_out(&self, past: &Volume, state: &State, at: u64, into: &mut [u8]) -> Result<()> {
         let (mut at, mut rest) = (at, into);
         while !rest.is_empty() {
             let len = rest.len().min((BLOCK - at % BLOCK) as usize);
@@ -102,12 +102,15 @@ impl View {
             let (block, within) = (at / BLOCK, at % BLOCK);
             let copy = |history: &History| history.copy_of(self.epoch, block);
             let found = copy(&self.volume().snapshots.history())?;
-            media.copy_out(found.unwrap_or(block) * BLOCK + within, part, "extent")?;
+            match found {
+                Some(found) => past.media.copy_out(found * BLOCK + within, part, "extent")?,
+                None => past.copy_data(state, at, part)?,
+            }
             // Copied away meanwhile, and perhaps stored to: the copy is what was there.
             if found.is_none()
                 && let Some(found) = copy(&self.volume().snapshots.history())?
             {
-                media.copy_out(found * BLOCK + within, part, "extent")?;
+                past.media.copy_out(found * BLOCK + within, part, "extent")?;
             }
             (at, rest) = (at + len as u64, behind);
         }
@@ -156,10 +159,10 @@ impl Volume {
     }
 
     /// Copies a file's content out: of a snapshot, as it was.
-    pub(crate) fn copy_content(&self, at: u64, into: &mut [u8]) -> Result<()> {
+    pub(crate) fn copy_content(&self, state: &State, at: u64, into: &mut [u8]) -> Result<()> {
         match &self.view {
-            Some(view) => view.copy_out(&self.media, at, into),
-            None => self.media.copy_out(at, into, "extent"),
+            Some(view) => view.copy_out(self, state, at, into),
+            None => self.copy_data(state, at, into),
         }
     }
 }

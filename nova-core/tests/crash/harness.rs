@@ -22,6 +22,8 @@ pub(crate) struct Setting {
     pub(crate) journal: u64,
     pub(crate) granularity: Granularity,
     pub(crate) relaxed: bool,
+    /// With checksums and parity of content.
+    pub(crate) protected: bool,
     /// Files may be overwritten in place: of their content, each word is old or new.
     pub(crate) torn: bool,
     pub(crate) tear: Tear,
@@ -46,6 +48,7 @@ impl Default for Setting {
             journal: 4 * BLOCK,
             granularity: Granularity::CacheLine,
             relaxed: false,
+            protected: crate::PROTECTED,
             torn: false,
             tear: Tear::Line,
             bound: 24,
@@ -56,6 +59,16 @@ impl Default for Setting {
         };
         if is_long() { Setting { bound: 1 << 10, samples: 128, nested: 64, ..setting } } else { setting }
     }
+}
+
+/// With or without protection of content.
+pub(crate) fn format_options(protected: bool) -> FormatOptions {
+    FormatOptions::new().checksums(protected).parity(protected)
+}
+
+/// Bytes of a journal, which protection takes more of.
+pub(crate) fn journal(bytes: u64) -> u64 {
+    if crate::PROTECTED { bytes.max(4 * BLOCK) } else { bytes }
 }
 
 impl Setting {
@@ -78,14 +91,17 @@ impl Setting {
     }
 
     fn mapping(&self, bytes: &[u8]) -> Mapping {
-        let options = MapOptions::new().len(self.blocks * BLOCK).granularity(self.granularity);
+        // As many blocks for files, and as much journal as protection takes at least.
+        let blocks = if self.protected { self.blocks + self.blocks / 7 + 3 } else { self.blocks };
+        let options = MapOptions::new().len(blocks * BLOCK).granularity(self.granularity);
         let mut mapping = options.memfd().expect("memory");
         mapping.as_mut_slice()[..bytes.len()].copy_from_slice(bytes);
         mapping
     }
 
     fn format(&self) -> Nova {
-        let options = FormatOptions::new().stripes(self.stripes).journal(self.journal);
+        let least = if self.protected { 4 * BLOCK } else { 0 };
+        let options = format_options(self.protected).stripes(self.stripes).journal(self.journal.max(least));
         options.format(self.mapping(&[]), self.mount()).expect("a volume")
     }
 

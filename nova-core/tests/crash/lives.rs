@@ -2,11 +2,11 @@
 
 use crate::{
     ace::BEFORE,
-    harness::{Setting, Totals, explore, explore_alone, explore_lives, is_long, used_to_the_end},
+    harness::{self, Setting, Totals, explore, explore_alone, explore_lives, is_long, used_to_the_end},
     ops::Op::{self, *},
     tree::Tree,
 };
-use nova_core::{AccessTimes, Error, FormatOptions, MountOptions, Nova};
+use nova_core::{AccessTimes, Error, MountOptions, Nova};
 use pmem_crash::{Config, Exploration, Image};
 
 const BLOCK: u64 = 4096;
@@ -27,7 +27,10 @@ fn explore_format(name: &str, start: Vec<u8>, old: Option<&Tree>) {
     // NOVA #72: a volume that was just made has to be one at every moment.
     let report = Exploration::new(name).config(config()).start(Image::new(start)).run(
         |mapping, marks| -> nova_core::Result<()> {
-            let format = FormatOptions::new().stripes(2).journal(2 * BLOCK).label("new");
+            let format = harness::format_options(crate::PROTECTED)
+                .stripes(2)
+                .journal(harness::journal(2 * BLOCK))
+                .label("new");
             let nova = marks.run("format", || format.format(mapping, mount.clone()))?;
             marks.run("create", || nova.create_new("/first").map(drop))?;
             std::mem::forget(nova);

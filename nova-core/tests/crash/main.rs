@@ -15,3 +15,6 @@ mod snapshots;
 mod themes;
 mod tree;
 mod windows;
+
+/// Whether content is protected in the workloads of this binary: `crash_protected` has all of them with checksums and parity.
+const PROTECTED: bool = false;

@@ -6,7 +6,7 @@ use crate::{
     ops::Op::{self, *},
     ops::{content, leaked},
 };
-use nova_core::{FormatOptions, MountOptions, Nova};
+use nova_core::{MountOptions, Nova};
 use pmem_crash::{Config, Exploration, Image};
 use pmem_map::Granularity;
 
@@ -154,7 +154,9 @@ fn every_store_of_the_code_is_one_that_the_volume_announces() {
     let config = Config::from_env().level2().bound(8).samples(2).nested(1).depth(1);
     let report = Exploration::new("every store").config(config).len(32 * 4096).run(
         |mapping, marks| -> nova_core::Result<()> {
-            let options = FormatOptions::new().stripes(1).journal(2 * 4096);
+            let options = crate::harness::format_options(crate::PROTECTED)
+                .stripes(1)
+                .journal(crate::harness::journal(2 * 4096));
             let nova = marks.run("format", || options.format(mapping, MountOptions::new().threads(1)))?;
             marks.run("mkdir", || nova.create_dir("/d"))?;
             marks.run("create", || nova.create_new("/d/f").map(drop))?;

@@ -8,7 +8,7 @@ use crate::{
     ops::Op::{self, *},
     ops::{content, leaked},
 };
-use nova_core::{Allocate, FormatOptions, MountOptions, Nova, Rename};
+use nova_core::{Allocate, MountOptions, Nova, Rename};
 use pmem_map::Mapping;
 
 const REPLACE: Rename = Rename::Replace;
@@ -20,7 +20,7 @@ fn explored(name: &str, before: &[Op], ops: &[Op]) {
 #[test]
 fn n1_a_volume_is_mounted_by_one_thread_as_by_many() {
     // NOVA #88: recovery on a machine with one processor read behind an array. Here, stripes and threads have nothing to do with each other.
-    let nova = FormatOptions::new()
+    let nova = crate::harness::format_options(crate::PROTECTED)
         .stripes(3)
         .format(Mapping::memfd(1 << 20).unwrap(), MountOptions::new())
         .unwrap();
@@ -259,7 +259,7 @@ fn p2_w2_p4_the_second_small_write_is_durable_too() {
 #[test]
 fn w1_every_stripe_and_every_thread_recovers() {
     // WineFS: recovery took the first processor's journal for all.
-    let nova = FormatOptions::new()
+    let nova = crate::harness::format_options(crate::PROTECTED)
         .stripes(4)
         .format(Mapping::memfd(1 << 20).unwrap(), MountOptions::new())
         .unwrap();
@@ -325,9 +325,9 @@ fn s67_a_rename_over_a_new_file_leaves_one_name() {
 fn nova_58_117_no_space_and_blocks_counted_are_the_same_after_a_mount() {
     // NOVA #58: mkdir ignored that there was no space. #117: blocks of directories and links differed after a mount.
     let setting = Setting { blocks: 24, journal: 8192, ..Setting::default() };
-    let nova = FormatOptions::new()
+    let nova = crate::harness::format_options(crate::PROTECTED)
         .stripes(1)
-        .journal(8192)
+        .journal(crate::harness::journal(8192))
         .format(Mapping::memfd(24 * 4096).unwrap(), setting.mount())
         .unwrap();
     let full = (0..1000).find_map(|n| {

@@ -4,7 +4,7 @@ use crate::{
     harness::{Setting, explore_alone},
     ops::Op::*,
 };
-use nova_core::{Allocate, FormatOptions, MountOptions, Nova, flags};
+use nova_core::{Allocate, MountOptions, Nova, flags};
 use pmem_map::{Granularity, MapOptions, Mapping};
 
 #[test]
@@ -72,7 +72,10 @@ fn volume_in_a_file() -> (tempfile::TempDir, Nova) {
     let options = MapOptions::new().len(64 * 4096).create(true).emulate_pmem(true);
     // SAFETY: nobody else knows the file; it is only ever read while it is mapped.
     let mapping = unsafe { options.open(dir.path().join("volume")) }.unwrap();
-    let nova = FormatOptions::new().stripes(1).format(mapping, MountOptions::new()).unwrap();
+    let nova = crate::harness::format_options(crate::PROTECTED)
+        .stripes(1)
+        .format(mapping, MountOptions::new())
+        .unwrap();
     (dir, nova)
 }
 

@@ -1,0 +1,168 @@
+//! Protection of file content: checksums that every read verifies, parity that damage is repaired from, and scrubbing.
+//!
+//! A volume is formatted with [`FormatOptions::checksums`](crate::FormatOptions::checksums), or with
+//! [`FormatOptions::parity`](crate::FormatOptions::parity) too. Each block of content then has a *line* of checksums (eight stripes of 512 bytes, two copies)
+//! and 512 bytes of parity, at a place that follows from the block's (`layout`). They are stored with the content: past the caches and drained
+//! together with it (`store`), or in the same record (`patch`). So they cost no drain, and never disagree with content that is linked.
+//!
+//! # What becomes of damage
+//!
+//! | damaged | with checksums | with parity |
+//! |---|---|---|
+//! | content: any damage of up to 512 bytes side by side | reported | repaired |
+//! | content: one stripe, however much of it; two stripes that touch no byte at the same place | reported | repaired |
+//! | content: more | reported | reported |
+//! | checksums: one copy of any stripes' | repaired | repaired |
+//! | checksums: both copies, unequally | reported | repaired, if all of the content agrees with the parity |
+//! | parity | | repaired by the next scrub; content is right |
+//! | content and its checksums, or content and its parity | reported | reported |
+//! | a block that is gone (a page that is lost) | reported | reported |
+//!
+//! *Reported*: whoever reads it gets [`Error::Damaged`], and nothing else of the file is affected. *Repaired*: whoever reads it gets
+//! what was written; and if the volume is mounted to write, so does the medium. Bytes are never returned that neither copy of their checksum agrees with,
+//! unless all of the block agrees with its parity and the copies contradict each other: then the line is what is damaged.
+//!
+//! # Files that are mapped
+//!
+//! Stores to a mapping are not seen by anybody, so protection of a file is off while it is mapped to write, and
+//! comes back when the last such mapping ends ([`mapped`] has the table). [`File::map_read`](crate::File::map_read) does not turn it off: the file is verified when it is
+//! mapped, and readers are given what is right. But as long as there is such a mapping, which lends references, no repair of the volume is stored.
+//!
+//! [`Error::Damaged`]: crate::Error::Damaged
+
+pub(crate) mod bad;
+pub(crate) mod crc;
+pub(crate) mod layout;
+pub mod mapped;
+pub(crate) mod parity;
+pub(crate) mod patch;
+pub mod scrub;
+pub(crate) mod store;
+pub(crate) mod sums;
+pub(crate) mod verify;
+
+use crate::{
+    Nova,
+    format::{BLOCK, Superblock},
+};
+use layout::Layout;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Bytes of a stripe.
+pub(crate) const STRIPE: u64 = 512;
+/// Stripes of a block.
+pub(crate) const STRIPES: usize = (BLOCK / STRIPE) as usize;
+
+/// The protection of a volume that has any.
+pub(crate) struct Protection {
+    pub(crate) layout: Layout,
+    /// What checksums are seeded with.
+    seed: u32,
+    /// One repair at a time: two readers may meet the same damage.
+    repairing: Mutex<()>,
+    /// Mappings to read, which have references to bytes: while there are any, repairs are not stored.
+    lent: AtomicU64,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    data: AtomicU64,
+    checksums: AtomicU64,
+    parity: AtomicU64,
+    damaged: AtomicU64,
+}
+
+/// What was met of damage since the volume was mounted: by reads, writes and scrubs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Repairs {
+    /// Stripes of content that were made right from parity.
+    pub data: u64,
+    /// Lines of checksums that were made right.
+    pub checksums: u64,
+    /// Blocks whose parity was made right.
+    pub parity: u64,
+    /// How often content could not be made right, and whoever wanted it was told so.
+    pub damaged: u64,
+}
+
+impl std::ops::Sub for Repairs {
+    type Output = Repairs;
+
+    fn sub(self, before: Repairs) -> Repairs {
+        Repairs {
+            data: self.data - before.data,
+            checksums: self.checksums - before.checksums,
+            parity: self.parity - before.parity,
+            damaged: self.damaged - before.damaged,
+        }
+    }
+}
+
+impl Protection {
+    /// Of this volume, if it has any.
+    pub(crate) fn of(superblock: &Superblock) -> Option<Protection> {
+        let layout = Layout::of(superblock);
+        layout.has_checksums().then(|| Protection {
+            layout,
+            seed: crc32c::crc32c(&superblock.identity),
+            repairing: Mutex::new(()),
+            lent: AtomicU64::new(0),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Where the checksum of a stripe begins.
+    #[inline]
+    fn place(&self, block: u64, stripe: usize) -> u32 {
+        let number = block * STRIPES as u64 + stripe as u64;
+        self.seed ^ number as u32 ^ ((number >> 32) as u32).rotate_left(16)
+    }
+
+    /// The checksums of four stripes, from `first` on.
+    #[inline]
+    fn four_sums(&self, block: u64, first: usize, stripes: &[parity::Stripe; crc::FOUR]) -> [u32; crc::FOUR] {
+        crc::four(std::array::from_fn(|n| self.place(block, first + n)), stripes)
+    }
+
+    /// What the line of a block says of stripes that are absent.
+    fn mark(&self, block: u64) -> u32 {
+        crc32c::crc32c_append(self.seed, &block.to_le_bytes())
+    }
+
+    /// A mapping to read begins. On return no repair is being stored, and none will be until it ends.
+    pub(crate) fn lend(&self) {
+        let _none = self.repairing.lock();
+        self.lent.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn end_lending(&self) {
+        let _none = self.repairing.lock();
+        self.lent.fetch_sub(1, Relaxed);
+    }
+
+    fn repairs(&self) -> Repairs {
+        let Counts { data, checksums, parity, damaged } = &self.counts;
+        Repairs {
+            data: data.load(Relaxed),
+            checksums: checksums.load(Relaxed),
+            parity: parity.load(Relaxed),
+            damaged: damaged.load(Relaxed),
+        }
+    }
+}
+
+impl Nova {
+    /// Whether content has checksums, and whether it has parity.
+    pub fn protection(&self) -> (bool, bool) {
+        let layout = Layout::of(&self.volume().superblock);
+        (layout.has_checksums(), layout.parity_at(layout.first).is_some())
+    }
+
+    /// What was met of damage to content since the volume was mounted.
+    pub fn repairs(&self) -> Repairs {
+        self.volume().protection.as_ref().map_or(Repairs::default(), Protection::repairs)
+    }
+}
