@@ -156,6 +156,9 @@ struct Shared {
 
 fn scrub(nova: &Nova, options: &ScrubOptions, shared: &Shared) -> Result<ScrubReport> {
     let (volume, started, before) = (nova.volume(), Instant::now(), nova.repairs());
+    if let Some(view) = &volume.view {
+        return scrub(view.live(), options, shared); // whose blocks it has
+    }
     let mut pass = Pass { volume, options, shared, started, report: ScrubReport::default() };
     pass.volume_lines()?;
     shared.all_slots.store(volume.table.counts().0, Relaxed);
