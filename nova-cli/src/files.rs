@@ -55,9 +55,9 @@ fn letters(stat: &Stat) -> String {
     std::iter::once(kind).chain(bits).collect()
 }
 
-pub(crate) fn ls(place: &Place, long: bool) -> Outcome {
+pub(crate) fn ls(place: &Place, long: bool, snapshot: Option<&str>) -> Outcome {
     let (image, path) = place.inside();
-    let nova = image::read(image)?;
+    let nova = image::read_as_of(image, snapshot)?;
     let mut out = std::io::stdout().lock();
     for entry in nova.read_dir(path)? {
         let name = String::from_utf8_lossy(&entry.name).into_owned();
@@ -76,9 +76,9 @@ pub(crate) fn ls(place: &Place, long: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn cat(place: &Place) -> Outcome {
+pub(crate) fn cat(place: &Place, snapshot: Option<&str>) -> Outcome {
     let (image, path) = place.inside();
-    let nova = image::read(image)?;
+    let nova = image::read_as_of(image, snapshot)?;
     copy_out(&nova, path, &mut std::io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -97,10 +97,10 @@ fn copy_out(nova: &Nova, path: &Path, to: &mut impl Write) -> Result<u64, Failur
     }
 }
 
-pub(crate) fn cp(from: &Place, to: &Place) -> Outcome {
+pub(crate) fn cp(from: &Place, to: &Place, snapshot: Option<&str>) -> Outcome {
     match (from, to) {
         (Place::Inside { image, path }, Place::Here(target)) => {
-            let nova = image::read(image)?;
+            let nova = image::read_as_of(image, snapshot)?;
             let target = if target.is_dir() {
                 target.join(path.file_name().unwrap_or_default())
             } else {
@@ -109,6 +109,9 @@ pub(crate) fn cp(from: &Place, to: &Place) -> Outcome {
             let mut file = std::fs::File::create(&target)?;
             let bytes = copy_out(&nova, path, &mut file)?;
             println!("{} to {}", Size(bytes), target.display());
+        }
+        (Place::Here(_), Place::Inside { .. }) if snapshot.is_some() => {
+            return Err("a snapshot stays as it is: nothing can be copied into it".into());
         }
         (Place::Here(source), Place::Inside { image, path }) => {
             let bytes = std::fs::read(source)?;

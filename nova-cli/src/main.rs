@@ -11,6 +11,7 @@ mod image;
 mod mount;
 mod pool;
 mod size;
+mod snapshot;
 mod volume;
 
 use args::{Args, Command};
@@ -34,10 +35,11 @@ fn main() -> ExitCode {
         Command::Fsck { image, repair: true } => volume::repair(&image),
         Command::Mount(args) => mount::mount(&args),
         Command::Umount { dir } => mount::umount(&dir),
-        Command::Ls { place, long } => files::ls(&place, long),
-        Command::Cat { place } => files::cat(&place),
+        Command::Ls { place, long, snapshot } => files::ls(&place, long, snapshot.as_deref()),
+        Command::Cat { place, snapshot } => files::cat(&place, snapshot.as_deref()),
         Command::Stat { place, json } => files::stat(&place, json),
-        Command::Cp { from, to } => files::cp(&from, &to),
+        Command::Cp { from, to, snapshot } => files::cp(&from, &to, snapshot.as_deref()),
+        Command::Snapshot { command } => snapshot::run(&command),
         Command::Pool { command } => pool::run(&command),
     };
     outcome.unwrap_or_else(|error| {

@@ -163,12 +163,14 @@ impl Nova {
     ///
     /// # Errors
     ///
-    /// [`Error::InUse`] while there are files, mappings of files, or clones of this: the volume stays mounted as long as they live.
+    /// [`Error::InUse`] while there are files, mappings of files, or clones of this: the volume stays mounted as long as they live. A snapshot gives the mapping
+    /// back if the volume that it is of is gone, else this is the error, too.
     pub fn unmount(self) -> Result<Mapping> {
         let handles = Arc::strong_count(&self.0) - 1;
         let mut mounted = Arc::try_unwrap(self.0).map_err(|_| Error::InUse { handles })?;
         mounted.volume.close()?;
-        Ok(mounted.volume.into_mapping().expect("nobody else has the region"))
+        // The volume that a snapshot is of has it, too.
+        mounted.volume.into_mapping().ok_or(Error::InUse { handles: 1 })
     }
 
     /// What mounting found and did.
