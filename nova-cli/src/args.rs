@@ -186,6 +186,18 @@ pub(crate) enum Snapshot {
         #[arg(long)]
         json: bool,
     },
+    /// Says what changed since a snapshot
+    Diff {
+        /// The volume
+        image: PathBuf,
+        /// The older snapshot
+        from: String,
+        /// The newer one; otherwise the files as they are
+        to: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Deletes a snapshot, and frees what only it had
     Delete {
         /// The volume, not mounted

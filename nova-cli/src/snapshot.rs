@@ -1,8 +1,8 @@
 //! Snapshots of volumes.
 
 use crate::{Failure, Outcome, args, image, size::Size};
-use nova_core::{BLOCK, Code, Error, Nova, SnapshotInfo};
-use serde_json::json;
+use nova_core::{BLOCK, Change, Changed, ChangedAttributes, Code, Error, Nova, SnapshotInfo};
+use serde_json::{Value, json};
 use std::{
     path::Path,
     process::ExitCode,
@@ -13,6 +13,7 @@ pub(crate) fn run(command: &args::Snapshot) -> Outcome {
     match command {
         args::Snapshot::Create { image, name } => create(image, name),
         args::Snapshot::List { image, json } => list(image, *json),
+        args::Snapshot::Diff { image, from, to, json } => diff(image, from, to.as_deref(), *json),
         args::Snapshot::Delete { image, name } => delete(image, name),
     }
 }
@@ -91,4 +92,69 @@ fn age(created: i64) -> String {
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86_400),
     }
+}
+
+fn diff(image: &Path, from: &str, to: Option<&str>, as_json: bool) -> Outcome {
+    let nova = image::read(image)?;
+    for name in [Some(from), to].into_iter().flatten() {
+        nova.snapshot(name).map_err(|error| named(name, error))?;
+    }
+    let changes = nova.diff(from, to)?;
+    if as_json {
+        println!("{:#}", json!(changes.iter().map(change_in_json).collect::<Vec<_>>()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for change in &changes {
+        println!("{}", in_words(change));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Paths are of bytes; what is no UTF-8 of them is replaced.
+fn text(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+/// Which attributes are different, by name.
+fn attributes(changed: &ChangedAttributes) -> Vec<String> {
+    let ChangedAttributes { mode, owner, flags, modified, extended } = changed;
+    let own = [("mode", mode), ("owner", owner), ("flags", flags), ("modified", modified)];
+    let own = own.into_iter().filter(|(_, changed)| **changed).map(|(name, _)| name.to_owned());
+    own.chain(extended.iter().map(|name| text(name))).collect()
+}
+
+fn in_words(change: &Change) -> String {
+    let path = text(&change.path);
+    match &change.what {
+        Changed::Removed => format!("- {path}"),
+        Changed::Added => format!("+ {path}"),
+        Changed::Linked { existing } => format!("+ {path} (as {})", text(existing)),
+        Changed::Moved { from } => format!("> {path} (from {})", text(from)),
+        Changed::Content { size, ranges } => {
+            let bytes = ranges.iter().map(|range| range.bytes.end - range.bytes.start).sum();
+            let places = ranges.iter().map(|range| format!(" {}..{}", range.bytes.start, range.bytes.end));
+            format!("M {path} ({} of {}:{})", Size(bytes), Size(*size), places.collect::<String>())
+        }
+        Changed::Attributes(changed) => format!("A {path} ({})", attributes(changed).join(", ")),
+    }
+}
+
+fn change_in_json(change: &Change) -> Value {
+    let Change { path, ino, what } = change;
+    let (kind, more) = match what {
+        Changed::Removed => ("removed", Value::Null),
+        Changed::Added => ("added", Value::Null),
+        Changed::Linked { existing } => ("linked", json!({"existing": text(existing)})),
+        Changed::Moved { from } => ("moved", json!({"from": text(from)})),
+        Changed::Content { size, ranges } => {
+            let range = |range: &nova_core::ChangedRange| json!({"start": range.bytes.start, "end": range.bytes.end, "is_data": range.is_data});
+            ("content", json!({"size": size, "ranges": ranges.iter().map(range).collect::<Vec<_>>()}))
+        }
+        Changed::Attributes(changed) => ("attributes", json!({"names": attributes(changed)})),
+    };
+    let mut value = json!({"path": text(path), "inode": ino, "kind": kind});
+    if let Value::Object(more) = more {
+        value.as_object_mut().expect("it is one").extend(more);
+    }
+    value
 }

@@ -156,6 +156,10 @@ fn snapshots_are_made_listed_read_and_deleted() {
     let listed = works(&["snapshot", "list", "--json", &image]);
     assert!(listed.contains("\"name\": \"monday\"") && listed.contains("\"unique\": 4096"), "{listed}");
     assert!(works(&["snapshot", "list", &image]).contains("monday"));
+    let changes = works(&["snapshot", "diff", &image, "monday"]);
+    assert!(changes.starts_with("M /f (48.8 KiB of 48.8 KiB: 0..50000)\nA "), "{changes}");
+    assert!(works(&["snapshot", "diff", "--json", &image, "monday"]).contains("\"kind\": \"content\""));
+    assert!(fails(&["snapshot", "diff", &image, "monday", "tuesday"]).contains("no snapshot"));
     works(&["snapshot", "delete", &image, "monday"]);
     assert!(fails(&["snapshot", "delete", &image, "monday"]).contains("no snapshot"));
     assert_eq!(works(&["snapshot", "list", "--json", &image]).trim(), "[]");
