@@ -39,4 +39,6 @@ pub enum Rule {
     SnapshotsHold,
     /// A snapshot's block is durable before the state line leads to it.
     SnapshotBeforeRecord,
+    /// A mount finishes a roll back that a crash cut short.
+    RollbackFinished,
 }

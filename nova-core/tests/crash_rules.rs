@@ -84,6 +84,13 @@ fn rules() -> Vec<Broken> {
             &[],
         ),
         broken(
+            Rule::RollbackFinished,
+            "a mount finishes a roll back",
+            &[Create("/f"), Write("/f", 0, 5000, 1), Create("/g"), Snapshot("s"), Unlink("/f"), Create("/h")],
+            &[Rollback("s")],
+            &[],
+        ),
+        broken(
             Rule::CheckpointVoid,
             "a mount voids the checkpoint first",
             &file,

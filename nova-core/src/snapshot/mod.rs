@@ -26,6 +26,7 @@ mod diff;
 mod held;
 mod log;
 mod make;
+mod rollback;
 mod save;
 mod touched;
 mod view;

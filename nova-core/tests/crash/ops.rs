@@ -47,6 +47,8 @@ pub(crate) enum Op {
     Quota(u32, u64),
     Snapshot(Path),
     DeleteSnapshot(Path),
+    /// Nobody has a file open.
+    Rollback(Path),
     Sync,
     /// Unmounts, and mounts again.
     Remount,
@@ -179,6 +181,13 @@ impl Life {
             Op::Quota(uid, blocks) => nova.set_quota(Quota::User(uid), blocks, 0),
             Op::Snapshot(name) => nova.create_snapshot(name).map(drop),
             Op::DeleteSnapshot(name) => nova.delete_snapshot(name),
+            Op::Rollback(name) => {
+                nova.snapshot(name)?;
+                self.files.clear();
+                let nova = self.nova.take().expect("there outside of perform");
+                self.nova = Some(nova.rollback(name)?);
+                Ok(())
+            }
             Op::Sync => nova.sync(),
             Op::Remount => {
                 self.files.clear();
