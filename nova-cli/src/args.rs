@@ -198,6 +198,16 @@ pub(crate) enum Snapshot {
         #[arg(long)]
         json: bool,
     },
+    /// Makes the files what they were when a snapshot was made; what came later is lost, unless a snapshot has it
+    Rollback {
+        /// The volume, not mounted
+        image: PathBuf,
+        /// The snapshot's name
+        name: String,
+        /// Without asking
+        #[arg(long)]
+        force: bool,
+    },
     /// Deletes a snapshot, and frees what only it had
     Delete {
         /// The volume, not mounted

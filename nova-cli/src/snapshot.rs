@@ -4,6 +4,7 @@ use crate::{Failure, Outcome, args, image, size::Size};
 use nova_core::{BLOCK, Change, Changed, ChangedAttributes, Code, Error, Nova, SnapshotInfo};
 use serde_json::{Value, json};
 use std::{
+    io::IsTerminal,
     path::Path,
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
@@ -14,6 +15,7 @@ pub(crate) fn run(command: &args::Snapshot) -> Outcome {
         args::Snapshot::Create { image, name } => create(image, name),
         args::Snapshot::List { image, json } => list(image, *json),
         args::Snapshot::Diff { image, from, to, json } => diff(image, from, to.as_deref(), *json),
+        args::Snapshot::Rollback { image, name, force } => rollback(image, name, *force),
         args::Snapshot::Delete { image, name } => delete(image, name),
     }
 }
@@ -56,6 +58,37 @@ fn delete(image: &Path, name: &str) -> Outcome {
     })?;
     println!("snapshot {name:?} is gone; {} more are free", Size(freed * BLOCK));
     Ok(ExitCode::SUCCESS)
+}
+
+fn rollback(image: &Path, name: &str, force: bool) -> Outcome {
+    let nova = image::write(image)?;
+    nova.snapshot(name).map_err(|error| named(name, error))?;
+    let changes = nova.diff(name, None)?.len();
+    if !force && !is_wanted(name, changes)? {
+        nova.unmount()?;
+        return Err("nothing was changed".into());
+    }
+    let nova = nova.rollback(name)?;
+    nova.unmount()?;
+    println!("rolled back to {name:?}: {changes} changes are undone");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks whoever is at the terminal. Nobody there: an error.
+fn is_wanted(name: &str, changes: usize) -> Result<bool, Failure> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return Err(format!(
+            "{changes} changes since {name:?} would be undone: use --force if that is wanted"
+        )
+        .into());
+    }
+    eprint!(
+        "{changes} changes since {name:?} will be undone (`nova snapshot diff` shows them). Go on? [y/N] "
+    );
+    let mut answer = String::new();
+    input.read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn list(image: &Path, as_json: bool) -> Outcome {

@@ -8,7 +8,11 @@ use std::{
 use tempfile::TempDir;
 
 fn nova(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_nova")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_nova"))
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap()
 }
 
 /// The output of a command that has to work.
@@ -160,6 +164,11 @@ fn snapshots_are_made_listed_read_and_deleted() {
     assert!(changes.starts_with("M /f (48.8 KiB of 48.8 KiB: 0..50000)\nA "), "{changes}");
     assert!(works(&["snapshot", "diff", "--json", &image, "monday"]).contains("\"kind\": \"content\""));
     assert!(fails(&["snapshot", "diff", &image, "monday", "tuesday"]).contains("no snapshot"));
+    assert!(fails(&["snapshot", "rollback", &image, "monday"]).contains("2 changes since \"monday\""));
+    assert_eq!(nova(&["cat", &inside]).stdout, [7; 50_000]);
+    assert!(fails(&["snapshot", "rollback", &image, "tuesday", "--force"]).contains("no snapshot"));
+    works(&["snapshot", "rollback", &image, "monday", "--force"]);
+    assert_eq!(nova(&["cat", &inside]).stdout, b"old");
     works(&["snapshot", "delete", &image, "monday"]);
     assert!(fails(&["snapshot", "delete", &image, "monday"]).contains("no snapshot"));
     assert_eq!(works(&["snapshot", "list", "--json", &image]).trim(), "[]");

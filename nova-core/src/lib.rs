@@ -42,6 +42,7 @@
 //! | readdir, readlink, lookup, stat | 0: their access times are not kept |
 //! | reflink of any length, truncate, fallocate | 1; 2 if a shared block has to be copied |
 //! | snapshot | 2; deleting one 1, and 2 to merge what is saved for it into an older one |
+//! | rolling back to a snapshot | 2 for each inode that was changed since, and a mount |
 //!
 //! On an ordinary file a drain is a device flush, and calls of several threads share them. `emulate_pmem` of `pmem_map::MapOptions` treats such a
 //! file as persistent memory: fast, and durable as far as the process goes.

@@ -176,20 +176,20 @@ impl Tree {
     /// Makes the changes; what is new is as `newer` has it.
     fn make(&mut self, changes: &[Change], newer: &Nova) {
         // All that goes is found where it was: names that go, then names that come.
-        let mut gone: Vec<((usize, Vec<u8>), Option<usize>)> = Vec::new();
+        let mut gone: Vec<(usize, Vec<u8>)> = Vec::new();
         let mut coming = BTreeMap::new();
         for change in changes {
             match &change.what {
-                Changed::Removed => gone.push((self.place(&change.path), None)),
+                Changed::Removed => gone.push(self.place(&change.path)),
                 Changed::Moved { from } => {
-                    gone.push((self.place(from), None));
+                    gone.push(self.place(from));
                     coming.insert(change.path.clone(), self.find(from));
                 }
                 Changed::Linked { existing } => drop(coming.insert(change.path.clone(), self.find(existing))),
                 _ => {}
             }
         }
-        for ((dir, name), _) in gone {
+        for (dir, name) in gone {
             assert!(self.nodes[dir].names.remove(&name).is_some(), "a name goes twice");
         }
         let mut new = BTreeMap::new();
