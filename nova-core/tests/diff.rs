@@ -91,6 +91,18 @@ fn every_kind_of_change_is_told() {
     assert_eq!(image::code(nova.diff("two", None)), Code::NotFound);
 }
 
+#[test]
+fn bytes_behind_the_end_of_the_shorter_file_are_told_of_the_longer_one() {
+    // Both have the same block, of which one file has less: what is behind its end is not zeros.
+    let nova = volume(4 << 20);
+    nova.write_file("/f", &[1; 11_000]).unwrap();
+    nova.create_snapshot("long").unwrap();
+    nova.open("/f").unwrap().set_len(9000).unwrap();
+    nova.create_snapshot("short").unwrap();
+    assert_eq!(told(&nova, "long", Some("short")), ["c /f 9000"]);
+    assert_eq!(told(&nova, "short", Some("long")), ["c /f 11000 8192..11000"]);
+}
+
 /// A tree to which changes are made: files by number, names in directories.
 #[derive(Clone, Debug, PartialEq)]
 struct Node {
