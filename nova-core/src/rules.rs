@@ -41,4 +41,6 @@ pub enum Rule {
     SnapshotBeforeRecord,
     /// A mount finishes a roll back that a crash cut short.
     RollbackFinished,
+    /// A roll back copies blocks that later snapshots do not have: a block's owners are those from its birth to its end.
+    RollbackCopies,
 }

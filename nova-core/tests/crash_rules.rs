@@ -91,6 +91,17 @@ fn rules() -> Vec<Broken> {
             &[],
         ),
         broken(
+            Rule::RollbackCopies,
+            "a roll back copies what later snapshots do not have",
+            &[
+                &[Create("/f"), Write("/f", 0, 9000, 1), Snapshot("a"), Write("/f", 0, 4096, 2)][..],
+                &[Snapshot("b"), Write("/f", 0, 4096, 3), Snapshot("c")],
+            ]
+            .concat(),
+            &[Rollback("b"), Unlink("/f")],
+            &[],
+        ),
+        broken(
             Rule::CheckpointVoid,
             "a mount voids the checkpoint first",
             &file,

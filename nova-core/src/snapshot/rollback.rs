@@ -17,6 +17,7 @@ use crate::{
     inode::{Body, Index},
     log::{self, LINES, Rewrite},
     mount,
+    rules::Rule,
     volume::{Freed, Volume},
 };
 use bytemuck::Zeroable as _;
@@ -198,7 +199,7 @@ impl Volume {
 
     /// What becomes of the blocks that a file had.
     fn parts(&self, epoch: u64, ino: u64, extents: &Extents) -> Result<Vec<Part>> {
-        let has_later = {
+        let has_later = self.keeps(Rule::RollbackCopies) && {
             let history = self.snapshots.history();
             history.list.iter().any(|one| one.head.epoch > epoch && !one.is_deleted())
         };
