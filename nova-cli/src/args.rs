@@ -58,11 +58,17 @@ pub(crate) enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
+        /// As it was when this snapshot was made
+        #[arg(long, value_name = "NAME")]
+        snapshot: Option<String>,
     },
     /// Prints a file of a volume that is not mounted
     Cat {
         /// IMAGE:/PATH
         place: Place,
+        /// As it was when this snapshot was made
+        #[arg(long, value_name = "NAME")]
+        snapshot: Option<String>,
     },
     /// Copies a file into or out of a volume that is not mounted
     Cp {
@@ -70,6 +76,9 @@ pub(crate) enum Command {
         from: Place,
         /// PATH or IMAGE:/PATH
         to: Place,
+        /// Out of the volume, as it was when this snapshot was made
+        #[arg(long, value_name = "NAME")]
+        snapshot: Option<String>,
     },
     /// Checks everything that a volume's metadata says
     Fsck(check::Fsck),
@@ -83,6 +92,11 @@ pub(crate) enum Command {
     },
     /// Shows what users and groups use, or limits it
     Quota(Quota),
+    /// Keeps a volume as it is, beside what it becomes
+    Snapshot {
+        #[command(subcommand)]
+        command: Snapshot,
+    },
     /// Looks into pools, and cares for them
     Pool {
         #[command(subcommand)]
@@ -141,6 +155,9 @@ pub(crate) struct Mount {
     /// Nothing is written
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Everything as it was when this snapshot was made; nothing is written
+    #[arg(long, value_name = "NAME")]
+    pub(crate) snapshot: Option<String>,
     /// Other users see it, too
     #[arg(long)]
     pub(crate) allow_other: bool,
@@ -180,4 +197,52 @@ pub(crate) struct Quota {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Snapshot {
+    /// Makes a snapshot of all files
+    Create {
+        /// The volume, not mounted
+        image: PathBuf,
+        /// The snapshot's name
+        name: String,
+    },
+    /// Lists snapshots, oldest first, with what they cost
+    List {
+        /// The volume
+        image: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says what changed since a snapshot
+    Diff {
+        /// The volume
+        image: PathBuf,
+        /// The older snapshot
+        from: String,
+        /// The newer one; otherwise the files as they are
+        to: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes the files what they were when a snapshot was made; what came later is lost, unless a snapshot has it
+    Rollback {
+        /// The volume, not mounted
+        image: PathBuf,
+        /// The snapshot's name
+        name: String,
+        /// Without asking
+        #[arg(long)]
+        force: bool,
+    },
+    /// Deletes a snapshot, and frees what only it had
+    Delete {
+        /// The volume, not mounted
+        image: PathBuf,
+        /// The snapshot's name
+        name: String,
+    },
 }

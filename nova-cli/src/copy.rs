@@ -12,17 +12,17 @@ use std::{
 /// Bytes at a time: a write of as many is atomic.
 const PART: usize = 1 << 20;
 
-pub(crate) fn cat(place: &Place) -> Outcome {
+pub(crate) fn cat(place: &Place, snapshot: Option<&str>) -> Outcome {
     let (image, path) = place.inside();
-    let nova = image::read(image)?;
+    let nova = image::read_as_of(image, snapshot)?;
     copy_out(&nova, path, &mut std::io::stdout().lock(), |_| ())?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn cp(from: &Place, to: &Place) -> Outcome {
+pub(crate) fn cp(from: &Place, to: &Place, snapshot: Option<&str>) -> Outcome {
     match (from, to) {
         (Place::Inside { image, path }, Place::Here(target)) => {
-            let nova = image::read(image)?;
+            let nova = image::read_as_of(image, snapshot)?;
             let target = if target.is_dir() {
                 target.join(path.file_name().unwrap_or_default())
             } else {
@@ -33,6 +33,9 @@ pub(crate) fn cp(from: &Place, to: &Place) -> Outcome {
             let bytes = copy_out(&nova, path, &mut file, |part| bar.inc(part))?;
             bar.finish_and_clear();
             println!("{} to {}", Size(bytes), target.display());
+        }
+        (Place::Here(_), Place::Inside { .. }) if snapshot.is_some() => {
+            return Err("a snapshot stays as it is: nothing can be copied into it".into());
         }
         (Place::Here(source), Place::Inside { image, path }) => {
             let mut file = File::open(source).map_err(|error| format!("{}: {error}", source.display()))?;

@@ -55,9 +55,9 @@ fn letters(stat: &Stat) -> String {
     std::iter::once(kind).chain(bits).collect()
 }
 
-pub(crate) fn ls(place: &Place, long: bool, as_json: bool) -> Outcome {
+pub(crate) fn ls(place: &Place, long: bool, snapshot: Option<&str>, as_json: bool) -> Outcome {
     let (image, path) = place.inside();
-    let nova = image::read(image)?;
+    let nova = image::read_as_of(image, snapshot)?;
     let entries = nova.read_dir(path)?;
     if as_json {
         let entries: Result<Vec<Value>, Failure> =

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::{Failure, signatures, size::Size};
-use nova_core::{MountOptions, Nova};
+use nova_core::{Code, Error, MountOptions, Nova};
 use pmem_map::{Lock, MapOptions, Mapping};
 use std::path::Path;
 
@@ -32,6 +32,22 @@ pub(crate) fn make(image: &Path, len: u64) -> Result<Mapping, Failure> {
 pub(crate) fn read(image: &Path) -> Result<Nova, Failure> {
     let mapping = map(image, How { read_only: true, ..How::default() })?;
     Ok(MountOptions::new().read_only(true).mount(mapping)?)
+}
+
+/// The same, as it was when a snapshot was made, if one is named.
+pub(crate) fn read_as_of(image: &Path, snapshot: Option<&str>) -> Result<Nova, Failure> {
+    as_of(read(image)?, snapshot)
+}
+
+/// A snapshot of a volume, if one is named; else the volume.
+pub(crate) fn as_of(nova: Nova, snapshot: Option<&str>) -> Result<Nova, Failure> {
+    let Some(name) = snapshot else { return Ok(nova) };
+    nova.mount_snapshot(name).map_err(|error| match error {
+        Error::Posix(Code::NotFound) => {
+            format!("there is no snapshot {name:?}: `nova snapshot list` says which there are").into()
+        }
+        error => error.into(),
+    })
 }
 
 /// Mounts an image in this process, to change it.

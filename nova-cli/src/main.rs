@@ -19,6 +19,7 @@ mod pool;
 mod progress;
 mod signatures;
 mod size;
+mod snapshot;
 mod top;
 mod volume;
 
@@ -42,10 +43,11 @@ fn main() -> ExitCode {
         Command::Fsck(args) => check::run(&args),
         Command::Mount(args) => mount::mount(&args),
         Command::Umount { dir } => mount::umount(&dir),
-        Command::Ls { place, long, json } => files::ls(&place, long, json),
-        Command::Cat { place } => copy::cat(&place),
+        Command::Ls { place, long, snapshot, json } => files::ls(&place, long, snapshot.as_deref(), json),
+        Command::Cat { place, snapshot } => copy::cat(&place, snapshot.as_deref()),
         Command::Stat { place, json } => files::stat(&place, json),
-        Command::Cp { from, to } => copy::cp(&from, &to),
+        Command::Cp { from, to, snapshot } => copy::cp(&from, &to, snapshot.as_deref()),
+        Command::Snapshot { command } => snapshot::run(&command),
         Command::Pool { command } => pool::run(&command),
         Command::Map(args) => map::run(&args),
         Command::Top(args) => top::run(&args),

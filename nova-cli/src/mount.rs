@@ -19,11 +19,14 @@ pub(crate) fn mount(args: &args::Mount) -> Outcome {
         return in_background();
     }
     log(args.verbose);
+    // A snapshot is read in a view of its own: others may read the image meanwhile, and nobody may write it.
+    let is_read_only = args.read_only || args.snapshot.is_some();
     let mapping =
-        image::map(&args.image, image::How { read_only: args.read_only, emulate_pmem: args.emulate_pmem })?;
+        image::map(&args.image, image::How { read_only: is_read_only, emulate_pmem: args.emulate_pmem })?;
     let (granularity, durability) = (mapping.granularity(), mapping.durability());
-    let nova = MountOptions::new().read_only(args.read_only).in_place(args.in_place).mount(mapping)?;
+    let nova = MountOptions::new().read_only(is_read_only).in_place(args.in_place).mount(mapping)?;
     let report = nova.mount_report();
+    let nova = image::as_of(nova, args.snapshot.as_deref())?;
     let mut options =
         Options::new().allow_other(args.allow_other).source(args.image.canonicalize()?.to_string_lossy());
     if let Some(threads) = args.threads {

@@ -94,6 +94,74 @@ fn a_volume_is_mounted_in_the_background_and_unmounted() {
 }
 
 #[test]
+fn snapshots_are_made_listed_read_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&folder);
+    let put = |bytes: &[u8]| {
+        let source = write(&folder, "f", bytes);
+        works(&["cp", source.to_str().unwrap(), &format!("{image}:/")]);
+    };
+    put(b"old");
+    assert!(works(&["snapshot", "create", &image, "monday"]).contains("monday"));
+    assert!(fails(&["snapshot", "create", &image, "monday"]).contains("another name"));
+    assert!(fails(&["snapshot", "create", &image, "a/b"]).contains("1 to 255 bytes"));
+    put(&[7; 50_000]);
+    let inside = format!("{image}:/f");
+    assert_eq!(nova(&["cat", "--snapshot", "monday", &inside]).stdout, b"old");
+    assert_eq!(nova(&["cat", &inside]).stdout, [7; 50_000]);
+    assert!(works(&["ls", "-l", "--snapshot", "monday", &image]).contains("3 B f"));
+    let out = folder.path().join("out").to_str().unwrap().to_owned();
+    works(&["cp", "--snapshot", "monday", &inside, &out]);
+    assert_eq!(fs::read(&out).unwrap(), b"old");
+    assert!(fails(&["cp", "--snapshot", "monday", &out, &inside]).contains("stays as it is"));
+    assert!(fails(&["ls", "--snapshot", "tuesday", &image]).contains("no snapshot \"tuesday\""));
+    let listed = works(&["snapshot", "list", "--json", &image]);
+    assert!(listed.contains("\"name\": \"monday\"") && listed.contains("\"unique\": 4096"), "{listed}");
+    assert!(works(&["snapshot", "list", &image]).contains("monday"));
+    let changes = works(&["snapshot", "diff", &image, "monday"]);
+    assert!(changes.starts_with("M /f (48.8 KiB of 48.8 KiB: 0..50000)\nA "), "{changes}");
+    assert!(works(&["snapshot", "diff", "--json", &image, "monday"]).contains("\"kind\": \"content\""));
+    assert!(fails(&["snapshot", "diff", &image, "monday", "tuesday"]).contains("no snapshot"));
+    assert!(fails(&["snapshot", "rollback", &image, "monday"]).contains("2 changes since \"monday\""));
+    assert_eq!(nova(&["cat", &inside]).stdout, [7; 50_000]);
+    assert!(fails(&["snapshot", "rollback", &image, "tuesday", "--force"]).contains("no snapshot"));
+    works(&["snapshot", "rollback", &image, "monday", "--force"]);
+    assert_eq!(nova(&["cat", &inside]).stdout, b"old");
+    works(&["snapshot", "delete", &image, "monday"]);
+    assert!(fails(&["snapshot", "delete", &image, "monday"]).contains("no snapshot"));
+    assert_eq!(works(&["snapshot", "list", "--json", &image]).trim(), "[]");
+    assert!(works(&["fsck", &image]).contains("no problems"));
+}
+
+#[test]
+fn a_snapshot_is_mounted_while_others_read_the_image() {
+    if !Path::new("/dev/fuse").exists() {
+        println!("skipped: there is no /dev/fuse");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&folder);
+    let source = write(&folder, "f", b"old");
+    let source = source.to_str().unwrap();
+    works(&["cp", source, &format!("{image}:/")]);
+    works(&["snapshot", "create", &image, "s"]);
+    write(&folder, "f", b"new");
+    works(&["cp", source, &format!("{image}:/")]);
+    let dir = folder.path().join("mnt");
+    fs::create_dir(&dir).unwrap();
+    let output = nova(&["mount", "--background", "--snapshot", "s", &image, dir.to_str().unwrap()]);
+    if !output.status.success() {
+        println!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    assert_eq!(fs::read(dir.join("f")).unwrap(), b"old");
+    assert!(fs::write(dir.join("g"), b"no").is_err());
+    assert_eq!(nova(&["cat", &format!("{image}:/f")]).stdout, b"new");
+    assert!(fails(&["snapshot", "delete", &image, "s"]).contains("process"), "who reads it has it locked");
+    works(&["umount", dir.to_str().unwrap()]);
+}
+
+#[test]
 fn a_pool_is_looked_into() {
     use pmem_collections::{PBTreeMap, PoolOptions};
     let folder = tempfile::tempdir().unwrap();

@@ -77,7 +77,8 @@ structure!(
 structure!(
     /// What changes of the volume as a whole.
     VolumeState, 64, "state line" {
-        reserved: u32, mounts: u64, checkpoint: u64, epoch: u64, snapshots: u64, rollback: u64, reserved2: [u64; 2],
+        reserved: u32, mounts: u64, checkpoint: u64, epoch: u64, snapshots: u64, rollback: u64,
+        restored: u64, reserved2: u64,
     }
 );
 

@@ -42,6 +42,7 @@
 //! | lookup, stat | 0 |
 //! | reflink of any length, truncate, fallocate | 1; 2 if a shared block has to be copied |
 //! | snapshot | 2; deleting one 1, and 2 to merge what is saved for it into an older one |
+//! | rolling back to a snapshot | 2 for each inode that was changed since, and a mount |
 //!
 //! On an ordinary file a drain is a device flush, and calls of several threads share them. `emulate_pmem` of `pmem_map::MapOptions` treats such a
 //! file as persistent memory: fast, and durable as far as the process goes.
@@ -123,7 +124,7 @@ pub use mount::{AccessTimes, Damage, FormatOptions, MountOptions, MountReport};
 pub use quota::{Quota, Usage};
 #[doc(hidden)]
 pub use rules::Rule;
-pub use snapshot::SnapshotInfo;
+pub use snapshot::{Change, Changed, ChangedAttributes, ChangedRange, SnapshotInfo};
 pub use types::{Allocate, Credentials, DirEntry, Kind, Rename, Seek, SetAttr, Stat, StatFs, Time};
 
 use pmem_map::{Counters, Durability, Granularity, Mapping};
@@ -173,12 +174,14 @@ impl Nova {
     ///
     /// # Errors
     ///
-    /// [`Error::InUse`] while there are files, mappings of files, or clones of this: the volume stays mounted as long as they live.
+    /// [`Error::InUse`] while there are files, mappings of files, or clones of this: the volume stays mounted as long as they live. A snapshot gives the mapping
+    /// back if the volume that it is of is gone, else this is the error, too.
     pub fn unmount(self) -> Result<Mapping> {
         let handles = Arc::strong_count(&self.0) - 1;
         let mut mounted = Arc::try_unwrap(self.0).map_err(|_| Error::InUse { handles })?;
         mounted.volume.close()?;
-        Ok(mounted.volume.into_mapping().expect("nobody else has the region"))
+        // The volume that a snapshot is of has it, too.
+        mounted.volume.into_mapping().ok_or(Error::InUse { handles: 1 })
     }
 
     /// What mounting found and did.

@@ -404,6 +404,17 @@ pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> 
         Err(error) => report.damage.push(recovery::damage_of(ROOT, error)),
     }
     volume.read_only |= !report.damage.is_empty();
+    let can_roll_back = volume.journal.is_some() && superblock.read_only == 0 && report.damage.is_empty();
+    if state.rollback != 0 && can_roll_back && volume.keeps(Rule::RollbackFinished) {
+        // What a crash left half done; where nothing may be written, in the private view.
+        let options = volume.options.clone();
+        volume.read_only = false;
+        let done = volume.roll_back();
+        volume.abandon();
+        drop(volume);
+        done?;
+        return mount(region, options);
+    }
     if !volume.read_only {
         if let Some(at) = bad_copy {
             let copy = Superblock { checksum: superblock_sum(at, &superblock), ..superblock };

@@ -91,6 +91,24 @@ fn rules() -> Vec<Broken> {
             &[],
         ),
         broken(
+            Rule::RollbackFinished,
+            "a mount finishes a roll back",
+            &[Create("/f"), Write("/f", 0, 5000, 1), Create("/g"), Snapshot("s"), Unlink("/f"), Create("/h")],
+            &[Rollback("s")],
+            &[],
+        ),
+        broken(
+            Rule::RollbackCopies,
+            "a roll back copies what later snapshots do not have",
+            &[
+                &[Create("/f"), Write("/f", 0, 9000, 1), Snapshot("a"), Write("/f", 0, 4096, 2)][..],
+                &[Snapshot("b"), Write("/f", 0, 4096, 3), Snapshot("c")],
+            ]
+            .concat(),
+            &[Rollback("b"), Unlink("/f")],
+            &[],
+        ),
+        broken(
             Rule::CheckpointVoid,
             "a mount voids the checkpoint first",
             &file,

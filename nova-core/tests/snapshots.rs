@@ -38,6 +38,21 @@ fn names_of_snapshots_are_checked() {
 }
 
 #[test]
+fn unmounting_a_snapshot_leaves_the_live_volume_mounted() {
+    let nova = volume(4 << 20);
+    nova.create_snapshot("s").unwrap();
+    let past = nova.mount_snapshot("s").unwrap();
+    assert!(matches!(past.unmount(), Err(Error::InUse { handles: 1 })));
+    nova.create_new("/f").unwrap();
+    nova.delete_snapshot("s").unwrap();
+    nova.create_snapshot("t").unwrap();
+    let past = nova.mount_snapshot("t").unwrap();
+    drop(nova);
+    let nova = quiet().mount(past.unmount().unwrap()).unwrap();
+    assert!(nova.mount_report().clean && nova.exists("/f"));
+}
+
+#[test]
 fn a_snapshot_is_read_only_and_keeps_the_volume_mounted() {
     let nova = volume(4 << 20);
     nova.create_new("/f").unwrap().append(b"old").unwrap();

@@ -6,13 +6,13 @@ use serde_json::Value;
 use std::{
     fs,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 use tempfile::TempDir;
 
 /// Runs it.
 pub(crate) fn nova(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_nova")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_nova")).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
 /// The output of a command that has to work.

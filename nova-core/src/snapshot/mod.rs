@@ -20,15 +20,20 @@
 //! Operations hold the *gate* (shared) from before they look at the epoch until their record is in place; making and deleting snapshots holds it alone.
 //! Order of locks: inodes, gate, history, journal.
 
+mod change;
 mod copies;
 mod delete;
+mod diff;
 mod held;
 mod log;
 mod make;
 mod mapped;
+mod rollback;
 mod save;
+mod touched;
 mod view;
 
+pub use change::{Change, Changed, ChangedAttributes, ChangedRange};
 pub(crate) use held::{Claims, Held, claims};
 pub(crate) use log::{load, load_newest, read_state};
 pub use make::SnapshotInfo;

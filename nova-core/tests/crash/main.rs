@@ -11,6 +11,7 @@ mod lives;
 mod media;
 mod ops;
 mod regressions;
+mod rollback;
 mod snapshots;
 mod themes;
 mod tree;

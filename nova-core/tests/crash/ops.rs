@@ -51,6 +51,8 @@ pub(crate) enum Op {
     /// Maps the file, beside others; until it is closed, writing goes in place.
     Map(Path),
     DeleteSnapshot(Path),
+    /// Nobody has a file open.
+    Rollback(Path),
     Sync,
     /// Unmounts, and mounts again.
     Remount,
@@ -190,6 +192,14 @@ impl Life {
                 let file = nova.open(path)?;
                 // SAFETY: nobody makes references to its bytes.
                 self.mappings.push(unsafe { file.map_shared() }?);
+                Ok(())
+            }
+            Op::Rollback(name) => {
+                nova.snapshot(name)?;
+                self.mappings.clear();
+                self.files.clear();
+                let nova = self.nova.take().expect("there outside of perform");
+                self.nova = Some(nova.rollback(name)?);
                 Ok(())
             }
             Op::Sync => nova.sync(),
