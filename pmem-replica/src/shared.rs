@@ -151,7 +151,14 @@ impl Shared {
             }
             (state.acked, state.message) = (record, message);
         });
-        if let Err(e) = self.outbox.lock().acknowledged(record) {
+        // Appending takes the outbox before the state, too: what is copied is what is in the file.
+        let mut outbox = self.outbox.lock();
+        let bytes = self.state.lock().bytes;
+        let waiting =
+            || self.state.lock().queue.iter().map(|waiting| waiting.sealed.clone()).collect::<Vec<_>>();
+        let shortened = outbox.shorten(bytes, waiting);
+        drop(outbox);
+        if let Err(e) = shortened {
             self.stop(Stop::Outbox(e.to_string()));
         }
     }
