@@ -19,6 +19,7 @@ use std::{
 pub(crate) enum Stop {
     Fenced { term: u64, stream: u64 },
     Outbox(String),
+    Stream(String),
     Gap { stream: u64, first: u64 },
     Closed,
 }
@@ -103,6 +104,7 @@ impl State {
                 Error::Fenced { name: name(), term, stream, unpublished }
             }
             Stop::Outbox(why) => Error::OutboxFailed(why),
+            Stop::Stream(why) => Error::StreamLost(why),
             Stop::Gap { stream, first } => {
                 Error::StreamGap { name: name(), stream, first, newest: self.told }
             }
