@@ -58,7 +58,7 @@ fn simulate(place: &Place, rate: f64, rng: &mut fastrand::Rng) -> Outcome {
 
 fn main() {
     let places = [
-        Place { name: "one machine (measured here)", acknowledge: 0.0015, bandwidth: 1e9 },
+        Place { name: "one busy machine", acknowledge: 0.0015, bandwidth: 1e9 },
         Place { name: "one rack, 10 Gbit/s", acknowledge: 0.0005, bandwidth: 1.25e9 },
         Place { name: "three zones, 10 Gbit/s", acknowledge: 0.003, bandwidth: 1.25e9 },
         Place { name: "three regions, 1 Gbit/s", acknowledge: 0.070, bandwidth: 1.25e8 },

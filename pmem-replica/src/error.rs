@@ -208,6 +208,11 @@ pub enum Error {
     /// The primary's value was dropped.
     #[error("this pool's primary was closed; open it again")]
     Closed,
+    /// The stream ends with something that no primary has sent, or is gone.
+    #[error(
+        "the stream cannot be continued: {0}; look at the servers, then open the primary again, or create one under a new name"
+    )]
+    StreamLost(String),
     /// The outbox could not be written: what was committed since is not replicated.
     #[error("the outbox failed: {0}; close the pool, make room, and open it again")]
     OutboxFailed(String),

@@ -77,8 +77,18 @@ fn frame(kind: u8, content: &[u8]) -> Vec<u8> {
 impl Outbox {
     /// A new outbox, in place of one that is there. Durable on return.
     pub(crate) fn create(path: &Path, base: Base) -> Result<Outbox> {
+        Outbox::create_with(path, base, &[])
+    }
+
+    /// The same with records, the last of which is `last`'s.
+    fn create_with(path: &Path, last: Base, records: &[Sealed]) -> Result<Outbox> {
         let next = path.with_extension("outbox-new");
-        let content = frame(BASE, &postcard::to_stdvec(&base).expect("plain data into memory"));
+        let number = records.first().map_or(last.number, |first| first.number - 1);
+        let mut content = base_frame(Base { number, ..last });
+        records.iter().for_each(|sealed| content.extend(frame(RECORD, &sealed.bytes)));
+        if !records.is_empty() {
+            content.extend(base_frame(last)); // the log may be in its next generation
+        }
         let made = || {
             let mut file = File::options().create(true).truncate(true).write(true).open(&next)?;
             file.write_all(&content)?;
@@ -90,7 +100,7 @@ impl Outbox {
             Ok(file)
         };
         let file = made().map_err(Error::io(path))?;
-        Ok(Outbox { path: path.into(), file, len: content.len() as u64, last: base })
+        Ok(Outbox { path: path.into(), file, len: content.len() as u64, last })
     }
 
     /// The outbox at `path`, and the records in it.
@@ -135,8 +145,11 @@ impl Outbox {
     }
 
     fn append(&mut self, kind: u8, content: &[u8]) -> Result<()> {
-        let frame = frame(kind, content);
-        self.file.write_all(&frame).map_err(Error::io(&self.path))?;
+        self.write(&frame(kind, content))
+    }
+
+    fn write(&mut self, frame: &[u8]) -> Result<()> {
+        self.file.write_all(frame).map_err(Error::io(&self.path))?;
         self.len += frame.len() as u64;
         Ok(())
     }
@@ -188,20 +201,29 @@ impl Outbox {
             }
             let next = LogPosition { generation: generation.wrapping_add(1), seq: 0 };
             let base = Base { log: next, ..self.last };
-            self.append(BASE, &postcard::to_stdvec(&base).expect("plain data into memory"))?;
+            let frame = base_frame(base);
+            self.write(&frame)?;
             self.last = base;
         }
         self.file.sync_all().map_err(Error::io(&self.path))?;
         Ok(missed)
     }
 
-    /// The stream has everything up to `number`: begins a new file if it is everything here, and the file is long.
-    pub(crate) fn acknowledged(&mut self, number: u64) -> Result<()> {
-        if number == self.last.number && self.len > LONG {
-            *self = Outbox::create(&self.path, self.last)?;
+    /// Begins a new file, with the records that wait still, if this one is long and they are a small part of it.
+    pub(crate) fn shorten(
+        &mut self,
+        waiting_bytes: u64,
+        waiting: impl FnOnce() -> Vec<Sealed>,
+    ) -> Result<()> {
+        if self.len > LONG && self.len > 4 * waiting_bytes {
+            *self = Outbox::create_with(&self.path, self.last, &waiting())?;
         }
         Ok(())
     }
+}
+
+fn base_frame(base: Base) -> Vec<u8> {
+    frame(BASE, &postcard::to_stdvec(&base).expect("plain data into memory"))
 }
 
 /// Kind and content of the frame that `bytes` begin with; `None` if that is none, or is cut off.
@@ -210,4 +232,70 @@ fn next_frame(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let len = u32::from_le_bytes(prefix[..4].try_into().expect("four bytes")) as usize;
     let body = rest.get(..len.checked_add(1)?)?;
     (xxh3_64(body).to_le_bytes() == prefix[4..]).then_some((body[0], &body[1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: Base = Base { stream: 5, pool: 6, number: 10, log: LogPosition { generation: 1, seq: 3 } };
+
+    fn push(outbox: &mut Outbox, bytes: usize) -> Sealed {
+        let seq = outbox.last().log.seq + 1;
+        let mut changes = Changes::default();
+        changes.add(4096, &vec![seq as u8; bytes]);
+        outbox.push(changes, LogPosition { generation: 1, seq }).unwrap()
+    }
+
+    fn numbers(records: &[Sealed]) -> Vec<u64> {
+        records.iter().map(|sealed| sealed.number).collect()
+    }
+
+    #[test]
+    fn what_was_appended_is_there_and_a_frame_that_was_cut_off_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pool.outbox");
+        let mut outbox = Outbox::create(&path, BASE).unwrap();
+        let mut ends = vec![outbox.len];
+        for _ in 0..3 {
+            push(&mut outbox, 80);
+            ends.push(outbox.len);
+        }
+        drop(outbox);
+        let bytes = std::fs::read(&path).unwrap();
+        for cut in ends[0]..=bytes.len() as u64 {
+            std::fs::write(&path, &bytes[..cut as usize]).unwrap();
+            let (mut outbox, records) = Outbox::open(&path).unwrap();
+            let whole = ends.iter().filter(|&&end| end <= cut).count() as u64 - 1;
+            assert_eq!(numbers(&records), (11..11 + whole).collect::<Vec<_>>(), "cut at {cut}");
+            assert_eq!(push(&mut outbox, 8).number, 11 + whole);
+            assert_eq!(Outbox::open(&path).unwrap().1.len() as u64, whole + 1);
+        }
+        std::fs::write(&path, &bytes[..ends[0] as usize - 1]).unwrap();
+        assert!(matches!(Outbox::open(&path), Err(Error::DamagedOutbox { .. })));
+    }
+
+    #[test]
+    fn a_long_file_is_shortened_to_what_waits_though_more_comes_all_the_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pool.outbox");
+        let mut outbox = Outbox::create(&path, BASE).unwrap();
+        let mut waiting = std::collections::VecDeque::new();
+        let mut longest = 0;
+        for _ in 0..400 {
+            waiting.push_back(push(&mut outbox, 64 << 10));
+            if waiting.len() > 3 {
+                waiting.pop_front();
+            }
+            let bytes = waiting.iter().map(|sealed| sealed.bytes.len() as u64).sum();
+            outbox.shorten(bytes, || waiting.iter().cloned().collect()).unwrap();
+            longest = longest.max(outbox.len);
+        }
+        assert!(longest < LONG + (1 << 20), "{longest} bytes");
+        let last = outbox.last();
+        let (mut outbox, records) = Outbox::open(&path).unwrap();
+        let kept: Vec<u64> = numbers(&records).into_iter().rev().take(3).rev().collect();
+        assert_eq!(kept, waiting.iter().map(|sealed| sealed.number).collect::<Vec<_>>());
+        assert_eq!((outbox.last(), push(&mut outbox, 8).number), (last, 411));
+    }
 }

@@ -198,7 +198,7 @@ impl Publisher {
                 Err(Error::Server { .. } | Error::Unreachable { .. }) => tokio::time::sleep(AGAIN).await,
                 Err(error) => {
                     // The stream is gone, or is another one: nothing of it can be continued.
-                    self.shared.stop(Stop::Outbox(error.to_string()));
+                    self.shared.stop(Stop::Stream(error.to_string()));
                     return;
                 }
             }

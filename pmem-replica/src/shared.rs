@@ -19,6 +19,7 @@ use std::{
 pub(crate) enum Stop {
     Fenced { term: u64, stream: u64 },
     Outbox(String),
+    Stream(String),
     Gap { stream: u64, first: u64 },
     Closed,
 }
@@ -103,6 +104,7 @@ impl State {
                 Error::Fenced { name: name(), term, stream, unpublished }
             }
             Stop::Outbox(why) => Error::OutboxFailed(why),
+            Stop::Stream(why) => Error::StreamLost(why),
             Stop::Gap { stream, first } => {
                 Error::StreamGap { name: name(), stream, first, newest: self.told }
             }
@@ -151,7 +153,14 @@ impl Shared {
             }
             (state.acked, state.message) = (record, message);
         });
-        if let Err(e) = self.outbox.lock().acknowledged(record) {
+        // Appending takes the outbox before the state, too: what is copied is what is in the file.
+        let mut outbox = self.outbox.lock();
+        let bytes = self.state.lock().bytes;
+        let waiting =
+            || self.state.lock().queue.iter().map(|waiting| waiting.sealed.clone()).collect::<Vec<_>>();
+        let shortened = outbox.shorten(bytes, waiting);
+        drop(outbox);
+        if let Err(e) = shortened {
             self.stop(Stop::Outbox(e.to_string()));
         }
     }

@@ -78,7 +78,7 @@ fn why(refused: &pmem_alloc::Error) -> &Error {
 #[test]
 fn writers_go_on_fail_or_wait_as_configured_while_the_network_is_cut_and_all_resumes() {
     let Some(servers) = servers() else { return };
-    let few = |beyond| Bound { records: 10, beyond, ..Bound::default() };
+    let few = |beyond| Bound { records: 10, age: MINUTE, beyond, ..Bound::default() };
     for (name, beyond) in [
         ("cut-warn", Beyond::Warn),
         ("cut-refuse", Beyond::Refuse),

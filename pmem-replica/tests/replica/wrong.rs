@@ -26,11 +26,7 @@ pub(crate) fn say_in_lease(servers: &str, name: &str, more: u64) {
         let bucket = context.get_key_value("pools").await.unwrap();
         let key = format!("{name}.primary");
         let value = bucket.get(&key).await.unwrap().unwrap();
-        let (holder, term, told, millis): (u64, u64, u64, u64) = postcard::from_bytes(&value).unwrap();
-        // What the primary has told is in its last renewal, or not yet.
-        let newest =
-            context.get_stream(format!("pool_{name}")).await.unwrap().cached_info().state.last_sequence;
-        assert!(told <= newest * 1_000);
+        let (holder, term, _, millis): (u64, u64, u64, u64) = postcard::from_bytes(&value).unwrap();
         let told = told_by_stream(&context, name).await + more;
         let value = postcard::to_stdvec(&(holder, term, told, millis)).unwrap();
         bucket.put(&key, value.into()).await.unwrap();
