@@ -10,6 +10,15 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::SeqCst},
 };
 
+/// Says that threads are to end, also when a check fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 fn volume(bytes: u64) -> Nova {
     FormatOptions::new().stripes(2).format(Mapping::memfd(bytes).unwrap(), quiet()).unwrap()
 }
@@ -253,6 +262,7 @@ fn snapshots_are_read_while_threads_go_on() {
     }
     let (stop, made) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         for thread in 0..2u64 {
             let (nova, stop) = (&nova, &stop);
             scope.spawn(move || {
@@ -288,7 +298,6 @@ fn snapshots_are_read_while_threads_go_on() {
                 nova.delete_snapshot(&format!("s{}", round - 3)).unwrap();
             }
         }
-        stop.store(true, SeqCst);
     });
     clean(&nova);
 }

@@ -13,7 +13,7 @@ use crate::{
     alloc::{Purpose, Run},
     commit::Batch,
     extents::{Extents, Mapped},
-    format::{BLOCK, Identity, LINE, Status, Structure as _, VolumeState},
+    format::{BLOCK, Identity, LINE, Status, Structure as _, VolumeState, flag},
     inode::{Body, Index},
     log::{self, LINES, Rewrite},
     mount,
@@ -62,7 +62,13 @@ type Was = Option<(Identity, Status, Index)>;
 /// File blocks that go back to where they were, or to a copy.
 enum Part {
     Same(u64, Mapped),
-    Copy { file_block: u64, from: u64, unwritten: bool },
+    /// `saved`: from what was copied away of a mapped file.
+    Copy {
+        file_block: u64,
+        from: u64,
+        saved: bool,
+        unwritten: bool,
+    },
 }
 
 impl Volume {
@@ -140,10 +146,12 @@ impl Volume {
                         Part::Same(file_block, mapped) => {
                             (file_block, mapped.run(), mapped.unwritten, mapped.birth)
                         }
-                        Part::Copy { file_block, from, unwritten } => {
+                        Part::Copy { file_block, from, saved, unwritten } => {
                             let run = self.allocate_run(self.near(), 1, 1, Purpose::Freeing)?;
                             if !unwritten {
-                                self.copy_block(from, run)?;
+                                // Pages of mapped files have no checksums, and their copies neither.
+                                let is_protected = !saved && identity.flags & flag::MAPPED == 0;
+                                self.copy_block(from, run, is_protected)?;
                             }
                             (file_block, run, unwritten, batch.epoch())
                         }
@@ -190,10 +198,13 @@ impl Volume {
         Ok(())
     }
 
-    fn copy_block(&self, from: u64, to: Run) -> Result<()> {
+    fn copy_block(&self, from: u64, to: Run, is_protected: bool) -> Result<()> {
         let mut content = vec![0; BLOCK as usize];
-        self.media.copy_out(from * BLOCK, &mut content, "extent")?;
-        self.media.store(to.start * BLOCK, &content);
+        match &self.protection {
+            Some(protection) if is_protected => self.copy_verified(protection, from * BLOCK, &mut content)?,
+            _ => self.media.copy_out(from * BLOCK, &mut content, "extent")?,
+        }
+        self.store_data(to.start * BLOCK, &content);
         Ok(())
     }
 
@@ -222,7 +233,7 @@ impl Volume {
         for (start, mapped) in extents.iter() {
             for skipped in 0..mapped.count {
                 let (file_block, block) = (start + skipped, mapped.block + skipped);
-                let copy = history.copy_of(epoch, block);
+                let copy = history.copy_of(epoch, block)?;
                 if copy.is_none() && stayed(file_block, block, mapped.birth) {
                     match parts.last_mut() {
                         Some(Part::Same(first, last))
@@ -236,7 +247,7 @@ impl Volume {
                     }
                 } else {
                     let (from, unwritten) = (copy.unwrap_or(block), mapped.unwritten);
-                    parts.push(Part::Copy { file_block, from, unwritten });
+                    parts.push(Part::Copy { file_block, from, saved: copy.is_some(), unwritten });
                 }
             }
         }

@@ -29,6 +29,11 @@ impl Volume {
             slots.extend(snapshot.inodes.keys().copied());
             touched.inodes.extend(snapshot.blocks.values().map(|saved| saved.ino));
             touched.blocks.extend(snapshot.blocks.keys());
+            // Of files that are mapped.
+            for (block, saved) in snapshot.copies.iter().flat_map(|copies| copies.saved()) {
+                touched.inodes.insert(saved.ino);
+                touched.blocks.insert(block);
+            }
         }
         drop(history);
         let places = Places::new(&self.table);

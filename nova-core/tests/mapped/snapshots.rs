@@ -13,6 +13,15 @@ fn clean(nova: &Nova) {
     assert!(report.is_clean(), "{report}");
 }
 
+/// Says that threads are to end, also when a check fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 fn mapped(nova: &Nova, name: &str, len: u64) -> Mapping {
     let file = nova.create_file(name).unwrap();
     file.set_len(len).unwrap();
@@ -172,6 +181,7 @@ fn a_pool_opens_from_every_snapshot() {
     let pool = PoolOptions::new().create_on(file.map().unwrap()).unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         scope.spawn(|| {
             let mut key = 0;
             while !stop.load(SeqCst) {
@@ -198,7 +208,6 @@ fn a_pool_opens_from_every_snapshot() {
             }
             nova.delete_snapshot(&name).unwrap();
         }
-        stop.store(true, SeqCst);
     });
     drop(pool);
     clean(&nova);
@@ -213,6 +222,7 @@ fn no_snapshot_has_a_later_store_without_an_earlier_one() {
     let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     let place = |thread: u64, turn: u64| (thread * 37 + turn * 113) % 256 * BLOCK + thread * 64;
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         for thread in 0..4u64 {
             let (regions, stop, rounds) = (&regions, &stop, &rounds);
             scope.spawn(move || {
@@ -266,7 +276,6 @@ fn no_snapshot_has_a_later_store_without_an_earlier_one() {
                 nova.delete_snapshot(&format!("s{}", round - 3)).unwrap();
             }
         }
-        stop.store(true, SeqCst);
     });
     assert!(rounds.load(SeqCst) > 100);
     drop(regions);
