@@ -4,7 +4,10 @@ use crate::{Memory, format, pattern, volume};
 use nova_core::{BLOCK, Code, Nova};
 use pmem_collections::{Named, PBTreeMap, Pool, PoolOptions};
 use pmem_map::{Granularity, Mapping};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{
+    RwLock,
+    atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+};
 
 const MAP: Named<PBTreeMap<u64, u64>> = Named::new("map");
 
@@ -179,12 +182,15 @@ fn a_pool_opens_from_every_snapshot() {
     let file = nova.create_file("/pool").unwrap();
     file.set_len(4 << 20).unwrap();
     let pool = PoolOptions::new().create_on(file.map().unwrap()).unwrap();
-    let stop = AtomicBool::new(false);
+    pool.write(|tx| tx.open(MAP)?.insert(0, 0).map(drop)).unwrap();
+    // A kill is between two stores, not during the time it takes to copy all bytes.
+    let (stop, pause) = (AtomicBool::new(false), RwLock::new(()));
     std::thread::scope(|scope| {
         let _stop = Stop(&stop);
         scope.spawn(|| {
             let mut key = 0;
             while !stop.load(SeqCst) {
+                let _going = pause.read().unwrap();
                 pool.write(|tx| tx.open(MAP)?.insert(key % 5000, key).map(drop)).unwrap();
                 key += 1;
             }
@@ -204,7 +210,11 @@ fn a_pool_opens_from_every_snapshot() {
             nova.create_snapshot(&name).unwrap();
             check(&nova, &name);
             if round % 4 == 3 {
-                check(&memory.mount_killed(), &name);
+                let killed = {
+                    let _paused = pause.write().unwrap();
+                    memory.mount_killed()
+                };
+                check(&killed, &name);
             }
             nova.delete_snapshot(&name).unwrap();
         }
@@ -220,11 +230,13 @@ fn no_snapshot_has_a_later_store_without_an_earlier_one() {
     let files: Vec<Mapping> = (0..4).map(|n| mapped(&nova, &format!("/{n}"), 256 * BLOCK)).collect();
     let regions: Vec<pmem_map::Region> = files.into_iter().map(Mapping::into_region).collect();
     let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
+    // A kill is between two stores, not during the time it takes to copy all bytes.
+    let pause = RwLock::new(());
     let place = |thread: u64, turn: u64| (thread * 37 + turn * 113) % 256 * BLOCK + thread * 64;
     std::thread::scope(|scope| {
         let _stop = Stop(&stop);
         for thread in 0..4u64 {
-            let (regions, stop, rounds) = (&regions, &stop, &rounds);
+            let (regions, stop, rounds, pause) = (&regions, &stop, &rounds, &pause);
             scope.spawn(move || {
                 let mut value = 0;
                 while !stop.load(SeqCst) {
@@ -234,10 +246,10 @@ fn no_snapshot_has_a_later_store_without_an_earlier_one() {
                             &regions[(thread + turn) as usize % 4],
                             &regions[(thread + turn + 1) as usize % 4],
                         );
-                        // SAFETY: each word is one thread's, and nobody has references to these bytes.
-                        unsafe {
-                            d.store_word(place(thread, turn), value);
-                            v.store_word(place(thread, turn) + 32, value);
+                        for (region, at) in [(d, place(thread, turn)), (v, place(thread, turn) + 32)] {
+                            let _going = pause.read().unwrap();
+                            // SAFETY: each word is one thread's, and nobody has references to these bytes.
+                            unsafe { region.store_word(at, value) };
                         }
                         // Nobody else stores there: what was stored is there.
                         // SAFETY: as above.
@@ -268,7 +280,10 @@ fn no_snapshot_has_a_later_store_without_an_earlier_one() {
             nova.create_snapshot(&name).unwrap();
             check(&nova, &name);
             if round % 10 == 9 {
-                let killed = memory.mount_killed();
+                let killed = {
+                    let _paused = pause.write().unwrap();
+                    memory.mount_killed()
+                };
                 nova.snapshots().iter().for_each(|one| check(&killed, &one.name));
             }
             check(&nova, &name);
