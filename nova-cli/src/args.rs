@@ -1,6 +1,6 @@
 //! What the command line can say.
 
-use crate::{check, crash, debug, docs, files::Place, map, pool, size::Size, top};
+use crate::{check, crash, debug, docs, files::Place, map, pool, scrub, size::Size, top};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ const EXIT_CODES: &str = "Exit codes:
   0  done
   1  an error, which is on stderr
   2  wrong arguments
-  4  something is wrong with what was checked, and still is (fsck, pool check, pool repair, crash replay)
+  4  something is wrong with what was checked, and still is (fsck, scrub, pool check, pool repair, crash replay)
 
 Colours and progress bars are for terminals alone; NO_COLOR turns colours off.";
 
@@ -97,6 +97,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Snapshot,
     },
+    /// Reads all of a volume, and repairs what can be repaired
+    Scrub(scrub::Scrub),
     /// Looks into pools, and cares for them
     Pool {
         #[command(subcommand)]
@@ -135,6 +137,12 @@ pub(crate) struct Mkfs {
     /// Bytes of the journal
     #[arg(long)]
     pub(crate) journal: Option<Size>,
+    /// Checksums of content, which every read verifies: 1.6 % of the space
+    #[arg(long)]
+    pub(crate) checksums: bool,
+    /// Checksums, and parity that damaged content is repaired from: 14 % of the space
+    #[arg(long)]
+    pub(crate) parity: bool,
     /// A name for people
     #[arg(long, default_value = "")]
     pub(crate) label: String,

@@ -17,6 +17,7 @@ mod mount;
 mod picture;
 mod pool;
 mod progress;
+mod scrub;
 mod signatures;
 mod size;
 mod snapshot;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Df { image, json } => volume::df(&image, json),
         Command::Quota(args) => volume::quota(&args),
         Command::Fsck(args) => check::run(&args),
+        Command::Scrub(args) => scrub::run(&args),
         Command::Mount(args) => mount::mount(&args),
         Command::Umount { dir } => mount::umount(&dir),
         Command::Ls { place, long, snapshot, json } => files::ls(&place, long, snapshot.as_deref(), json),

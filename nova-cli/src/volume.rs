@@ -22,7 +22,8 @@ pub(crate) fn mkfs(args: &args::Mkfs) -> Outcome {
         (false, Some(Size(bytes))) => image::make(&args.image, bytes)?,
         (false, None) => return Err("a new volume needs a --size, as 64M".into()),
     };
-    let mut options = FormatOptions::new().label(args.label.clone());
+    let options = FormatOptions::new().label(args.label.clone());
+    let mut options = options.checksums(args.checksums || args.parity).parity(args.parity);
     if let Some(stripes) = args.stripes {
         options = options.stripes(stripes);
     }

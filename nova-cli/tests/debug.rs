@@ -133,3 +133,29 @@ fn nothing_is_damaged_unasked() {
     assert_eq!(nova(&["debug", "corrupt", &image, "nonsense", "--force"]).status.code(), Some(2));
     assert!(fs::read(&image).unwrap() == before);
 }
+
+#[test]
+fn a_scrub_repairs_content_from_parity() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("vol.img").to_str().unwrap().to_owned();
+    works(&["mkfs", &image, "--size", "16M", "--parity"]);
+    let content = pattern(100_000);
+    let source = write(&folder, "one", &content);
+    works(&["cp", source.to_str().unwrap(), &format!("{image}:/")]);
+    for (seed, much) in ["bit", "word", "line", "sector"].iter().enumerate() {
+        let seed = seed.to_string();
+        works(&["debug", "corrupt", &image, "data:/one", "--much", much, "--seed", &seed, "--force"]);
+        let found = json(&["scrub", "--json", &image]);
+        assert!(found["repaired"]["stripes"].as_u64().unwrap() >= 1, "{much}: {found}");
+        assert_eq!(found["damage"].as_array().unwrap().len(), 0, "{much}: {found}");
+        assert_eq!(nova(&["cat", &format!("{image}:/one")]).stdout, content, "{much}");
+    }
+    assert!(works(&["scrub", &image]).contains("no damage is left"));
+    assert!(works(&["fsck", &image]).contains("no problems"));
+    // Without parity it is found, and said: never silent.
+    works(&["mkfs", &image, "--checksums", "--force"]);
+    works(&["cp", source.to_str().unwrap(), &format!("{image}:/")]);
+    works(&["debug", "corrupt", &image, "data:/one", "--much", "bit", "--force"]);
+    assert_eq!(nova(&["scrub", &image]).status.code(), Some(4));
+    fails(&["cat", &format!("{image}:/one")]);
+}

@@ -15,7 +15,9 @@ use crate::{
     Error, MountOptions, Nova, Result,
     alloc::Allocator,
     commit::Journal,
-    format::{BLOCK, SEGMENT_MAGIC, STATE, SegmentHeader, StripeHead, Superblock, VolumeState, feature},
+    format::{
+        BLOCK, SEGMENT_MAGIC, STATE, STATE_COPY, SegmentHeader, StripeHead, Superblock, VolumeState, feature,
+    },
     media::Media,
     mount, snapshot,
     table::{Table, stripe_line},
@@ -144,6 +146,10 @@ fn mend_inodes(
 ) -> Result<()> {
     let survey = Survey::take(&media, superblock);
     let state = snapshot::read_state(&media);
+    let is_damaged = |at: u64| media.read::<VolumeState>(at).is_err();
+    if state.is_ok() && (is_damaged(STATE) || is_damaged(STATE_COPY)) {
+        repairs.push("the damaged state line is a copy of the other one".into());
+    }
     if state.is_err() {
         repairs.push("the state line is a new one".into());
         lost.add("state line", STATE, 0, "which snapshots there were, if any, is not known");

@@ -179,8 +179,11 @@ impl Copies {
     }
 }
 
+/// A block that was copied, and where to.
+pub(crate) type Saved = (u64, SavedBlock);
+
 /// Reads a table of copies: its blocks, and each block that was copied.
-pub(crate) fn read(media: &Media, first: u64) -> Result<(Vec<u64>, Vec<(u64, SavedBlock)>)> {
+pub(crate) fn read(media: &Media, first: u64) -> Result<(Vec<u64>, Vec<Saved>)> {
     let (mut table, mut saved, mut at) = (Vec::new(), Vec::new(), first);
     while at != 0 {
         let cannot_be = at % BLOCK != 0 || !media.has_blocks(at / BLOCK, 1);

@@ -1,7 +1,7 @@
 //! Snapshots while files are mapped: what a program stores without a call.
 
 use crate::{Memory, format, pattern, volume};
-use nova_core::{BLOCK, Code, Nova};
+use nova_core::{BLOCK, Changed, Code, FormatOptions, MountOptions, Nova, ScrubOptions};
 use pmem_collections::{Named, PBTreeMap, Pool, PoolOptions};
 use pmem_map::{Granularity, Mapping};
 use std::sync::{
@@ -295,4 +295,55 @@ fn no_snapshot_has_a_later_store_without_an_earlier_one() {
     assert!(rounds.load(SeqCst) > 100);
     drop(regions);
     clean(&nova);
+}
+
+/// What was copied away tells which pages changed, and is what a roll back brings back; where content is protected, too.
+#[test]
+fn changes_of_mapped_files_are_told_and_rolled_back() {
+    for protected in [false, true] {
+        let (_, mapping) = Memory::new(16 << 20, Granularity::CacheLine);
+        let options = FormatOptions::new().checksums(protected).parity(protected);
+        let nova = options.format(mapping, MountOptions::new()).unwrap();
+        let mut file = mapped(&nova, "/f", 32 * BLOCK);
+        file.write(0, &pattern(32 * BLOCK as usize)).unwrap();
+        nova.create_snapshot("a").unwrap();
+        file.write(7 * BLOCK + 5, &[1; 10]).unwrap();
+        file.write(20 * BLOCK, &[2; 8192]).unwrap();
+        let changed = |nova: &Nova, from: &str, to: Option<&str>| -> Vec<u64> {
+            let changes = nova.diff(from, to).unwrap();
+            let ranges = changes.iter().filter_map(|change| match &change.what {
+                Changed::Content { ranges, .. } => Some(ranges),
+                _ => None,
+            });
+            let blocks =
+                ranges.flatten().flat_map(|range| range.bytes.start / BLOCK..range.bytes.end.div_ceil(BLOCK));
+            blocks.collect()
+        };
+        assert_eq!(changed(&nova, "a", None), [7, 20, 21], "while it is mapped");
+        nova.create_snapshot("b").unwrap();
+        file.write(0, &[3; 10]).unwrap();
+        drop(file);
+        let live = nova.read_file("/f").unwrap();
+        assert_eq!(changed(&nova, "a", Some("b")), [7, 20, 21]);
+        assert_eq!(changed(&nova, "b", None), [0]);
+        let (a, b) = (seen(&nova, "a", "/f"), seen(&nova, "b", "/f"));
+        assert!(a == pattern(32 * BLOCK as usize));
+        let nova = nova.rollback("a").unwrap();
+        assert!(nova.read_file("/f").unwrap() == a, "protected: {protected}");
+        assert!(seen(&nova, "a", "/f") == a && seen(&nova, "b", "/f") == b);
+        clean(&nova);
+        let nova = nova.rollback("b").unwrap();
+        assert!(nova.read_file("/f").unwrap() == b && b[10..] == live[10..]);
+        clean(&nova);
+        let nova = Nova::mount(nova.unmount().unwrap()).unwrap();
+        assert!(nova.read_file("/f").unwrap() == b);
+        if protected {
+            let report = nova.scrub(&ScrubOptions::new()).unwrap();
+            assert!(report.damage.is_empty() && report.unprotected == 0, "{report:?}");
+        }
+        nova.delete_snapshot("a").unwrap();
+        assert!(seen(&nova, "b", "/f") == b);
+        nova.delete_snapshot("b").unwrap();
+        clean(&nova);
+    }
 }
