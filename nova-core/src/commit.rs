@@ -10,7 +10,13 @@
 
 #![allow(unsafe_code)]
 
-use crate::{Result, format::LINE, rules::Rule, snapshot::Pass};
+use crate::{
+    Result,
+    format::LINE,
+    guard::{self, Guard},
+    rules::Rule,
+    snapshot::Pass,
+};
 use parking_lot::{Mutex, MutexGuard};
 use pmem_map::{Granularity, Region};
 use pmem_tx::{
@@ -121,6 +127,7 @@ pub(crate) struct Journal {
     on_pages: bool,
     /// Bytes of which a page may be gone: then every operation fails.
     region: Arc<Region>,
+    guard: Option<Arc<Guard>>,
 }
 
 /// No record is written while it lives.
@@ -167,11 +174,18 @@ impl Journal {
             waiting: AtomicUsize::new(0),
             on_pages,
             region,
+            guard: None,
         }
+    }
+
+    /// The same, of bytes that are protected against stores.
+    pub(crate) fn guarded_by(self, guard: Option<Arc<Guard>>) -> Journal {
+        Journal { guard, ..self }
     }
 
     /// Commits batches as one record. Durable and in place on return: one drain, or a share of one.
     pub(crate) fn commit(&self, batches: &[&Batch<'_>], broken: Option<Rule>) -> Result<Committed> {
+        let _window = guard::window(&self.guard);
         self.region.guarded(|| self.commit_guarded(batches, broken))?
     }
 
@@ -204,6 +218,7 @@ impl Journal {
 
     /// Retires all records. Which ones that is. Two drains; none if there is nothing to retire.
     pub(crate) fn checkpoint(&self) -> Result<Ticket> {
+        let _window = guard::window(&self.guard);
         self.region.guarded(|| self.checkpoint_guarded())?
     }
 
@@ -222,6 +237,7 @@ impl Journal {
 
     /// Retires all records, and keeps new ones out for as long as the guard lives. Two drains; none if there is nothing to retire.
     pub(crate) fn quiesce(&self) -> Result<(Quiet<'_>, Ticket)> {
+        let _window = guard::window(&self.guard);
         let mut writer = self.writer.lock();
         let settled = self.region.guarded(|| -> Result<Ticket> {
             let Writer { log, set } = &mut *writer;

@@ -10,6 +10,7 @@
 use crate::{
     Error, Result,
     format::{BLOCK, LINE, Structure},
+    guard::{self, Guard},
 };
 use bytemuck::{Pod, Zeroable};
 use pmem_map::Region;
@@ -22,17 +23,28 @@ pub(crate) struct Media {
     seed: u32,
     /// Blocks that metadata may name.
     blocks: Range<u64>,
+    /// If stores take a window.
+    guard: Option<Arc<Guard>>,
 }
 
 impl Media {
     /// `identity` is what checksums are seeded with.
     pub(crate) fn new(region: Arc<Region>, len: u64, identity: &[u8; 16]) -> Media {
-        Media { region, len, seed: crc32c::crc32c(identity), blocks: 0..len / BLOCK }
+        Media { region, len, seed: crc32c::crc32c(identity), blocks: 0..len / BLOCK, guard: None }
     }
 
     /// The same, with the blocks that metadata may name: those that can be owned.
     pub(crate) fn naming(self, blocks: Range<u64>) -> Media {
         Media { blocks, ..self }
+    }
+
+    /// The same, of bytes that are protected against stores.
+    pub(crate) fn guarded_by(self, guard: Option<Arc<Guard>>) -> Media {
+        Media { guard, ..self }
+    }
+
+    pub(crate) fn guard(&self) -> Option<Arc<Guard>> {
+        self.guard.clone()
     }
 
     /// Whether metadata may name these blocks.
@@ -110,6 +122,7 @@ impl Media {
     /// Stores past the caches: durable after this thread's next drain. To bytes that are the caller's by the module's head.
     pub(crate) fn store(&self, at: u64, bytes: &[u8]) {
         assert!(at >= BLOCK && at + bytes.len() as u64 <= self.len - BLOCK, "a store to a superblock");
+        let _window = guard::window(&self.guard);
         // Of a page that is gone the drain tells, as of all that follow.
         let _ = self.region.guarded(|| {
             // SAFETY: in bounds; no reference to these bytes exists, and nobody else loads or stores them (the module's head).
@@ -121,6 +134,7 @@ impl Media {
     pub(crate) fn zero(&self, at: u64, len: u64) {
         assert!(at >= BLOCK && at + len <= self.len - BLOCK, "a store to a superblock");
         if len > 0 {
+            let _window = guard::window(&self.guard);
             let _ = self.region.guarded(|| {
                 // SAFETY: as in `store`.
                 unsafe { self.region.fill_nontemporal(at, 0, len) };
@@ -137,12 +151,14 @@ impl Media {
 /// Superblocks: stored by format, and by a mount that mends one; nobody else knows the volume then.
 impl Media {
     pub(crate) fn store_superblock(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        let _window = guard::window(&self.guard);
         // SAFETY: as the head of this `impl` says.
         unsafe { self.region.store(at, bytes) };
         Ok(self.region.flush(at..at + bytes.len() as u64)?)
     }
 
     pub(crate) fn store_magic(&self, at: u64, magic: u64) -> Result<()> {
+        let _window = guard::window(&self.guard);
         // SAFETY: as the head of this `impl` says.
         unsafe { self.region.store_word(at, magic) };
         Ok(self.region.persist(at / LINE * LINE..at / LINE * LINE + LINE)?)

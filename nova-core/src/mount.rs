@@ -6,6 +6,7 @@ use crate::{
     checkpoint,
     commit::{Batch, Journal},
     format::*,
+    guard::Guard,
     integrity::bad,
     media::Media,
     namespace, recovery,
@@ -136,6 +137,7 @@ pub struct MountOptions {
     pub(crate) in_place: bool,
     pub(crate) access_times: AccessTimes,
     pub(crate) threads: usize,
+    pub(crate) write_protected: bool,
     pub(crate) bad_blocks: Vec<u64>,
     pub(crate) broken: Option<Rule>,
 }
@@ -160,6 +162,7 @@ impl Default for MountOptions {
             in_place: false,
             access_times: AccessTimes::default(),
             threads,
+            write_protected: false,
             bad_blocks: Vec::new(),
             broken: None,
         }
@@ -194,6 +197,13 @@ impl MountOptions {
     /// Threads that scan after a crash: as many as there are processors, unless set.
     pub fn threads(mut self, threads: usize) -> MountOptions {
         self.threads = threads.max(1);
+        self
+    }
+
+    /// Stray stores of the program do not reach the volume: its pages are read-only but for the time that a record, or content, is stored. Two system calls for
+    /// each, which the benchmark `fs_protect` has figures of. A stray store is a SIGSEGV.
+    pub fn write_protected(mut self, write_protected: bool) -> MountOptions {
+        self.write_protected = write_protected;
         self
     }
 
@@ -378,6 +388,9 @@ pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> 
         report.replayed = recovery.replayed;
         Some(journal)
     };
+    let guard = options.write_protected.then(|| Guard::new(region.clone(), superblock.length)).transpose()?;
+    let (media, journal) =
+        (media.guarded_by(guard.clone()), journal.map(|journal| journal.guarded_by(guard)));
     let found = snapshot::read_state(&media);
     let state = *found.as_ref().unwrap_or(&VolumeState { epoch: u64::MAX >> 2, ..VolumeState::zeroed() });
     report.damage.extend(found.err().map(|error| recovery::damage_of(0, error)));

@@ -170,7 +170,7 @@ impl MappedFiles {
         let places = table.iter().flat_map(|run| run.range()).map(|block| block * BLOCK).collect();
         let media =
             Media::new(volume.media.region().clone(), volume.media.len(), &volume.superblock.identity);
-        let media = media.naming(data_blocks(&volume.superblock));
+        let media = media.naming(data_blocks(&volume.superblock)).guarded_by(volume.media.guard());
         let copies = Arc::new(Copies::new(media, pieces, spare, places));
         volume.media.drain()?;
         let files = list.iter().map(|file| {
