@@ -32,7 +32,7 @@ pub(crate) struct Map {
 pub(crate) const HUGE: u64 = 2 << 20;
 
 /// In the order of [`number`]; and last a file that was asked for.
-const SORTS: [Sort; 8] = [
+const SORTS: [Sort; 10] = [
     Sort { name: "free", letter: '.', fill: "#eeeeee", ansi: AnsiColor::BrightBlack },
     Sort { name: "superblocks, state", letter: 'S', fill: "#000000", ansi: AnsiColor::White },
     Sort { name: "journal", letter: 'J', fill: "#cc79a7", ansi: AnsiColor::Magenta },
@@ -40,6 +40,8 @@ const SORTS: [Sort; 8] = [
     Sort { name: "logs", letter: 'L', fill: "#e69f00", ansi: AnsiColor::Yellow },
     Sort { name: "data", letter: 'D', fill: "#0072b2", ansi: AnsiColor::Blue },
     Sort { name: "data that files share", letter: 'H', fill: "#56b4e9", ansi: AnsiColor::Cyan },
+    Sort { name: "what snapshots keep", letter: 'P', fill: "#999933", ansi: AnsiColor::BrightYellow },
+    Sort { name: "checksums, parity", letter: 'C', fill: "#882255", ansi: AnsiColor::BrightMagenta },
     Sort { name: "this file", letter: 'F', fill: "#009e73", ansi: AnsiColor::Green },
 ];
 const THIS_FILE: usize = SORTS.len() - 1;
@@ -52,6 +54,8 @@ fn number(holds: Holds) -> usize {
         Holds::Log => 4,
         Holds::Data => 5,
         Holds::Shared => 6,
+        Holds::Snapshot => 7,
+        Holds::Protection => 8,
         _ => 3,
     }
 }
@@ -67,6 +71,8 @@ fn name(holds: Holds) -> &'static str {
         Holds::Log => "log",
         Holds::Data => "data",
         Holds::Shared => "shared",
+        Holds::Snapshot => "snapshot",
+        Holds::Protection => "protection",
         _ => "other",
     }
 }

@@ -29,6 +29,10 @@ pub enum Holds {
     Data,
     /// Bytes of several files.
     Shared,
+    /// What only snapshots have: what files had, and what says so.
+    Snapshot,
+    /// Checksums and parity of content.
+    Protection,
     /// Metadata of another kind.
     Other,
     /// Nothing.
@@ -132,10 +136,14 @@ impl Nova {
             }
         }
         survey.owners.shared().into_iter().for_each(|(block, _)| set(run(block, 1), Holds::Shared));
+        survey.held.iter().for_each(|held| set(held.run, Holds::Snapshot));
+        survey.snapshots.iter().flat_map(|snapshot| snapshot.own()).for_each(|run| set(run, Holds::Snapshot));
         set(run(0, 1), Holds::Superblock);
         set(run(last, 1), Holds::Superblock);
         set(run(STATE / BLOCK, 1), Holds::State);
         set(run(JOURNAL / BLOCK, volume.superblock.journal_len / BLOCK), Holds::Journal);
+        let behind_journal = (JOURNAL + volume.superblock.journal_len) / BLOCK;
+        set(run(behind_journal, volume.blocks().start - behind_journal), Holds::Protection);
         let mut stretches: Vec<Stretch> = Vec::new();
         for (block, holds) in blocks.into_iter().enumerate() {
             match stretches.last_mut() {
