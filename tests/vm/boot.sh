@@ -53,7 +53,7 @@ console_word() { tr -d '\r' <"$console" | awk -v word="$1" '$1 == word { $1 = ""
 # Prints what the command prints until the guest ends; returns the command's exit code.
 wait_for_end() {
     local deadline=$((SECONDS + limit)) follower failed exited
-    tail -n +1 -f -s 0.1 --pid="$emulator" "$scratch/output" | tr -d '\r' &
+    tail -n +1 -f -s 0.1 --pid="$emulator" "$scratch/output" | sed -u 's|\r$||' &
     follower=$!
     while alive; do
         if [ $SECONDS -ge $deadline ]; then
@@ -69,6 +69,7 @@ wait_for_end() {
     wait $follower
     failed="$(console_word VM-FAILED)" exited="$(console_word VM-EXIT)"
     if [ -n "$failed" ]; then
+        tail -n 5 "$console" >&2
         echo "tests/vm/run: $failed; the guest's console is in $console" >&2
         return 125
     elif [ -z "$exited" ]; then

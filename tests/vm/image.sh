@@ -144,7 +144,7 @@ job_image() {
         cp -rL "$file" "$job/job/"
         [ ! -x "$file" ] || [ -d "$file" ] || copy_libraries "$job" "$file"
     done
-    [ "$pmem" = "$scratch/pmem" ] || keep=1
+    [ "$pmem" = "$scratch/pmem" ] && [ "$cuts" = 0 ] || keep=1
     {
         printf 'fs=%s\nkeep=%s\nexport VM_PERSISTENCE=%s\n' "$fs" "$keep" "$persistence"
         [ ${#settings[@]} = 0 ] || printf 'export %s\n' "${settings[@]}"
