@@ -1,14 +1,16 @@
 //! What `tests/vm/run` runs in a guest that has real DAX: persistent memory that the kernel knows as such.
 //!
 //! ```text
-//! vm-guest all              everything below
+//! vm-guest all              everything below but `cut`
 //! vm-guest detect           what pmem-map finds out about each medium
 //! vm-guest pool             a pool on a DAX file, and on a DAX device
 //! vm-guest volume           a filesystem on a DAX file, and on a DAX device
+//! vm-guest cut SUBJECT...   work on these until the power is cut: pool, volume, page, control
 //! ```
 //!
 //! Each check prints a line, and the first that fails ends the program with exit code 1.
 
+mod cut;
 mod detect;
 mod place;
 mod pool;
@@ -35,7 +37,8 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["volume"] => volume::run(),
         ["abandon-pool", path] => pool::abandon(path.as_ref()),
         ["abandon-volume", path] => volume::abandon(path.as_ref()),
-        _ => Err("usage: vm-guest all|detect|pool|volume; run it by tests/vm/run".into()),
+        ["cut", names @ ..] if !names.is_empty() => cut::run(names),
+        _ => Err("usage: vm-guest all|detect|pool|volume, or cut SUBJECT...; run it by tests/vm/run".into()),
     }
 }
 
