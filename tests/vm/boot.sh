@@ -1,6 +1,12 @@
 # Starts the emulator, and follows it to its end. Read by tests/vm/run.
 
-console="$cache/console.log" # of the last boot: the kernel's words and init's
+console="$scratch/console" # what the kernel and init say
+
+# Keeps the console of a boot that went wrong, and says where.
+keep_console() {
+    cp "$console" "$cache/console.log"
+    echo "tests/vm/run: $*; the guest's console is in $cache/console.log" >&2
+}
 
 # start ACCELERATOR: in the background; sets $emulator
 start() {
@@ -59,7 +65,7 @@ wait_for_end() {
         if [ $SECONDS -ge $deadline ]; then
             cut_power
             wait $follower
-            echo "tests/vm/run: the command did not end within $limit s (--limit); the guest's console is in $console" >&2
+            keep_console "the command did not end within $limit s (--limit)"
             return 125
         fi
         sleep 0.1
@@ -70,10 +76,10 @@ wait_for_end() {
     failed="$(console_word VM-FAILED)" exited="$(console_word VM-EXIT)"
     if [ -n "$failed" ]; then
         tail -n 5 "$console" >&2
-        echo "tests/vm/run: $failed; the guest's console is in $console" >&2
+        keep_console "$failed"
         return 125
     elif [ -z "$exited" ]; then
-        echo "tests/vm/run: the guest ended before the command did; its console is in $console" >&2
+        keep_console "the guest ended before the command did"
         cat "$scratch/emulator" >&2
         return 125
     fi

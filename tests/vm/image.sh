@@ -43,7 +43,7 @@ unpack_kernel() {
     echo "vm: downloading $package" >&2
     (
         cd "$work/package"
-        apt-get download -q "$package" >"$scratch/download" 2>&1 || { cat "$scratch/download" >&2; exit 1; }
+        apt-get download -q "$package" >"$scratch/download" 2>&1 || { cat "$scratch/download" >&2; echo "tests/vm/run: $package cannot be downloaded" >&2; exit 1; }
         # Ubuntu has the modules in a package of their own.
         for name in "${package/linux-image-/linux-modules-}" "${package/linux-image-/linux-modules-extra-}"; do
             ! apt-cache show "$name" >/dev/null 2>&1 || apt-get download -q "$name" >/dev/null 2>&1
@@ -51,8 +51,9 @@ unpack_kernel() {
         for name in ./*.deb; do dpkg -x "$name" "$work/files"; done
     ) || return 1
     mkdir "$work/done"
-    cp "$work"/files/boot/vmlinuz-* "$work/done/vmlinuz"
-    cp -r "$work"/files/*/modules/* "$work/done/modules" 2>/dev/null || cp -r "$work"/files/usr/lib/modules/* "$work/done/modules"
+    cp "$work"/files/boot/vmlinuz-* "$work/done/vmlinuz" || return 1
+    cp -r "$work"/files/lib/modules/* "$work/done/modules" 2>/dev/null ||
+        cp -r "$work"/files/usr/lib/modules/* "$work/done/modules" || return 1
     rm -rf "$cache/kernel"
     mv "$work/done" "$cache/kernel"
 }
@@ -129,6 +130,7 @@ base_image() {
     chmod +x "$base/init"
     pack "$base" >"$scratch/packed" && mv "$scratch/packed" "$base_cpio"
     rm -rf "$base"
+    [ -s "$base_cpio" ]
 }
 
 # job_image [ARGUMENT]...: what this run adds; both together are $scratch/initrd. `settings`, an array, is for the guest.

@@ -24,13 +24,13 @@ acknowledgements() {
     echo "${list[*]}"
 }
 
+# The command's exit code, or 125: it is to work until it is killed.
 ended_early() {
-    wait_for_end | grep -v '^acknowledged ' || true
-    echo "tests/vm/run: the command ended, and its power was not cut yet" >&2
-    local exited
-    exited="$(console_word VM-EXIT)" exited="${exited%% *}"
-    [ -n "$exited" ] && [ "$exited" != 0 ] && return "$exited"
-    return 125
+    local code=0
+    wait_for_end || code=$?
+    echo "tests/vm/run: the command ended before its power was cut" >&2
+    [ $code != 0 ] || code=125
+    return $code
 }
 
 power_cuts() {
@@ -45,7 +45,7 @@ power_cuts() {
         [ $((cut % 2)) = 0 ] || { moment=acknowledged file="$scratch/output"; }
         until grep -q "^$moment" "$file"; do
             if ! alive; then ended_early; return; fi
-            [ $SECONDS -lt $deadline ] || { cut_power; echo "tests/vm/run: no '$moment' within $limit s" >&2; return 125; }
+            [ $SECONDS -lt $deadline ] || { cut_power; keep_console "no '$moment' within $limit s"; return 125; }
             sleep 0.05
         done
         sleep "$((RANDOM % 3)).$((RANDOM % 1000))"
