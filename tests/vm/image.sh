@@ -26,16 +26,25 @@ what_is_missing() {
     [ ${#list[@]} = 0 ] || printf '%s, ' "${list[@]}" | sed 's/, $//'
 }
 
+# The package that one of the usual names stands for.
+kernel_package() {
+    local name package
+    for name in linux-image-cloud-amd64 linux-image-amd64 linux-image-virtual linux-image-generic; do
+        package="$(apt-cache depends "$name" 2>/dev/null | awk '/Depends: linux-image-[0-9]/ { print $2; exit }')"
+        if [ -n "$package" ]; then echo "$package"; return; fi
+    done
+}
+
 # Downloads a kernel package and unpacks it to $cache/kernel.
 unpack_kernel() {
     [ ! -e "$cache/kernel/vmlinuz" ] || return 0
     local work="$scratch/kernel" package name
     mkdir -p "$work/package"
-    for name in linux-image-cloud-amd64 linux-image-amd64 linux-image-virtual linux-image-generic; do
-        # The package that the name stands for.
-        package="$(apt-cache depends "$name" 2>/dev/null | awk '/Depends: linux-image-[0-9]/ { print $2; exit }')"
-        [ -z "$package" ] || break
-    done
+    package="$(kernel_package)"
+    if [ -z "$package" ] && [ $install = 1 ] && [ "$(id -u)" = 0 ]; then
+        apt-get update -qq >/dev/null 2>&1 || true
+        package="$(kernel_package)"
+    fi
     if [ -z "$package" ]; then
         echo "tests/vm/run: apt-cache knows no kernel package; try apt-get update, or name a kernel by VM_KERNEL and VM_MODULES" >&2
         return 1
