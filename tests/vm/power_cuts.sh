@@ -52,7 +52,7 @@ power_cuts() {
         if ! alive; then ended_early; return; fi
         cut_power
         hear
-        grep -v '^acknowledged ' "$scratch/output" | sed 's|\r$||' || true
+        sed -n '/^acknowledged /d; s|\r$||p' "$scratch/output" # whole lines only
         echo "power cut $cut; acknowledged so far: $(acknowledgements)"
     done
     settings=("VM_ACKNOWLEDGED=$(acknowledgements)" VM_LAST=1)
