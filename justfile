@@ -28,6 +28,11 @@ budget:
 posix *ARGS:
     tests/posix/run {{ARGS}}
 
+# A command in a virtual machine that has real DAX: `just vm target/release/vm-guest all`. `--power-cut N` kills it as it works.
+vm *ARGS:
+    cargo build --release -p vm-guest
+    tests/vm/run {{ARGS}}
+
 # What atomicity costs, against raw mmap and std.
 bench *ARGS:
     cargo bench -p benches {{ARGS}}

@@ -18,7 +18,8 @@ pub(crate) struct DaxDevice {
     pub(crate) len: u64,
     /// Bytes of a page: a power of two, at least [`PAGE`].
     pub(crate) align: u64,
-    /// `persistence_domain` of its region. Devices of volatile memory have no region, and none.
+    /// `persistence_domain` of its region, `unknown` if that is persistent and does not say. Devices of volatile memory
+    /// have no region, or a volatile one, and none.
     pub(crate) persistence_domain: Option<String>,
 }
 
@@ -119,6 +120,20 @@ mod tests {
         sysfs.say(6, "size", "4194304\n");
         let device = sysfs.look(252, 6).unwrap().unwrap();
         assert_eq!(device, DaxDevice { len: 4 << 20, align: 2 << 20, persistence_domain: None });
+    }
+
+    /// Seen on a real kernel: without a word from the firmware there is no `persistence_domain`, on persistent memory too.
+    #[test]
+    fn a_persistent_region_that_names_no_domain_is_not_taken_for_volatile_memory() {
+        let sysfs = Sysfs::new("");
+        sysfs.say(5, "size", "8388608\n");
+        fs::remove_file(sysfs.at("devices/ndbus0/region0/persistence_domain")).unwrap();
+        fs::write(sysfs.at("devices/ndbus0/region0/devtype"), "nd_pmem\n").unwrap();
+        let device = sysfs.look(252, 5).unwrap().unwrap();
+        assert_eq!(device.persistence_domain.as_deref(), Some("unknown"));
+        fs::write(sysfs.at("devices/ndbus0/region0/devtype"), "nd_volatile\n").unwrap();
+        let device = sysfs.look(252, 5).unwrap().unwrap();
+        assert_eq!(device.persistence_domain, None);
     }
 
     #[test]

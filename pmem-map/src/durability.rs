@@ -91,10 +91,16 @@ pub(crate) fn persistence_domain(sysfs: &Path, major: u32, minor: u32) -> Option
     domain_of(&sysfs.join(format!("dev/block/{major}:{minor}")), 0)
 }
 
-/// The nearest `persistence_domain` from a device's own directory upwards.
+/// The nearest `persistence_domain` from a device's own directory upwards. A region of which the firmware does not say
+/// one has no such file (drivers/nvdimm/region_devs.c); it is persistent all the same if its `devtype` is `nd_pmem`
+/// (`nd_volatile` is memory), and its domain is `unknown`.
 pub(crate) fn domain_above(device: &Path) -> Option<String> {
-    let domain = |folder: &Path| fs::read_to_string(folder.join("persistence_domain")).ok();
-    device.ancestors().find_map(domain).map(|domain| domain.trim().to_owned())
+    let says =
+        |folder: &Path, file: &str| Some(fs::read_to_string(folder.join(file)).ok()?.trim().to_owned());
+    device.ancestors().find_map(|folder| {
+        says(folder, "persistence_domain")
+            .or_else(|| (says(folder, "devtype")? == "nd_pmem").then(|| "unknown".to_owned()))
+    })
 }
 
 fn domain_of(device: &Path, depth: u32) -> Option<String> {
