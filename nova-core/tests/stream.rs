@@ -469,6 +469,56 @@ fn another_stream_does_not_go_on_where_one_stopped() {
     assert_tree(&tree(&to), &past(&from, "s"), "the right one goes on");
 }
 
+/// Where frames begin.
+fn frames(stream: &[u8]) -> Vec<usize> {
+    let word = |at: usize| u32::from_le_bytes(stream[at..at + 4].try_into().unwrap()) as usize;
+    let (mut at, mut all) = (20 + word(12), Vec::new());
+    while at < stream.len() {
+        all.push(at);
+        at += 20 + word(at + 16);
+    }
+    all
+}
+
+#[test]
+fn streams_with_right_checksums_that_make_no_sense_leave_a_volume_that_does() {
+    let (mut refused, mut received) = (0, 0);
+    for seed in 0..5 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let from = sender(seed + 200, 2, 50);
+        let streams = [send(&from, None, "0"), send(&from, Some("0"), "1")];
+        let starts = streams.each_ref().map(|stream| frames(stream));
+        let seal = |stream: &mut Vec<u8>, start: usize| {
+            let first = u32::from_le_bytes(stream[16..20].try_into().unwrap());
+            let len = u32::from_le_bytes(stream[start + 16..start + 20].try_into().unwrap()) as usize;
+            let checksum = crc32c::crc32c_append(first, &stream[start + 4..start + 20 + len]);
+            stream[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
+        };
+        for _ in 0..20 {
+            let to = receiver(seed);
+            for (stream, starts) in streams.iter().zip(&starts) {
+                let mut bad = stream.clone();
+                for _ in 0..3 {
+                    let n = random.usize(..starts.len());
+                    let end = starts.get(n + 1).copied().unwrap_or(bad.len());
+                    let payload = starts[n] + 20..end.min(starts[n] + 120);
+                    if !payload.is_empty() {
+                        bad[random.usize(payload)] = random.u8(..);
+                        seal(&mut bad, starts[n]);
+                    }
+                }
+                match receive(&to, &bad) {
+                    Ok(_) => received += 1,
+                    Err(_) => refused += 1,
+                }
+                clean(&to);
+            }
+        }
+    }
+    println!("{refused} were refused, {received} received");
+    assert!(refused > 50);
+}
+
 #[test]
 fn a_newer_version_and_what_is_no_stream_are_refused() {
     let from = volume(4 << 20);

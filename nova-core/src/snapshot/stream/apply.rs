@@ -67,8 +67,8 @@ impl Receiver<'_> {
             Frame::Data { path, offset, bytes } => self.open(path)?.write_at(offset, &bytes),
             Frame::Hole { path, start, end } => {
                 // What is behind the end goes with it: then it is a hole, and no block of zeros.
-                let len =
-                    end.next_multiple_of(BLOCK).checked_sub(start).ok_or(Error::Posix(Code::Invalid))?;
+                let end = end.checked_next_multiple_of(BLOCK);
+                let len = end.and_then(|end| end.checked_sub(start)).ok_or(Error::Posix(Code::Invalid))?;
                 self.open(path)?.allocate(start, len, Allocate::PunchHole)
             }
             Frame::Keep { path, names } => {

@@ -7,6 +7,8 @@
 //! snapshot of that tree, and is a number there, which stays, whatever names the file has by now; a path of the newer tree is looked up in the live files, when all names are as they
 //! are to be. Only what gets other names is in between without one: it is *held*, under the sender's number, in a directory of the root that is gone when the names are done.
 //!
+//! *Times* are the sender's, all four. (Of a file that an increment says nothing of, the access time is what reading it here has made of it.)
+//!
 //! *Going on.* A frame that is applied again, with all that follow, leads to the same tree: what goes is compared by number and generation with
 //! what the base has there, what comes may be there already. So the memory of how far this has come ([`memory`](self::memory)) may lag behind, and a crash costs
 //! at most some frames. It has a checksum of the checksums of all frames that were applied: another stream is not taken for the same one.
