@@ -236,6 +236,26 @@ pub(crate) enum Snapshot {
         #[arg(long)]
         json: bool,
     },
+    /// Writes a snapshot, or what changed since another one, as a stream that another volume can receive
+    Send {
+        /// The volume
+        image: PathBuf,
+        /// The snapshot's name
+        name: String,
+        /// Only what changed since this snapshot, which the receiver has
+        #[arg(long, value_name = "BASE")]
+        from: Option<String>,
+        /// A new file; otherwise standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Makes the files, and a snapshot, what a stream has; a stream that broke off goes on when it is given again
+    Receive {
+        /// The volume, not mounted: empty, or with the files of the snapshot from which the stream goes on
+        image: PathBuf,
+        /// The stream; otherwise standard input
+        stream: Option<PathBuf>,
+    },
     /// Makes the files what they were when a snapshot was made; what came later is lost, unless a snapshot has it
     Rollback {
         /// The volume, not mounted

@@ -15,3 +15,9 @@ pub(crate) fn working(what: &'static str) -> ProgressBar {
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }
+
+/// Bytes that go by, nobody knows how many.
+pub(crate) fn passing() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {bytes} {bytes_per_sec}");
+    ProgressBar::new_spinner().with_style(style.expect("a template that is right"))
+}

@@ -1,5 +1,7 @@
 //! Snapshots of volumes.
 
+mod stream;
+
 use crate::{Failure, Outcome, args, image, size::Size};
 use nova_core::{BLOCK, Change, Changed, ChangedAttributes, Code, Error, Nova, SnapshotInfo};
 use serde_json::{Value, json};
@@ -15,6 +17,10 @@ pub(crate) fn run(command: &args::Snapshot) -> Outcome {
         args::Snapshot::Create { image, name } => create(image, name),
         args::Snapshot::List { image, json } => list(image, *json),
         args::Snapshot::Diff { image, from, to, json } => diff(image, from, to.as_deref(), *json),
+        args::Snapshot::Send { image, name, from, output } => {
+            stream::send(image, from.as_deref(), name, output.as_deref())
+        }
+        args::Snapshot::Receive { image, stream } => stream::receive(image, stream.as_deref()),
         args::Snapshot::Rollback { image, name, force } => rollback(image, name, *force),
         args::Snapshot::Delete { image, name } => delete(image, name),
     }

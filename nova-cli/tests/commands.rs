@@ -134,6 +134,46 @@ fn snapshots_are_made_listed_read_and_deleted() {
 }
 
 #[test]
+fn snapshots_are_sent_to_other_volumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&folder);
+    let other = folder.path().join("other.img").to_str().unwrap().to_owned();
+    works(&["mkfs", &other, "--size", "8M"]);
+    let put = |bytes: &[u8], name: &str| {
+        let source = write(&folder, "f", bytes);
+        works(&["cp", source.to_str().unwrap(), &format!("{image}:/")]);
+        works(&["snapshot", "create", &image, name]);
+    };
+    let inside = format!("{other}:/f");
+    put(&command::pattern(300_000), "monday");
+    put(b"new", "tuesday");
+    let [whole, more] = ["whole", "more"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    assert!(works(&["snapshot", "send", &image, "monday", "-o", &whole]).contains("frames"));
+    assert!(fails(&["snapshot", "send", &image, "monday", "-o", &whole]).contains("another name"));
+    let sent = nova(&["snapshot", "send", &image, "tuesday", "--from", "monday"]);
+    assert!(sent.status.success());
+    fs::write(&more, &sent.stdout).unwrap();
+    assert!(fails(&["snapshot", "send", &image, "friday"]).contains("no snapshot \"friday\""));
+    assert!(fails(&["snapshot", "receive", &other, &more]).contains("receive that one first"));
+    // What is damaged is not received, and the rest follows.
+    let mut bytes = fs::read(&whole).unwrap();
+    bytes[150_000] ^= 1;
+    let damaged = write(&folder, "damaged", &bytes);
+    assert!(fails(&["snapshot", "receive", &other, damaged.to_str().unwrap()]).contains("checksum is wrong"));
+    assert!(works(&["snapshot", "receive", &other, &whole]).contains("snapshot \"monday\""));
+    assert!(nova(&["cat", &inside]).stdout == command::pattern(300_000));
+    assert!(works(&["snapshot", "receive", &other, &whole]).contains("is there already"));
+    works(&["snapshot", "receive", &other, &more]);
+    assert_eq!(nova(&["cat", &inside]).stdout, b"new");
+    assert!(nova(&["cat", "--snapshot", "monday", &inside]).stdout == command::pattern(300_000));
+    assert!(
+        fails(&["snapshot", "receive", &other]).contains("ends at byte 0"),
+        "there is nothing on its input"
+    );
+    assert!(works(&["fsck", &other]).contains("no problems"));
+}
+
+#[test]
 fn a_snapshot_is_mounted_while_others_read_the_image() {
     if !Path::new("/dev/fuse").exists() {
         println!("skipped: there is no /dev/fuse");

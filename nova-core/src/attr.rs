@@ -9,6 +9,7 @@ use crate::{
     inode::{Inode, State},
     log::Append,
     permission::{ACCESS, DEFAULT, READ, WRITE, acl_key, set_id_bits},
+    snapshot::Lines,
     volume::{Freed, Volume},
 };
 
@@ -123,6 +124,20 @@ impl Nova {
         }
         volume.set_lines(&inode, &mut state, set, identity, status)?;
         Ok(state.stat())
+    }
+
+    /// Makes mode, owner, flags and all times what another volume had, whatever flags the file has. 1 drain.
+    pub(crate) fn restore_lines(&self, ino: u64, lines: &Lines) -> Result<()> {
+        let volume = self.volume();
+        let inode = volume.inode(ino)?;
+        let mut state = volume.write_state(&inode)?;
+        let Lines { mode, uid, gid, flags, accessed, modified, changed, created } = *lines;
+        let (identity, status) = (state.identity, state.status);
+        let mode = identity.mode & libc::S_IFMT | mode & 0o7777;
+        let flags = identity.flags & !flag::SETTABLE | flags & flag::SETTABLE;
+        let identity = Identity { mode, uid, gid, flags, created, ..identity };
+        let status = Status { accessed, modified, changed, ..status };
+        volume.set_lines(&inode, &mut state, &SetAttr::default(), identity, status)
     }
 
     /// The value of an extended attribute: `user.`, `trusted.`, `security.` or `system.` names.

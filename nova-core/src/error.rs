@@ -56,7 +56,7 @@ codes! {
     Overflow = EOVERFLOW, "a number is too large for the operation";
 }
 
-/// Why an operation failed. Whatever failed, nothing was changed.
+/// Why an operation failed. Whatever failed, nothing was changed (of a stream that is being received: what came before stays, and it goes on from there).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -143,6 +143,84 @@ pub enum Error {
         /// How many there are.
         handles: usize,
     },
+    /// Bytes that are no stream of a snapshot.
+    #[error("this is no stream of a snapshot: `Nova::send` makes one")]
+    NotAStream,
+    /// A stream of a version that this crate does not know.
+    #[error("the stream has version {version}, which this program does not know: use a newer one")]
+    StreamVersion {
+        /// Its version.
+        version: u32,
+    },
+    /// Bytes of a stream that cannot be. Nothing of this frame was applied.
+    #[error(
+        "the stream is damaged in frame {frame}, at byte {offset}: {why}; send it again: what was received stays, and the rest follows"
+    )]
+    StreamDamaged {
+        /// The frame's number; the header counts as the first one, 0.
+        frame: u64,
+        /// Where the frame begins in the stream.
+        offset: u64,
+        /// What does not hold.
+        why: &'static str,
+    },
+    /// A stream that has no end.
+    #[error(
+        "the stream ends at byte {offset}, in frame {frame}: give all of it; what was received stays, and the rest follows"
+    )]
+    StreamTruncated {
+        /// The frame that is not whole, or missing.
+        frame: u64,
+        /// Bytes that were there.
+        offset: u64,
+    },
+    /// What came first of the same stream was something else.
+    #[error(
+        "this is not the stream that was begun here: its first {frame} frames are others; give that one, or begin anew on an empty volume, or one rolled back to the base"
+    )]
+    StreamForeign {
+        /// Frames that were received of the other stream.
+        frame: u64,
+    },
+    /// The increment's base is not here.
+    #[error("the stream is the increment to a snapshot {base:?}: {why}")]
+    WrongBase {
+        /// The base's name.
+        base: String,
+        /// What is wrong, and what to do.
+        why: &'static str,
+    },
+    /// The live files are not those of the increment's base.
+    #[error(
+        "the files have {changes} changes since {base:?}, from which the stream goes on: roll back to it first"
+    )]
+    BaseChanged {
+        /// The base's name.
+        base: String,
+        /// How many changes there are.
+        changes: usize,
+    },
+    /// A whole snapshot, and a volume with files.
+    #[error("a whole snapshot is received by an empty volume, and this one has {names} files at its root")]
+    ReceiverNotEmpty {
+        /// Names of the root directory.
+        names: usize,
+    },
+    /// A frame could not be applied.
+    #[error(
+        "frame {frame} of the stream, at byte {offset}: {source}; when that is put right, give the same stream again: it goes on from there"
+    )]
+    Receive {
+        /// The frame's number.
+        frame: u64,
+        /// Where it begins in the stream.
+        offset: u64,
+        /// What is wrong.
+        source: Box<Error>,
+    },
+    /// The stream's reader's or writer's error.
+    #[error("the stream: {0}")]
+    StreamIo(std::io::Error),
     /// The journal's error: after one of a write-back nothing more is acknowledged.
     #[error(transparent)]
     Journal(pmem_tx::Error),
@@ -156,7 +234,15 @@ impl Error {
     pub fn errno(&self) -> i32 {
         match self {
             Error::Posix(code) => code.errno(),
-            Error::At { source, .. } => source.errno(),
+            Error::At { source, .. } | Error::Receive { source, .. } => source.errno(),
+            Error::StreamDamaged { .. } | Error::StreamTruncated { .. } => libc::EBADMSG,
+            Error::NotAStream
+            | Error::StreamVersion { .. }
+            | Error::StreamForeign { .. }
+            | Error::WrongBase { .. }
+            | Error::BaseChanged { .. } => libc::EINVAL,
+            Error::ReceiverNotEmpty { .. } => libc::ENOTEMPTY,
+            Error::StreamIo(error) => error.raw_os_error().unwrap_or(libc::EIO),
             Error::Mapped | Error::InUse { .. } => libc::EBUSY,
             Error::TooManyExtents { .. } => libc::ENOMEM,
             Error::Damaged { .. } => libc::EUCLEAN,
@@ -170,7 +256,7 @@ impl Error {
     pub fn code(&self) -> Option<Code> {
         match self {
             Error::Posix(code) => Some(*code),
-            Error::At { source, .. } => source.code(),
+            Error::At { source, .. } | Error::Receive { source, .. } => source.code(),
             _ => None,
         }
     }

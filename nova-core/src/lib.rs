@@ -125,7 +125,9 @@ pub use mount::{AccessTimes, Damage, FormatOptions, MountOptions, MountReport};
 pub use quota::{Quota, Usage};
 #[doc(hidden)]
 pub use rules::Rule;
-pub use snapshot::{Change, Changed, ChangedAttributes, ChangedRange, SnapshotInfo};
+pub use snapshot::{
+    Change, Changed, ChangedAttributes, ChangedRange, ReceiveReport, SendReport, SnapshotInfo,
+};
 pub use types::{Allocate, Credentials, DirEntry, Kind, Rename, Seek, SetAttr, Stat, StatFs, Time};
 
 use pmem_map::{Counters, Durability, Granularity, Mapping};

@@ -13,6 +13,7 @@ use crate::{
     integrity::bad,
     permission::{ACCESS, DEFAULT},
     quota,
+    snapshot::stream::memory,
 };
 
 /// Checks every inode for itself.
@@ -89,6 +90,7 @@ fn check_one(problems: &mut Problems, ino: u64, node: &Node) {
         let why = match (key.0, key.1.as_slice()) {
             (INTERNAL, b"quota") if ino == ROOT => quota::check_limits(value).err(),
             (INTERNAL, bad::NAME) if ino == ROOT => bad::decode(value).err(),
+            (INTERNAL, memory::NAME) if ino == ROOT => memory::check(value).err(),
             (INTERNAL, _) => Some("an attribute of the volume that it does not have"),
             (SYSTEM, name) if name == ACCESS.as_bytes() || name == DEFAULT.as_bytes() => {
                 Acl::decode(value).is_err().then_some("no access control list can be like this")

@@ -13,6 +13,7 @@ use crate::{
     namespace::forget_name,
     permission::{ACCESS, DEFAULT},
     quota,
+    snapshot::stream::memory,
     volume::{Freed, Volume},
 };
 use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed};
@@ -49,6 +50,7 @@ fn remove_bad_attributes(
             let good = match (key.0, key.1.as_slice()) {
                 (INTERNAL, b"quota") => *ino == ROOT && quota::check_limits(value).is_ok(),
                 (INTERNAL, bad::NAME) => *ino == ROOT && bad::decode(value).is_ok(),
+                (INTERNAL, memory::NAME) => *ino == ROOT && memory::check(value).is_ok(),
                 (SYSTEM, name) if name == ACCESS.as_bytes() || name == DEFAULT.as_bytes() => {
                     Acl::decode(value).is_ok()
                 }

@@ -42,6 +42,28 @@ impl Nova {
         let (older, newer) = (Side::new(&older), Side::new(&newer));
         Diff { older, newer, touched, changes: Vec::new() }.run()
     }
+
+    /// Files of the snapshot `to` that were changed in any way since the snapshot `from`, access times included, and those in `also`: each once, with a path.
+    pub(crate) fn touched_files(
+        &self,
+        from: &str,
+        to: &str,
+        also: BTreeSet<u64>,
+    ) -> Result<Vec<(Vec<u8>, u64)>> {
+        let (one, other) = (self.snapshot(from)?.epoch, self.snapshot(to)?.epoch);
+        let newer = self.mount_snapshot(to)?;
+        let (side, mut wanted) = (Side::new(&newer), FxHashMap::default());
+        let touched = self.volume().touched(one.min(other)..one.max(other)).inodes;
+        for ino in touched.into_iter().chain(also) {
+            if let Some(looked) = side.look(ino)? {
+                let names = if looked.kind() == Kind::Directory { 1 } else { looked.status.links };
+                wanted.insert(ino, names);
+            }
+        }
+        let mut found: Vec<_> = side.find(wanted)?.into_iter().map(|(ino, path)| (path, ino)).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
 }
 
 /// An inode, as one side has it.

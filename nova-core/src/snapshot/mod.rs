@@ -30,6 +30,7 @@ mod make;
 mod mapped;
 mod rollback;
 mod save;
+pub(crate) mod stream;
 mod touched;
 mod view;
 
@@ -38,6 +39,8 @@ pub(crate) use held::{Claims, Held, claims};
 pub(crate) use log::{load, load_newest, read_state};
 pub use make::SnapshotInfo;
 pub(crate) use mapped::{MappedFile, MappedFiles};
+pub(crate) use stream::Lines;
+pub use stream::{ReceiveReport, SendReport};
 pub(crate) use view::View;
 
 use crate::{
