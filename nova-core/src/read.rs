@@ -42,7 +42,7 @@ impl Volume {
             AccessTimes::Never => false,
             AccessTimes::Always => true,
             AccessTimes::Relative => {
-                accessed <= modified || accessed <= changed || self.now() - accessed >= DAY
+                accessed <= modified || accessed <= changed || self.now().saturating_sub(accessed) >= DAY
             }
         };
         due && !self.read_only && !state.gone && !state.has(flag::NO_ATIME)
