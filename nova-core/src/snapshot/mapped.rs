@@ -202,6 +202,9 @@ impl MappedFiles {
                 );
             }
             protecting.release();
+            if !atomic {
+                std::thread::yield_now(); // others run when they want to
+            }
         }
         drop(targets);
         let mut stored = Vec::new();
