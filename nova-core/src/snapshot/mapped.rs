@@ -203,7 +203,8 @@ impl MappedFiles {
             }
             protecting.release();
             if !atomic {
-                std::thread::yield_now(); // others run when they want to
+                // Others run when they want to, and at last they do.
+                std::thread::sleep(std::time::Duration::from_micros(100));
             }
         }
         drop(targets);
