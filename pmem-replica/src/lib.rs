@@ -8,19 +8,22 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::new("nats://a:4222,nats://b:4222,nats://c:4222", "bank")
 //!     .mode(Mode::Sync { timeout: Duration::from_secs(5) });
-//! // SAFETY: (all) no other program touches these files.
+//! // SAFETY: no other program touches these files.
 //! let primary = unsafe { Primary::create("bank.pool", &PoolOptions::new(), &config) }?;
+//! // SAFETY: as above.
 //! unsafe { primary.seed("copy.pool", "copy") }?; // and bring that file to another machine
 //! primary.pool().write(|tx| {
 //!     *tx.open::<PHeap<u64>>("n")?.root_mut()? += 1;
 //!     Ok(())
 //! })?; // durable here, and on a majority of the servers
 //!
+//! // SAFETY: as above.
 //! let follower = unsafe { Follower::open("copy.pool", &PoolOptions::new(), &config, "copy") }?;
 //! follower.wait_for(primary.status().committed, Duration::from_secs(5));
 //! assert_eq!(*follower.pool().read()?.open::<PHeap<u64>>("n")?.root()?, 1);
 //!
 //! drop(primary); // or its machine is lost
+//! // SAFETY: as above.
 //! let (primary, promotion) = unsafe { follower.promote(&PoolOptions::new()) }?;
 //! println!("{} commits are missing", promotion.missing);
 //! # Ok(()) }

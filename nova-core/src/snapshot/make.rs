@@ -158,13 +158,14 @@ impl Volume {
         let blocks = self.blocks();
         let used = blocks.end - blocks.start - self.free_blocks();
         let copies = mapped.as_ref().map_or(0, |prepared| prepared.copies.first());
-        if let Some(prepared) = mapped {
-            // What is not copied away later has to be durable as it is.
-            for stored in self.snapshots.mapped.moment(self, prepared)? {
-                if self.keeps(Rule::StoresBeforeRecord) {
-                    self.media.region().flush(stored)?;
-                }
-            }
+        let mut stored = match mapped {
+            Some(prepared) => self.snapshots.mapped.moment(self, prepared)?,
+            None => Vec::new(),
+        };
+        stored.extend(self.snapshots.mapped.take_left());
+        // What is not copied away later has to be durable as it is.
+        for stored in stored.into_iter().filter(|_| self.keeps(Rule::StoresBeforeRecord)) {
+            self.media.region().flush(stored)?;
         }
         let head = SnapshotHead {
             magic: SNAPSHOT_MAGIC,

@@ -29,7 +29,12 @@ pub(crate) struct MappedFiles {
     list: Mutex<Vec<Arc<MappedFile>>>,
     /// A mapping that was growing has grown.
     grown: Condvar,
+    /// Where files were mapped that are not any more, in bytes of the volume: what was stored there may not be flushed.
+    left: Mutex<Vec<Range<u64>>>,
 }
+
+/// So many places of files that are not mapped any more are put in order.
+const MANY: usize = 1024;
 
 /// One of them.
 pub(crate) struct MappedFile {
@@ -108,9 +113,24 @@ impl MappedFiles {
 
     /// It is not mapped any more.
     pub(crate) fn remove(&self, file: &Arc<MappedFile>) {
+        // A snapshot that is being made finds its blocks there, or here: both are changed under this lock.
+        let mut left = self.left.lock();
+        let (blocks, watched) = {
+            let mut state = file.state.lock();
+            (std::mem::take(&mut state.blocks), std::mem::take(&mut state.watched))
+        };
+        left.extend(blocks.iter().map(|(run, _)| run.start * BLOCK..(run.start + run.blocks) * BLOCK));
+        if left.len() > MANY {
+            *left = joined(std::mem::take(&mut left));
+        }
+        drop(left);
         self.list.lock().retain(|other| !Arc::ptr_eq(other, file));
-        let watched = std::mem::take(&mut file.state.lock().watched);
         drop(watched);
+    }
+
+    /// Where files were mapped since this was asked before, and are not any more.
+    pub(crate) fn take_left(&self) -> Vec<Range<u64>> {
+        joined(std::mem::take(&mut self.left.lock()))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -253,6 +273,19 @@ fn note(files: &mut [(Arc<MappedFile>, Target, Vec<u64>)], id: RangeId, pages: R
             *word |= 1 << (page % 64);
         }
     }
+}
+
+/// The same bytes, in order, each once.
+fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|next, last| {
+        let touches = next.start <= last.end;
+        if touches {
+            last.end = last.end.max(next.end);
+        }
+        touches
+    });
+    ranges
 }
 
 /// Pieces that do not overlap: a file that is mapped twice has its blocks once.

@@ -1,7 +1,7 @@
 //! Snapshots while files are mapped: what a program stores without a call.
 
 use crate::{Memory, format, pattern, volume};
-use nova_core::{BLOCK, Changed, Code, FormatOptions, MountOptions, Nova, ScrubOptions};
+use nova_core::{BLOCK, Changed, Code, FormatOptions, MountOptions, Nova, Rule, ScrubOptions};
 use pmem_collections::{Named, PBTreeMap, Pool, PoolOptions};
 use pmem_map::{Granularity, Mapping};
 use std::sync::{
@@ -295,6 +295,38 @@ fn no_snapshot_has_a_later_store_without_an_earlier_one() {
     assert!(rounds.load(SeqCst) > 100);
     drop(regions);
     clean(&nova);
+}
+
+/// Flushed lines, when a snapshot is made after stores to `pages` pages: of a mapping that lives, or of one that is gone.
+fn lines_of_a_snapshot(rule: Option<Rule>, pages: u64, is_gone: bool) -> u64 {
+    let options = rule.map_or(MountOptions::new(), |rule| MountOptions::new().without(rule));
+    let nova = FormatOptions::new().format(Memory::new(16 << 20, Granularity::CacheLine).1, options).unwrap();
+    let mut file = mapped(&nova, "/f", 64 * BLOCK);
+    nova.create_snapshot("first").unwrap();
+    (0..pages).for_each(|page| file.write(page * 2 * BLOCK, &[1; 8]).unwrap());
+    let file = if is_gone {
+        drop(file);
+        None
+    } else {
+        Some(file)
+    };
+    let before = nova.counters();
+    nova.create_snapshot("second").unwrap();
+    let lines = (nova.counters() - before).lines();
+    drop(file);
+    clean(&nova);
+    lines
+}
+
+/// A snapshot that a power failure follows has what it showed before: also what a program stored and did not flush.
+#[test]
+fn what_was_stored_and_not_flushed_is_flushed_by_the_snapshot() {
+    let without = Some(Rule::StoresBeforeRecord);
+    let live = |rule, pages| lines_of_a_snapshot(rule, pages, false);
+    assert!(live(None, 20) >= live(without, 20) + 20 * 64, "of a file that is mapped");
+    assert!(live(None, 20) <= live(None, 1) + 19 * 64 + 8, "the pages that were stored to, and no others");
+    let gone = |rule| lines_of_a_snapshot(rule, 20, true);
+    assert!(gone(None) >= gone(without) + 64 * 64, "of one that was mapped");
 }
 
 /// What was copied away tells which pages changed, and is what a roll back brings back; where content is protected, too.
