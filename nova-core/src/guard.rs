@@ -5,15 +5,17 @@
 //! would do for one thread what this does for all.) What a window lets through is what happens to be stored meanwhile. Mappings of files are other addresses, and stay writable.
 
 use crate::{Result, format::BLOCK};
-use parking_lot::Mutex;
 use pmem_map::Region;
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Pages that are read-only.
 pub(crate) struct Guard {
     region: Arc<Region>,
     range: Range<u64>,
-    /// How many windows are open.
+    /// How many windows are open. (The system's lock: it allocates nothing, for who copies a page before its first store.)
     open: Mutex<u32>,
 }
 
@@ -29,7 +31,7 @@ impl Guard {
     }
 
     pub(crate) fn window(&self) -> Window<'_> {
-        let mut open = self.open.lock();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if *open == 0 {
             self.region.unprotect(self.range.clone()).expect("pages that were writable can be again");
         }
@@ -40,7 +42,7 @@ impl Guard {
 
 impl Drop for Window<'_> {
     fn drop(&mut self) {
-        let mut open = self.0.open.lock();
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
         *open -= 1;
         if *open == 0 {
             // If that fails they stay writable: nothing is lost but the protection.
