@@ -131,9 +131,27 @@ impl Allocator {
 
     /// `blocks` blocks, in runs, of stripe `near` if it has them; `None` if there are not as many.
     pub(crate) fn allocate(&self, near: usize, blocks: u64, purpose: Purpose) -> Option<Vec<Run>> {
+        self.allocate_at(None, near, blocks, purpose)
+    }
+
+    /// As [`allocate`](Self::allocate), from block `goal` on if those are free: so that a file that grows stays in one piece, whichever
+    /// threads write it. (Not into the next stretch, which may be a whole one.)
+    pub(crate) fn allocate_at(
+        &self,
+        goal: Option<u64>,
+        near: usize,
+        blocks: u64,
+        purpose: Purpose,
+    ) -> Option<Vec<Run>> {
         self.claim(blocks, purpose)?;
         let mut found: Vec<Run> = Vec::with_capacity(1);
-        let mut missing = blocks;
+        if let Some(goal) = goal.filter(|goal| goal % STRETCH != 0) {
+            found.extend(self.stripes[self.stripe_of(goal)].lock().take_at(goal, blocks));
+        }
+        let mut missing = blocks - found.first().map_or(0, |run| run.blocks);
+        if missing == 0 && blocks > 0 {
+            return Some(found);
+        }
         for from in [From::Whole, From::Broken, From::Any] {
             // Where space is plenty, what is near counts for more than what stays whole.
             let is_due = match from {
@@ -275,6 +293,17 @@ impl Stripe {
         let (start, found) = next_run(bits, 0, blocks.min(STRETCH)).expect("a part of it is free");
         self.mark(stretch, start, found, false);
         Some(Run { start: stretch * STRETCH + start, blocks: found })
+    }
+
+    /// Up to `blocks` blocks of one stretch, the first of which is this one.
+    fn take_at(&mut self, block: u64, blocks: u64) -> Option<Run> {
+        let (stretch, at) = (block / STRETCH, block % STRETCH);
+        let bits = &self.stretches[(stretch - self.first) as usize].0;
+        let (start, found) = next_run(bits, at, blocks)?;
+        (start == at).then(|| {
+            self.mark(stretch, start, found, false);
+            Run { start: block, blocks: found }
+        })
     }
 
     /// Exactly this block, if it is free.
@@ -420,6 +449,10 @@ mod tests {
                         0 => allocator
                             .allocate_run(random.usize(0..9), wanted, 1, Purpose::Ordinary)
                             .map(|r| vec![r]),
+                        1 => {
+                            let goal = Some(random.u64(blocks.start..=blocks.end));
+                            allocator.allocate_at(goal, random.usize(0..9), wanted, Purpose::Ordinary)
+                        }
                         _ => allocator.allocate(random.usize(0..9), wanted, Purpose::Ordinary),
                     };
                     let Some(got) = got else { continue };
@@ -440,6 +473,28 @@ mod tests {
             mine.into_iter().for_each(|run| allocator.free(run));
             assert_eq!(allocator.runs().iter().map(|run| run.blocks).sum::<u64>(), total);
         }
+    }
+
+    #[test]
+    fn what_grows_stays_in_one_piece_whoever_asks() {
+        let allocator = filled(100..100 + 64 * STRETCH, 4);
+        let mut runs = allocator.allocate(0, 1, Purpose::Ordinary).unwrap();
+        let mut random = fastrand::Rng::with_seed(1);
+        for turn in 0..300 {
+            // Others allocate in between, in the stripe that is near to who asks.
+            allocator.allocate(1 + turn % 3, 1, Purpose::Ordinary).unwrap();
+            let last = runs.last_mut().unwrap();
+            let goal = last.start + last.blocks;
+            let new =
+                allocator.allocate_at(Some(goal), turn % 4, random.u64(1..5), Purpose::Ordinary).unwrap();
+            for run in new {
+                match runs.last_mut() {
+                    Some(last) if last.start + last.blocks == run.start => last.blocks += run.blocks,
+                    _ => runs.push(run),
+                }
+            }
+        }
+        assert!(runs.len() <= 3, "it is broken where a stretch ends: {runs:?}");
     }
 
     #[test]

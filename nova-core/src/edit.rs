@@ -99,6 +99,16 @@ impl<'v> Edit<'v> {
         Ok(runs)
     }
 
+    /// As [`allocate`](Self::allocate), for what follows the last block of a file: behind that, if it is free.
+    pub(crate) fn allocate_behind(&mut self, last: Mapped, blocks: u64) -> Result<Vec<Run>> {
+        if blocks >= STRETCH {
+            return self.allocate(blocks);
+        }
+        let runs = self.volume.allocate_at(last.block + last.count, blocks, Purpose::Ordinary)?;
+        self.fresh.extend(&runs);
+        Ok(runs)
+    }
+
     /// New blocks side by side, at a multiple of `align`, if there are any.
     pub(crate) fn allocate_aligned(&mut self, blocks: u64, align: u64) -> Option<Run> {
         let near = self.volume.near();

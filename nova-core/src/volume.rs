@@ -245,6 +245,11 @@ impl Volume {
         self.allocate_with(|| self.allocator.allocate(self.near(), blocks, purpose))
     }
 
+    /// Blocks in runs, the first of them `goal` if it is free.
+    pub(crate) fn allocate_at(&self, goal: u64, blocks: u64, purpose: Purpose) -> Result<Vec<Run>> {
+        self.allocate_with(|| self.allocator.allocate_at(Some(goal), self.near(), blocks, purpose))
+    }
+
     /// Blocks side by side.
     pub(crate) fn allocate_run(&self, near: usize, blocks: u64, align: u64, purpose: Purpose) -> Result<Run> {
         self.allocate_with(|| self.allocator.allocate_run(near, blocks, align, purpose))

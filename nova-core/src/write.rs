@@ -174,20 +174,27 @@ impl Volume {
     /// Blocks for new content of a range: those that the file has and that read as zeros, and new ones.
     fn targets(&self, edit: &mut Edit<'_>, state: &State, blocks: Range<u64>) -> Result<Vec<Target>> {
         let mut targets = Vec::new();
+        let extents = state.extents()?;
+        let end = extents.end();
         let mut new = |edit: &mut Edit<'_>, blocks: Range<u64>| -> Result<()> {
             let mut file_block = blocks.start;
             if blocks.is_empty() {
                 return Ok(());
             }
-            for run in edit.allocate(blocks.end - blocks.start)? {
+            let count = blocks.end - blocks.start;
+            let last = (blocks.start == end && end > 0).then(|| extents.at(end - 1)).flatten();
+            let runs = match last {
+                Some(last) => edit.allocate_behind(last, count)?,
+                None => edit.allocate(count)?,
+            };
+            for run in runs {
                 targets.push(Target { file_block, run });
                 file_block += run.blocks;
             }
             Ok(())
         };
         let mut at = blocks.start;
-        let reserved: Vec<(u64, Mapped)> = state
-            .extents()?
+        let reserved: Vec<(u64, Mapped)> = extents
             .within(blocks.clone())
             .filter(|(_, mapped)| mapped.unwritten && !self.is_shared(mapped.run(), mapped.birth))
             .collect();

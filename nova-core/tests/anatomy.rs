@@ -79,3 +79,22 @@ fn the_parts_of_a_file_are_where_it_says() {
     }
     assert!(found == bytes);
 }
+
+#[test]
+fn a_file_that_threads_write_in_turns_is_in_few_pieces() {
+    let nova = FormatOptions::new().format(Mapping::memfd(64 << 20).unwrap(), MountOptions::new()).unwrap();
+    let file = nova.create_file("/f").unwrap();
+    // Each thread's allocations begin in a part of the volume of its own.
+    for turn in 0..64 {
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| (0..4).for_each(|_| drop(file.append(&pattern(4096, turn)).unwrap())))
+                .join()
+                .unwrap();
+        });
+    }
+    let extents = nova.file_anatomy(file.ino()).unwrap().extents;
+    assert_eq!(extents.iter().map(|part| part.len).sum::<u64>(), 1 << 20);
+    let pieces = 1 + extents.windows(2).filter(|pair| pair[0].offset + pair[0].len != pair[1].offset).count();
+    assert!(pieces <= 12, "a page of the log may lie between two: {pieces} pieces, {extents:?}");
+}
