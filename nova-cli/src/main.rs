@@ -22,6 +22,7 @@ mod signatures;
 mod size;
 mod snapshot;
 mod top;
+mod umount;
 mod volume;
 
 use args::{Args, Command};
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         Command::Fsck(args) => check::run(&args),
         Command::Scrub(args) => scrub::run(&args),
         Command::Mount(args) => mount::mount(&args),
-        Command::Umount { dir } => mount::umount(&dir),
+        Command::Umount { dir } => umount::umount(&dir),
         Command::Ls { place, long, snapshot, json } => files::ls(&place, long, snapshot.as_deref(), json),
         Command::Cat { place, snapshot } => copy::cat(&place, snapshot.as_deref()),
         Command::Stat { place, json } => files::stat(&place, json),

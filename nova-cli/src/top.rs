@@ -1,6 +1,6 @@
 //! `nova top`: what mounts are doing, from the counters that each one's daemon has.
 
-use crate::{Failure, Outcome, mount, size::Size};
+use crate::{Failure, Outcome, size::Size, umount};
 use clap::Args;
 use nova_fuse::stats::{ATTRIBUTE, Snapshot};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 pub(crate) fn run(args: &Top) -> Outcome {
     let mountpoints = match args.mountpoints.is_empty() {
-        true => mount::mounted()?.into_iter().filter(|mountpoint| read(mountpoint).is_ok()).collect(),
+        true => umount::mounted()?.into_iter().filter(|mountpoint| read(mountpoint).is_ok()).collect(),
         false => args.mountpoints.clone(),
     };
     if mountpoints.is_empty() {
