@@ -2,12 +2,13 @@
 //!
 //! In reading order: [`systems`], one set of operations over three filesystems (a volume in this process, tmpfs, the disk's own);
 //! [`operations`], the table with lines, drains and goals; [`threads`], one thread and two; [`life`], log collection and mounting; [`pages`],
-//! a volume in an ordinary file, with real device flushes.
+//! a volume in an ordinary file, with real device flushes; [`mounted`], what callers wait for, through a mount too.
 //!
-//! Arguments choose sections: `operations`, `threads`, `collection`, `mount`, `pages`; without, all of them. The disk is that of
+//! Arguments choose sections: `operations`, `threads`, `collection`, `mount`, `pages`, `mounted`; without, all of them. The disk is that of
 //! `PMEM_TEST_DIR`, or of the temporary folder.
 
 mod life;
+mod mounted;
 mod operations;
 mod pages;
 mod systems;
@@ -26,6 +27,9 @@ struct Scale {
 }
 
 fn main() {
+    if mounted::served() {
+        return;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let measuring = arguments.iter().any(|argument| argument == "--bench");
     let scale = if measuring {
@@ -52,5 +56,8 @@ fn main() {
     }
     if is_chosen("pages") {
         pages::run(scale);
+    }
+    if is_chosen("mounted") {
+        mounted::run(scale);
     }
 }
