@@ -34,6 +34,16 @@ pub(crate) fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
     }
 }
 
+/// Lets the kernel ask who serves this file for its attributes, instead of what it remembers of them.
+pub(crate) fn refresh(file: &File) -> io::Result<()> {
+    let how = libc::AT_EMPTY_PATH | libc::AT_STATX_FORCE_SYNC;
+    let mut found = MaybeUninit::<libc::statx>::uninit();
+    // SAFETY: an empty string that ends with 0, and room for one `statx`, which is not read.
+    check(unsafe {
+        libc::statx(file.as_raw_fd(), c"".as_ptr(), how, libc::STATX_BASIC_STATS, found.as_mut_ptr())
+    })
+}
+
 /// What `statfs` says about the filesystem of a file.
 pub(crate) struct FilesystemFacts {
     /// `f_type`.
@@ -129,24 +139,44 @@ pub(crate) fn name_file(file: &File, path: &Path) -> io::Result<()> {
     })
 }
 
-/// Takes an open-file-description lock on the whole file, or fails with `EAGAIN`.
+/// The byte of [`lease::LEASED_BYTE`](crate::lease::LEASED_BYTE).
+const LEASED: libc::off_t = crate::lease::LEASED_BYTE as libc::off_t;
+
+/// Takes an open-file-description lock on the whole file but [`LEASED`], or fails with `EAGAIN`.
 pub(crate) fn lock(file: &File, exclusive: bool) -> io::Result<()> {
-    set_lock(file, if exclusive { libc::F_WRLCK } else { libc::F_RDLCK })
+    let kind = if exclusive { libc::F_WRLCK } else { libc::F_RDLCK };
+    set_lock(file, request(kind, 0, LEASED), libc::F_OFD_SETLK).map(drop)
+}
+
+/// Says that somebody has mapped this image by a lease.
+pub(crate) fn lock_leased(file: &File) -> io::Result<()> {
+    set_lock(file, request(libc::F_RDLCK, LEASED, 1), libc::F_OFD_SETLK).map(drop)
+}
+
+/// Whether somebody has.
+pub(crate) fn is_leased(file: &File) -> io::Result<bool> {
+    let found = set_lock(file, request(libc::F_WRLCK, LEASED, 1), libc::F_OFD_GETLK)?;
+    Ok(found.l_type != libc::F_UNLCK as libc::c_short)
 }
 
 /// Drops the lock, also for those who inherited the descriptor.
 pub(crate) fn unlock(file: &File) -> io::Result<()> {
-    set_lock(file, libc::F_UNLCK)
+    set_lock(file, request(libc::F_UNLCK, 0, 0), libc::F_OFD_SETLK).map(drop)
 }
 
-fn set_lock(file: &File, kind: i32) -> io::Result<()> {
-    let request = libc::flock {
+/// A lock on `len` bytes from `start` on; 0: on all of them.
+fn request(kind: i32, start: libc::off_t, len: libc::off_t) -> libc::flock {
+    libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
+        l_start: start,
+        l_len: len,
         l_pid: 0,
-    };
-    // SAFETY: the request lives through the call, which only reads it.
-    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const request) })
+    }
+}
+
+fn set_lock(file: &File, mut request: libc::flock, command: libc::c_int) -> io::Result<libc::flock> {
+    // SAFETY: the request lives through the call, which reads it and may put in its answer.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), command, &raw mut request) })?;
+    Ok(request)
 }
