@@ -129,6 +129,14 @@ impl File {
     }
 
     fn map_with(&self, wanted: Lease) -> Result<Mapping> {
+        let Taken { extents, runs, blocks } = self.take(wanted)?;
+        let len: u64 = extents.iter().map(|extent| extent.len).sum();
+        let leased = Leased::new(self, extents, runs, blocks);
+        Ok(MapOptions::new().max_len(len + GROWTH).from_backing(leased)?)
+    }
+
+    /// Takes the file's lease: all of its bytes are in blocks of its own, which stay where they are until [`end_lease`](File::end_lease).
+    pub(crate) fn take(&self, wanted: Lease) -> Result<Taken> {
         let volume = self.volume();
         volume.writable()?;
         let mut state = volume.write_state(&self.inode)?;
@@ -167,14 +175,14 @@ impl File {
         let extents = volume.media.region().extents(&runs)?;
         contiguous::check(&extents)?;
         state.lease = lease;
-        drop(state);
-        let len: u64 = extents.iter().map(|extent| extent.len).sum();
-        let leased = Leased::new(self, extents, runs, blocks);
-        Ok(MapOptions::new().max_len(len + GROWTH).from_backing(leased)?)
+        if lease == Lease::Outside {
+            volume.snapshots.lend();
+        }
+        Ok(Taken { extents, runs, blocks })
     }
 
     /// Gives blocks of its own, with content, to every block of a range. `size` is the file's afterwards, and `identity`, if it changes.
-    fn make_mappable(
+    pub(crate) fn make_mappable(
         &self,
         state: &mut State,
         blocks: Range<u64>,
@@ -250,7 +258,7 @@ impl File {
     }
 
     /// The lease of one mapping ends.
-    fn end_lease(&self) {
+    pub(crate) fn end_lease(&self) {
         let volume = self.volume();
         let mut state = self.inode.state.write();
         if let Lease::Read(readers) = state.lease {
@@ -301,6 +309,16 @@ fn zeros(len: u64) -> Result<Arc<std::fs::File>> {
     let file = unsafe { std::fs::File::from_raw_fd(descriptor) };
     file.set_len(len).map_err(failed)?;
     Ok(Arc::new(file))
+}
+
+/// What a lease is of.
+pub(crate) struct Taken {
+    /// In the file that the volume is in.
+    pub(crate) extents: Vec<Extent>,
+    /// In bytes of the volume.
+    pub(crate) runs: Vec<Range<u64>>,
+    /// The same in blocks, with their births.
+    pub(crate) blocks: Vec<(Run, u64)>,
 }
 
 /// A mapping's hold on its file.

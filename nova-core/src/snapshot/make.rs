@@ -44,7 +44,8 @@ impl Nova {
     /// # Errors
     ///
     /// [`Code::Exists`] for a name that a snapshot has; [`Code::Invalid`] for an empty name, and for one with `/` or a control character;
-    /// [`Code::NameTooLong`] above 255 bytes; [`Code::NoSpace`]; [`Code::ReadOnly`].
+    /// [`Code::NameTooLong`] above 255 bytes; [`Code::NoSpace`]; [`Code::ReadOnly`]; [`Error::Lent`] while other processes have files
+    /// mapped ([`File::lend`](crate::File::lend)).
     pub fn create_snapshot(&self, name: &str) -> Result<SnapshotInfo> {
         let volume = self.volume();
         volume.writable()?;
@@ -99,6 +100,10 @@ impl Volume {
     fn create_snapshot(&self, name: &[u8]) -> Result<()> {
         let _alone = self.snapshots.alone();
         let mut history = self.snapshots.history();
+        match self.snapshots.lent() {
+            0 => {}
+            files => return Err(Error::Lent { files }),
+        }
         if history.find(name).is_some() {
             return Err(Code::Exists.into());
         }

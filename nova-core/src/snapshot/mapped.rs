@@ -119,13 +119,15 @@ impl MappedFiles {
             let mut state = file.state.lock();
             (std::mem::take(&mut state.blocks), std::mem::take(&mut state.watched))
         };
-        left.extend(blocks.iter().map(|(run, _)| run.start * BLOCK..(run.start + run.blocks) * BLOCK));
-        if left.len() > MANY {
-            *left = joined(std::mem::take(&mut left));
-        }
+        note_left(&mut left, &blocks);
         drop(left);
         self.list.lock().retain(|other| !Arc::ptr_eq(other, file));
         drop(watched);
+    }
+
+    /// Blocks that nobody stores to any more, and that may have been stored to.
+    pub(crate) fn leaves(&self, blocks: &[(Run, u64)]) {
+        note_left(&mut self.left.lock(), blocks);
     }
 
     /// Where files were mapped since this was asked before, and are not any more.
@@ -262,6 +264,13 @@ impl Volume {
     pub(crate) fn keep_for_snapshots(&self, run: Run) -> Result<()> {
         let copies = self.snapshots.history().list.last().and_then(|newest| newest.copies.clone());
         copies.map_or(Ok(()), |copies| run.range().try_for_each(|block| copies.keep(block)))
+    }
+}
+
+fn note_left(left: &mut Vec<Range<u64>>, blocks: &[(Run, u64)]) {
+    left.extend(blocks.iter().map(|(run, _)| run.start * BLOCK..(run.start + run.blocks) * BLOCK));
+    if left.len() > MANY {
+        *left = joined(std::mem::take(left));
     }
 }
 

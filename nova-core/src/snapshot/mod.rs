@@ -68,6 +68,8 @@ pub(crate) struct Snapshots {
     newest: AtomicU64,
     history: Mutex<History>,
     pub(crate) mapped: MappedFiles,
+    /// Files that other processes have mapped. No more of them while somebody holds the gate alone.
+    lent: AtomicU64,
 }
 
 /// What there is of the past.
@@ -161,6 +163,7 @@ impl Snapshots {
             newest: AtomicU64::new(0),
             history: Mutex::default(),
             mapped: MappedFiles::default(),
+            lent: AtomicU64::new(0),
         }
     }
 
@@ -169,6 +172,22 @@ impl Snapshots {
         let mut history = self.history.lock();
         history.list = list;
         self.newest.store(history.newest(), SeqCst);
+    }
+
+    /// Another process maps a file. The caller holds the gate.
+    pub(crate) fn lend(&self) {
+        self.lent.fetch_add(1, SeqCst);
+    }
+
+    /// It does not any more. What it has stored may not be flushed; the next snapshot sees to that.
+    pub(crate) fn end_lending(&self, blocks: &[(Run, u64)]) {
+        self.mapped.leaves(blocks);
+        self.lent.fetch_sub(1, SeqCst);
+    }
+
+    /// How many files other processes have mapped.
+    pub(crate) fn lent(&self) -> u64 {
+        self.lent.load(SeqCst)
     }
 
     pub(crate) fn epoch(&self) -> u64 {
