@@ -23,7 +23,10 @@ pub(crate) fn run(path: &Path, mark: u64) -> Result<()> {
     let pool = open(path)?;
     let region = pool.region();
     println!("{} ({:?}, {:?})", region.medium(), region.granularity(), region.durability());
-    pool.write(|tx| Ok(*tx.open(MARK)?.get_mut()? = mark))?;
+    pool.write(|tx| {
+        *tx.open(MARK)?.get_mut()? = mark;
+        Ok(())
+    })?;
     println!("marked");
     let mut random = fastrand::Rng::new();
     loop {
@@ -31,7 +34,7 @@ pub(crate) fn run(path: &Path, mark: u64) -> Result<()> {
         let transfers = pool.write(|tx| {
             let mut accounts = tx.open(ACCOUNTS)?;
             for (account, change) in [(from, -cents), (to, cents)] {
-                let before = accounts.get(&account)?.copied().unwrap_or(0);
+                let before = accounts.get(account)?.copied().unwrap_or(0);
                 accounts.insert(account, before + change)?;
             }
             let mut transfers = tx.open(TRANSFERS)?;

@@ -76,9 +76,9 @@ pub enum Error {
         "the file is mapped: drop the mapping before it is written, truncated or mapped again, or use `map_shared`"
     )]
     Mapped,
-    /// Files are lent to other processes, whose stores nobody here can hold up.
+    /// Files are lent to other processes, which did not hold up their stores in time.
     #[error(
-        "other processes have mapped {files} files through the mount, and a snapshot has to hold up their stores: close the files there, or end who maps them; `nova stat` names them"
+        "other processes have mapped {files} files through the mount, and have not held up their stores for a snapshot: are they stopped, or very busy? `nova stat` of a file names them; try again, or end them"
     )]
     Lent {
         /// How many files.

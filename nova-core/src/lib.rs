@@ -128,7 +128,7 @@ pub use quota::{Quota, Usage};
 #[doc(hidden)]
 pub use rules::Rule;
 pub use snapshot::{
-    Change, Changed, ChangedAttributes, ChangedRange, ReceiveReport, SendReport, SnapshotInfo,
+    Change, Changed, ChangedAttributes, ChangedRange, Holder, ReceiveReport, SendReport, SnapshotInfo,
 };
 pub use types::{Allocate, Credentials, DirEntry, Kind, Rename, Seek, SetAttr, Stat, StatFs, Time};
 

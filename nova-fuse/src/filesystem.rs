@@ -528,6 +528,26 @@ impl Filesystem for Served {
         }
     }
 
+    fn poll(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        waits: PollNotifier,
+        _: PollEvents,
+        _: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        let _request = self.stats.request(Operation::Other);
+        let open = self.handles.get(handle.0);
+        let is_urgent =
+            open.is_some_and(|open| open.lent.lock().as_ref().is_some_and(|lent| lent.is_urgent(waits)));
+        // Files never keep anybody waiting.
+        let always =
+            PollEvents::POLLIN | PollEvents::POLLOUT | PollEvents::POLLRDNORM | PollEvents::POLLWRNORM;
+        reply.poll(if is_urgent { always | PollEvents::POLLPRI } else { always });
+    }
+
     fn fallocate(
         &self,
         _: &Request,

@@ -3,11 +3,12 @@
 //! A lease is a [`LentFile`] beside the open file, and goes with it, if it is not given back before. So the kernel's release ends it, when the process closes the file and when it dies; the
 //! daemon waits for nobody.
 
-use crate::handles::Open;
+use crate::{handles::Open, hold::Hold};
+use fuser::PollNotifier;
 use nova_core::{Code, Error, LentFile, Result};
 use pmem_map::{
     Extent,
-    lease::{END, GROW, Page, Place, is_held},
+    lease::{END, GROW, HELD, KEEP, Page, Place, is_held},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -20,6 +21,7 @@ use std::{
 /// A lease that somebody has.
 pub(crate) struct Lent {
     file: LentFile,
+    hold: Arc<Hold>,
     holder: Asker,
     since: SystemTime,
 }
@@ -62,6 +64,11 @@ pub struct Lease {
 }
 
 impl Lent {
+    /// Whether its process is to hold up its stores. If not, `waits` is told when it is.
+    pub(crate) fn is_urgent(&self, waits: PollNotifier) -> bool {
+        self.hold.is_urgent(waits)
+    }
+
     /// Whether anybody still maps the volume's file, or does not stop to within a second.
     pub(crate) fn is_held(&self) -> bool {
         let extents = self.file.extents();
@@ -96,11 +103,24 @@ pub(crate) fn answer(open: &Open, mut page: Box<Page>, who: Asker) -> Result<Box
         drop(lent.take());
         return Ok(page);
     }
+    match (page.what, &*lent) {
+        (HELD, Some(lent)) => {
+            page.len = lent.hold.held();
+            return Ok(page);
+        }
+        (KEEP, Some(lent)) => {
+            lent.file.keep(page.first);
+            return Ok(page);
+        }
+        (HELD | KEEP, None) => return Err(Code::Invalid.into()),
+        _ => {}
+    }
     if lent.is_none() {
-        let file = open.file.lend()?;
+        let hold = Arc::new(Hold::default());
+        let file = open.file.lend(Some(hold.clone()))?;
         image(&file.extents())?;
         tracing::info!(ino = open.file.ino(), pid = who.pid, uid = who.uid, bytes = file.len(), "lent");
-        *lent = Some(Lent { file, holder: who, since: SystemTime::now() });
+        *lent = Some(Lent { file, hold, holder: who, since: SystemTime::now() });
     }
     let file = &lent.as_ref().expect("it is lent now").file;
     if page.what == GROW {

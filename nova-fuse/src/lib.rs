@@ -23,8 +23,8 @@
 //! A program that uses `pmem_map` has the file's bytes themselves: `MapOptions::open` on the mount maps the volume's image where the file is
 //! ([`pmem_map::lease`]), so that its loads and stores pass by the kernel's pages and this daemon, as those of
 //! [`File::map`](nova_core::File::map) do. For that it has to be root's or the daemon's own user's, and the image in a file. While a file is lent so, checksums and parity of its
-//! content are off; truncating it, punching holes, and mapping it again is `ETXTBSY`; writing it goes in place; and a snapshot is refused with `EBUSY`
-//! ([`nova_core::Error::Lent`]). The lease ends when the kernel releases the file, as it does when the program dies.
+//! content are off; truncating it, punching holes, and mapping it again is `ETXTBSY`; writing it goes in place. A snapshot waits until the program has held up its stores, two
+//! seconds at most: then it is refused with `EBUSY` ([`nova_core::Error::Lent`]). The lease ends when the kernel releases the file, as it does when the program dies.
 //!
 //! Permissions are checked by the kernel (`default_permissions`), access control lists too (`FUSE_POSIX_ACL`). The daemon's own user sees the mount, and everybody
 //! with [`Options::allow_other`].
@@ -37,13 +37,14 @@
 //! # Modules, in reading order
 //!
 //! `convert`: attributes, times and errors, there and back; `handles`: what the kernel holds; `filesystem`: its requests; `ioctl`: flags; `lending`: files that
-//! programs map in the image; [`report`]: what a file is, for `nova stat`; [`stats`]: what it has done, for `nova top`.
+//! programs map in the image; `hold`: how their stores are held up; [`report`]: what a file is, for `nova stat`; [`stats`]: what it has done, for `nova top`.
 
 #![forbid(unsafe_code)]
 
 mod convert;
 mod filesystem;
 mod handles;
+mod hold;
 mod ioctl;
 mod lending;
 pub mod report;

@@ -34,6 +34,52 @@ pub(crate) fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
     }
 }
 
+/// Both ends of a pipe: the one that is read from, and the one that is written to.
+pub(crate) fn pipe() -> io::Result<(File, File)> {
+    let mut ends = [0; 2];
+    // SAFETY: room for two descriptors, which are new, so that `File`s are their only owners.
+    unsafe {
+        check(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC))?;
+        Ok((File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1])))
+    }
+}
+
+/// Waits until there is something urgent about a file (`POLLPRI`); `false` if there is something to read from `stop` before.
+///
+/// # Errors
+///
+/// Nobody serves the file any more, or somebody has closed a descriptor.
+pub(crate) fn is_urgent(file: &File, stop: &File) -> io::Result<bool> {
+    let wanted = |file: &File, events| libc::pollfd { fd: file.as_raw_fd(), events, revents: 0 };
+    let mut both = [wanted(file, libc::POLLPRI), wanted(stop, libc::POLLIN)];
+    loop {
+        // SAFETY: two requests that live through the call.
+        let found = unsafe { libc::poll(both.as_mut_ptr(), 2, -1) };
+        if found < 0 {
+            match io::Error::last_os_error() {
+                interrupted if interrupted.kind() == io::ErrorKind::Interrupted => continue,
+                error => return Err(error),
+            }
+        }
+        let [file, stop] = both.map(|one| one.revents);
+        if (file | stop) & (libc::POLLERR | libc::POLLNVAL) != 0 {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        if stop != 0 {
+            return Ok(false);
+        }
+        if file & libc::POLLPRI != 0 {
+            return Ok(true);
+        }
+    }
+}
+
+/// Tells whoever reads standard error. Allocates nothing, and takes no lock.
+pub(crate) fn say(line: &'static str) {
+    // SAFETY: bytes that live through the call, which only reads them.
+    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
+}
+
 /// Lets the kernel ask who serves this file for its attributes, instead of what it remembers of them.
 pub(crate) fn refresh(file: &File) -> io::Result<()> {
     let how = libc::AT_EMPTY_PATH | libc::AT_STATX_FORCE_SYNC;

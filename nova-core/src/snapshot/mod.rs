@@ -25,6 +25,7 @@ mod copies;
 mod delete;
 mod diff;
 mod held;
+mod lent;
 mod log;
 mod make;
 mod mapped;
@@ -36,6 +37,7 @@ mod view;
 
 pub use change::{Change, Changed, ChangedAttributes, ChangedRange};
 pub(crate) use held::{Claims, Held, claims};
+pub use lent::Holder;
 pub(crate) use log::{load, load_newest, read_state};
 pub use make::SnapshotInfo;
 pub(crate) use mapped::{MappedFile, MappedFiles};
@@ -68,8 +70,6 @@ pub(crate) struct Snapshots {
     newest: AtomicU64,
     history: Mutex<History>,
     pub(crate) mapped: MappedFiles,
-    /// Files that other processes have mapped. No more of them while somebody holds the gate alone.
-    lent: AtomicU64,
 }
 
 /// What there is of the past.
@@ -163,7 +163,6 @@ impl Snapshots {
             newest: AtomicU64::new(0),
             history: Mutex::default(),
             mapped: MappedFiles::default(),
-            lent: AtomicU64::new(0),
         }
     }
 
@@ -172,22 +171,6 @@ impl Snapshots {
         let mut history = self.history.lock();
         history.list = list;
         self.newest.store(history.newest(), SeqCst);
-    }
-
-    /// Another process maps a file. The caller holds the gate.
-    pub(crate) fn lend(&self) {
-        self.lent.fetch_add(1, SeqCst);
-    }
-
-    /// It does not any more. What it has stored may not be flushed; the next snapshot sees to that.
-    pub(crate) fn end_lending(&self, blocks: &[(Run, u64)]) {
-        self.mapped.leaves(blocks);
-        self.lent.fetch_sub(1, SeqCst);
-    }
-
-    /// How many files other processes have mapped.
-    pub(crate) fn lent(&self) -> u64 {
-        self.lent.load(SeqCst)
     }
 
     pub(crate) fn epoch(&self) -> u64 {

@@ -37,7 +37,7 @@ fn a_lent_file_is_stored_to_from_outside_and_protected_again_afterwards() {
     file.write_at(0, &pattern(20_000)).unwrap();
     file.set_len(50_000).unwrap();
     assert_eq!(is_protected(&file), Some(true));
-    let lent = file.lend().unwrap();
+    let lent = file.lend(None).unwrap();
     assert_eq!((lent.len(), is_protected(&file)), (50_000, Some(false)));
     let extents = lent.extents();
     assert_eq!(extents.iter().map(|extent| extent.len).sum::<u64>(), 53_248, "holes have blocks");
@@ -70,13 +70,13 @@ fn what_would_move_or_free_lent_blocks_is_refused() {
     let nova = protected(16 << 20);
     let file = nova.create_file("/file").unwrap();
     file.write_at(0, &pattern(20_000)).unwrap();
-    let lent = file.lend().unwrap();
+    let lent = file.lend(None).unwrap();
     let before = places(&lent);
     let is_mapped = |result: nova_core::Result<()>| {
         let error = result.unwrap_err();
         assert!(matches!(error, Error::Mapped) && error.errno() == 26, "{error:?}"); // ETXTBSY
     };
-    is_mapped(file.lend().map(drop));
+    is_mapped(file.lend(None).map(drop));
     is_mapped(file.map().map(drop));
     is_mapped(file.map_read().map(drop));
     is_mapped(file.map_atomic().map(drop));
@@ -108,7 +108,7 @@ fn a_lent_file_grows_behind_what_is_mapped() {
     let nova = protected(16 << 20);
     let file = nova.create_file("/file").unwrap();
     file.write_at(0, &pattern(5000)).unwrap();
-    let lent = file.lend().unwrap();
+    let lent = file.lend(None).unwrap();
     let before = places(&lent);
     // Somebody appends: that is not lent, before it is asked for.
     file.write_at(8192, b"appended").unwrap();
@@ -137,13 +137,13 @@ fn a_snapshot_from_before_keeps_what_it_has_and_one_from_after_has_what_was_stor
     let file = nova.create_file("/file").unwrap();
     file.write_at(0, &[1; 20_000]).unwrap();
     nova.create_snapshot("before").unwrap();
-    let lent = file.lend().unwrap();
+    let lent = file.lend(None).unwrap();
     for page in 0..5 {
         store(&lent.extents(), page * 4096, &[2; 100]);
     }
     drop(lent);
     nova.create_snapshot("after").unwrap();
-    let lent = file.lend().unwrap();
+    let lent = file.lend(None).unwrap();
     store(&lent.extents(), 0, &[3; 100]);
     let content = |name: &str| nova.mount_snapshot(name).unwrap().read_file("/file").unwrap();
     assert!(content("before").iter().all(|byte| *byte == 1));
@@ -160,7 +160,7 @@ fn a_lent_file_is_protected_again_by_the_mount_after_a_kill() {
         FormatOptions::new().checksums(true).parity(true).format(mapping, MountOptions::new()).unwrap();
     let file = nova.create_file("/file").unwrap();
     file.write_at(0, &pattern(20_000)).unwrap();
-    let lent = file.lend().unwrap();
+    let lent = file.lend(None).unwrap();
     store(&lent.extents(), 4096, b"stored");
     let after = memory.mount_killed();
     assert_eq!(after.mount_report().mapped, 1);
@@ -176,7 +176,7 @@ fn a_file_that_is_mapped_is_no_damage_to_the_check() {
     let nova = protected(16 << 20);
     let file = nova.create_file("/file").unwrap();
     file.write_at(0, &pattern(20_000)).unwrap();
-    let lent = file.lend().unwrap();
+    let lent = file.lend(None).unwrap();
     store(&lent.extents(), 0, b"not what the checksum says");
     let report = nova.fsck().unwrap();
     assert!(report.is_clean(), "{report}");

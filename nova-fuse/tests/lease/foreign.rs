@@ -112,7 +112,13 @@ fn image() -> Option<(Mounted, File)> {
 fn what_a_daemon_answers_is_not_believed() {
     let Some((_mount, image)) = image() else { return };
     let copy = image.try_clone().unwrap();
-    assert!(matches!(mapped(move |page| Ok(right(page, &copy))), Ok(Medium::Leased(_))));
+    assert!(matches!(
+        mapped(move |page| {
+            right(page, &copy);
+            Ok(())
+        }),
+        Ok(Medium::Leased(_))
+    ));
     type Forge = fn(&mut Page);
     let forged: [(&str, Forge); 13] = [
         ("another inode", |page| page.inode += 1),
@@ -176,7 +182,14 @@ fn filesystems_without_leases_are_mapped_through_the_kernels_pages() {
     }
     // Another filesystem may have an ioctl of this number.
     assert_eq!(mapped(|_| Ok(())).unwrap(), Medium::File(Kind::Fuse));
-    assert_eq!(mapped(|page| Ok(page.magic = 5)).unwrap(), Medium::File(Kind::Fuse));
+    assert_eq!(
+        mapped(|page| {
+            page.magic = 5;
+            Ok(())
+        })
+        .unwrap(),
+        Medium::File(Kind::Fuse)
+    );
     for failure in [Errno::EIO, Errno::ENOSPC, Errno::ETXTBSY] {
         assert!(matches!(mapped(move |_| Err(failure)), Err(Error::Io { .. })));
     }

@@ -6,6 +6,7 @@ mod foreign;
 mod mapped;
 mod processes;
 mod roles;
+mod snapshots;
 
 use nova_core::{FormatOptions, MountOptions, Nova};
 use nova_fuse::{
@@ -72,9 +73,7 @@ impl Mounted {
     /// How many writes were requested.
     fn writes(&self) -> u64 {
         let stats = self.stats();
-        let count =
-            stats.latencies().find(|(name, _)| *name == "write").map_or(0, |(_, latency)| latency.count);
-        count
+        stats.latencies().filter(|(name, _)| *name == "write").map(|(_, latency)| latency.count).sum()
     }
 
     /// Unmounts, and checks all of the volume.
@@ -110,6 +109,12 @@ fn map(path: &Path) -> Mapping {
     let mapping = unsafe { MapOptions::new().max_len(1 << 30).open(path) }.unwrap();
     assert!(mapping.medium().to_string().starts_with("file of a mounted volume"), "{}", mapping.medium());
     mapping
+}
+
+/// A folder of a memory filesystem, for an image.
+fn memory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
 /// Waits until something is so, which it must be before long: the kernel tells the daemon of a closed file when it gets to it.

@@ -1,7 +1,7 @@
 //! How processes that have a lease go on, and end.
 
 use crate::{
-    Mounted, leases, map, mounted, report,
+    Mounted, leases, map, memory, mounted, report,
     roles::{Player, is_in_state, send},
     until,
 };
@@ -147,12 +147,6 @@ fn other_users_are_lent_nothing() {
     player.end();
     assert_eq!(content(&mount, 8), "by msync");
     mount.check();
-}
-
-/// A folder of a memory filesystem, for an image.
-fn memory() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
 #[test]

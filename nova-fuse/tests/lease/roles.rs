@@ -7,9 +7,13 @@ use pmem_map::{MapOptions, Mapping};
 use std::{
     env,
     io::{self, BufRead, BufReader, Write},
-    os::unix::process::CommandExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::atomic::{
+        AtomicBool, AtomicU64,
+        Ordering::{Relaxed, Release},
+    },
 };
 
 /// A process with a role.
@@ -61,6 +65,11 @@ impl Player {
         assert!(status.success(), "{status}");
     }
 
+    /// Waits until it has ended, by a signal.
+    pub(crate) fn died_of(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().signal()
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -106,6 +115,7 @@ fn role() {
     let path = PathBuf::from(env::var_os("LEASE_PATH").unwrap());
     match role.as_str() {
         "holder" => hold(&path),
+        "ordered" => store_in_order(&path),
         "closer" => close_all(&path),
         "forker" => fork(&path),
         "execer" => exec(&path),
@@ -125,6 +135,49 @@ fn hold(path: &Path) {
         store(&mut mapping, b"again");
         say("stored");
     }
+}
+
+/// Threads of [`store_in_order`].
+pub(crate) const THREADS: u64 = 2;
+/// Pairs of pages of each.
+pub(crate) const PAIRS: u64 = 100;
+
+/// Where a pair's first word is.
+pub(crate) fn data(thread: u64, pair: u64) -> u64 {
+    (thread * PAIRS + pair) * 4096 + 8 * pair
+}
+
+/// Where its second one is, which says that the first is there.
+pub(crate) fn valid(thread: u64, pair: u64) -> u64 {
+    (THREADS * PAIRS) * 4096 + data(thread, pair)
+}
+
+/// Stores to pairs of pages, one after the other, until it is told to end.
+fn store_in_order(path: &Path) {
+    let mapping = map(path);
+    let base = mapping.base().as_ptr() as usize;
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let ends = &ends;
+            scope.spawn(move || {
+                // SAFETY: an aligned word inside the mapping, which is there until the threads have ended, and only read otherwise.
+                let word = |at: u64| unsafe { AtomicU64::from_ptr((base + at as usize) as *mut u64) };
+                for round in 1.. {
+                    for pair in 0..PAIRS {
+                        if ends.load(Relaxed) {
+                            return;
+                        }
+                        word(data(thread, pair)).store(round, Release);
+                        word(valid(thread, pair)).store(round, Release);
+                    }
+                }
+            });
+        }
+        say("storing");
+        wait();
+        ends.store(true, Relaxed);
+    });
 }
 
 /// Closes all descriptors while the file is mapped.
@@ -234,6 +287,11 @@ fn serve(dir: &Path) {
     };
     let server = Server::mount(nova, dir, &Options::new().threads(2)).unwrap();
     say("mounted");
-    wait();
+    let mut snapshots = 0;
+    while wait() {
+        snapshots += 1;
+        server.nova().create_snapshot(&format!("snapshot {snapshots}")).unwrap();
+        say(format_args!("snapshot {snapshots}"));
+    }
     server.unmount().unwrap().unmount().unwrap();
 }

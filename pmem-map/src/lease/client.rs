@@ -2,10 +2,10 @@
 
 #![allow(unsafe_code)]
 
-use super::{END, GROW, LEASE, Page, Place, TAKE, pin::Pin};
+use super::{END, GROW, LEASE, Page, Place, TAKE, keeper::Keeper, pin::Pin};
 use crate::{
-    Backing, Durability, Error, Extent, Filesystem, Granularity, Medium, PAGE, Result, durability::Verdict,
-    file::LockedFile, system,
+    Backing, Durability, Error, Extent, Filesystem, Granularity, Medium, PAGE, Pages, Result,
+    durability::Verdict, file::LockedFile, system,
 };
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use std::{
     ops::Range,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
     time::Duration,
 };
@@ -28,6 +28,8 @@ pub(crate) enum Asked {
 
 /// A file that is lent. The image is not mapped any more when it is dropped; then the lease is given back, and the image unlocked last.
 pub(crate) struct Leased {
+    /// As soon as it is mapped.
+    keeper: OnceLock<Keeper>,
     file: LockedFile,
     _pin: Pin,
     image: LockedFile,
@@ -80,7 +82,17 @@ pub(crate) fn ask(file: LockedFile, emulate: Option<Granularity>) -> Result<Aske
     let verdict = Verdict { medium: Medium::Leased(filesystem), ..verdict };
     let shared = Arc::new(image.file().try_clone().map_err(Error::io("share", &path))?);
     let known = Mutex::new(Known { extents: 0, identity });
-    let mut leased = Leased { file, _pin: pin, image, shared, verdict, len: 0, at_first: Vec::new(), known };
+    let mut leased = Leased {
+        keeper: OnceLock::new(),
+        file,
+        _pin: pin,
+        image,
+        shared,
+        verdict,
+        len: 0,
+        at_first: Vec::new(),
+        known,
+    };
     (leased.len, leased.at_first) = leased.more(TAKE, 0)?;
     Ok(Asked::Lent(Box::new(leased)))
 }
@@ -134,6 +146,7 @@ impl Leased {
 
 impl Drop for Leased {
     fn drop(&mut self) {
+        drop(self.keeper.take());
         // If this fails, the kernel's release ends it.
         let _ = call(self.file.file(), END, 0, 0);
     }
@@ -160,6 +173,14 @@ unsafe impl Backing for Leased {
         "a file of a mounted volume"
     }
 
+    fn attached(&self, pages: Pages) {
+        let mapped = self.at_first.iter().map(|extent| extent.len).sum();
+        // Without it, snapshots are refused while the file is mapped.
+        if let Ok(keeper) = Keeper::new(self.file.file(), pages, mapped) {
+            let _ = self.keeper.set(keeper);
+        }
+    }
+
     fn sync(&self, _: Range<u64>) -> Result<()> {
         match self.verdict.granularity {
             Granularity::Page => self.image.sync_data(),
@@ -168,13 +189,25 @@ unsafe impl Backing for Leased {
     }
 
     fn grow(&self, len: u64) -> Result<Vec<Extent>> {
-        let (lent, extents) = self.more(GROW, len.next_multiple_of(PAGE))?;
+        if let Some(keeper) = self.keeper.get() {
+            keeper.grows();
+        }
+        let more = self.more(GROW, len.next_multiple_of(PAGE)).and_then(|(lent, extents)| match lent < len {
+            true => Err(self.bad("it did not grow as far as it was asked to")),
+            false => Ok(extents),
+        });
+        if let (Err(_), Some(keeper)) = (&more, self.keeper.get()) {
+            keeper.grown(None);
+        }
         // The kernel may remember the old length for a while.
         let _ = system::refresh(self.file.file());
-        if lent < len {
-            return Err(self.bad("it did not grow as far as it was asked to"));
+        more
+    }
+
+    fn grown(&self, len: u64) {
+        if let Some(keeper) = self.keeper.get() {
+            keeper.grown(Some(len));
         }
-        Ok(extents)
     }
 }
 

@@ -14,6 +14,8 @@
 //! | lend the file, or say again what is lent | [`TAKE`] | extents to skip | 0 | where the image is, how many extents there are, and up to [`EXTENTS`] of them from `first` on |
 //! | lend more, and extend the file for it | [`GROW`] | extents to skip | bytes there are to be | the same, of what is lent now |
 //! | take it back: nothing is mapped any more | [`END`] | 0 | 0 | nothing |
+//! | no store proceeds now | [`HELD`] | 0 | 0 | `len`: [`WAIT`], [`COPY`] or [`GO_ON`] |
+//! | the page at `first`, in bytes of the file, is about to be stored to | [`KEEP`] | its offset | 0 | nothing; it may be |
 //!
 //! Extents follow each other in the file, and are whole pages; there is a block of the file's own behind every byte of them. What was answered once stays as it is:
 //! growing adds extents behind. A page has less than the 16 KiB that an ioctl's number has room for; who needs more asks again.
@@ -26,6 +28,12 @@
 //! *The lease* is the open file's: it lasts until it is given back, or the kernel releases the file, and so ends with the process in any case. (Who gives it back
 //! knows that the daemon knows; the kernel's release comes when it comes, and not before a forked child has closed its copy of the descriptor.) A mapping of one page of the file itself,
 //! which nobody may touch, keeps the file open as long as the image is mapped, even if the program closes all its descriptors.
+//!
+//! *Snapshots.* Stores of one moment are a snapshot's, and none that follow. So the daemon asks who has a lease to hold its stores up: the open file becomes
+//! urgent (`POLLPRI`). A thread of the process protects all its pages, lets no store proceed ([`FirstStores`](crate::FirstStores)), and says [`HELD`], again and again while it is told to
+//! [`WAIT`]. When all have said so the daemon makes the snapshot. Told to [`COPY`], the process lets stores proceed, each first one to a page after it has asked the daemon to
+//! [`KEEP`] what is there; told to [`GO_ON`], as if nothing had been. Nobody waits for a process for longer than two seconds: then the snapshot is refused. (A process whose daemon is
+//! killed is ended by its next store to a page that a snapshot needs, for nobody could keep it.)
 //!
 //! *The daemon*, while the lease lasts, moves and frees none of these blocks, verifies and protects none of their content, stores to them only for who
 //! writes to the file, in place, and refuses what cannot be had meanwhile:
@@ -45,6 +53,7 @@
 //! no more than it must: extents are checked against the image's length and each other, and the image is opened with the asker's own rights.
 
 mod client;
+mod keeper;
 mod pin;
 
 pub(crate) use client::{Asked, Leased, ask};
@@ -65,6 +74,16 @@ pub const TAKE: u32 = 0;
 pub const GROW: u32 = 1;
 /// [`Page::what`]: the lease ends.
 pub const END: u32 = 2;
+/// [`Page::what`]: no store proceeds.
+pub const HELD: u32 = 3;
+/// [`Page::what`]: what a page has is to be kept.
+pub const KEEP: u32 = 4;
+/// [`Page::len`] of the answer to [`HELD`]: no snapshot is made, or none any more.
+pub const GO_ON: u64 = 0;
+/// [`Page::len`] of the answer to [`HELD`]: others are waited for, or it is being made.
+pub const WAIT: u64 = 1;
+/// [`Page::len`] of the answer to [`HELD`]: it is made.
+pub const COPY: u64 = 2;
 /// The byte of the image that is locked as long as somebody has mapped it by a lease: beyond the end of the longest file.
 pub const LEASED_BYTE: u64 = i64::MAX as u64 - 1;
 
@@ -84,7 +103,7 @@ pub struct Page {
     pub magic: u64,
     /// [`VERSION`].
     pub version: u32,
-    /// [`TAKE`], [`GROW`] or [`END`].
+    /// [`TAKE`], [`GROW`], [`END`], [`HELD`] or [`KEEP`].
     pub what: u32,
     /// Number of the first extent that is asked for, counted from 0.
     pub first: u64,
@@ -122,8 +141,13 @@ impl Page {
     /// A question.
     pub fn asking(what: u32, first: u64, len: u64) -> Box<Page> {
         let mut page = Box::new(Page::zeroed());
-        (page.magic, page.version, page.what, page.first, page.len) = (MAGIC, VERSION, what, first, len);
+        page.ask(what, first, len);
         page
+    }
+
+    /// Makes it a question.
+    pub(crate) fn ask(&mut self, what: u32, first: u64, len: u64) {
+        (self.magic, self.version, self.what, self.first, self.len) = (MAGIC, VERSION, what, first, len);
     }
 
     /// A question that has arrived; `None` for what is none of this version.
@@ -133,7 +157,7 @@ impl Page {
             return None;
         }
         bytemuck::bytes_of_mut(&mut *page).copy_from_slice(bytes);
-        (page.magic == MAGIC && page.version == VERSION && page.what <= END).then_some(page)
+        (page.magic == MAGIC && page.version == VERSION && page.what <= KEEP).then_some(page)
     }
 
     /// Puts in the extents that were asked for, of all that are lent.
