@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::{COPY, HELD, KEEP, LEASE, Page, WAIT};
-use crate::{Dirtiness, FirstStore, FirstStores, Pages, RangeId, Watched, system};
+use crate::{Dirtiness, FirstStore, FirstStores, Pages, Protecting, RangeId, Watched, system};
 use std::{
     fs::File,
     io,
@@ -77,8 +77,12 @@ impl Keeper {
         let shared = Arc::new(Shared { file, pages, stores, extent, changed: Condvar::new(), asks });
         let (wakes, stop) = system::pipe()?;
         let serves = shared.clone();
-        let thread =
-            thread::Builder::new().name("pmem-map lease".into()).spawn(move || serves.serve(&wakes))?;
+        let thread = thread::Builder::new().name("pmem-map lease".into()).spawn(move || {
+            if serves.serve(&wakes).is_err() {
+                // A program that closes all descriptors has closed this one, too; it may be another file's by now.
+                std::mem::forget(wakes);
+            }
+        })?;
         Ok(Keeper { shared, stop, thread: Some(thread) })
     }
 
@@ -116,10 +120,10 @@ impl Shared {
         self.extent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Until the mapping is gone, or the daemon.
-    fn serve(&self, wakes: &File) {
+    /// Until the mapping is gone; an error if the daemon is before.
+    fn serve(&self, wakes: &File) -> io::Result<()> {
         let mut page = Page::asking(HELD, 0, 0);
-        while let Ok(true) = system::is_urgent(&self.file, wakes) {
+        while system::is_urgent(&self.file, wakes)? {
             let mut extent = self.lock();
             while extent.grows {
                 extent = self.changed.wait(extent).unwrap_or_else(PoisonError::into_inner);
@@ -127,21 +131,26 @@ impl Shared {
             extent.holds = true;
             let watched = self.watch(&mut extent);
             drop(extent);
-            let answered = match watched.and_then(|()| self.stores.protect()) {
-                Ok(protecting) => loop {
-                    match call(&self.file, &mut page, HELD, 0).map(|()| page.len) {
-                        Ok(WAIT) => thread::sleep(Duration::from_micros(200)),
-                        // What comes of the snapshot nobody knows. It may be there.
-                        Ok(COPY) | Err(_) => break protecting.release(),
-                        Ok(_) => break protecting.cancel(),
-                    }
-                },
+            match watched.and_then(|()| self.stores.protect()) {
+                Ok(protecting) => self.hold(protecting, &mut page),
                 // The daemon does without, when it has waited long enough; and asks again.
                 Err(_) => thread::sleep(Duration::from_millis(100)),
-            };
-            let () = answered;
+            }
             self.lock().holds = false;
             self.changed.notify_all();
+        }
+        Ok(())
+    }
+
+    /// Holds stores up until the daemon says what has come of its snapshot.
+    fn hold(&self, protecting: Protecting<'_>, page: &mut Page) {
+        loop {
+            match call(&self.file, page, HELD, 0).map(|()| page.len) {
+                Ok(WAIT) => thread::sleep(Duration::from_micros(200)),
+                // The daemon is gone: what has come of it nobody knows. It may be there.
+                Ok(COPY) | Err(_) => return protecting.release(),
+                Ok(_) => return protecting.cancel(),
+            }
         }
     }
 
