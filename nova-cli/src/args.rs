@@ -82,9 +82,9 @@ pub(crate) enum Command {
     },
     /// Checks everything that a volume's metadata says
     Fsck(check::Fsck),
-    /// Says what a file of a volume is
+    /// Says what a file of a volume is; of one that is mounted, who has mapped it, too
     Stat {
-        /// IMAGE:/PATH
+        /// IMAGE:/PATH, or the path of a file of a mounted volume
         place: Place,
         /// As JSON
         #[arg(long)]
@@ -169,6 +169,9 @@ pub(crate) struct Mount {
     /// Other users see it, too
     #[arg(long)]
     pub(crate) allow_other: bool,
+    /// The kernel keeps pages of files: reading again is fast, and programs cannot map files in the volume itself
+    #[arg(long)]
+    pub(crate) page_cache: bool,
     /// Overwriting goes in place: durable, not atomic
     #[arg(long)]
     pub(crate) in_place: bool,

@@ -1,6 +1,6 @@
-//! Files of volumes that are not mounted.
+//! Files of volumes that are not mounted. (Of those that are, what `nova stat` says is in `mounted`.)
 
-use crate::{Failure, Outcome, image, map, size::Size};
+use crate::{Failure, Outcome, image, map, mounted, size::Size};
 use nova_core::{DirEntry, Kind, Nova, Stat, flags};
 use serde_json::{Value, json};
 use std::{
@@ -97,6 +97,11 @@ fn entry_json(nova: &Nova, entry: &DirEntry) -> Result<Value, Failure> {
 }
 
 pub(crate) fn stat(place: &Place, as_json: bool) -> Outcome {
+    if let Place::Here(path) = place
+        && let Some(report) = mounted::report(path)
+    {
+        return mounted::stat(path, &report, as_json);
+    }
     let (image, path) = place.inside();
     let nova = image::read(image)?;
     let stat = nova.symlink_metadata(path)?;
@@ -135,7 +140,7 @@ pub(crate) fn stat(place: &Place, as_json: bool) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn flag_names(set: u32) -> Vec<&'static str> {
+pub(crate) fn flag_names(set: u32) -> Vec<&'static str> {
     let names = [
         (flags::IMMUTABLE, "immutable"),
         (flags::APPEND, "append only"),

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod args;
+mod attribute;
 mod check;
 mod copy;
 mod crash;
@@ -14,6 +15,7 @@ mod files;
 mod image;
 mod map;
 mod mount;
+mod mounted;
 mod picture;
 mod pool;
 mod progress;

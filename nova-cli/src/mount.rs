@@ -27,8 +27,10 @@ pub(crate) fn mount(args: &args::Mount) -> Outcome {
     let nova = MountOptions::new().read_only(is_read_only).in_place(args.in_place).mount(mapping)?;
     let report = nova.mount_report();
     let nova = image::as_of(nova, args.snapshot.as_deref())?;
-    let mut options =
-        Options::new().allow_other(args.allow_other).source(args.image.canonicalize()?.to_string_lossy());
+    let mut options = Options::new()
+        .allow_other(args.allow_other)
+        .page_cache(args.page_cache)
+        .source(args.image.canonicalize()?.to_string_lossy());
     if let Some(threads) = args.threads {
         options = options.threads(threads);
     }

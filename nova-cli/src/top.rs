@@ -1,15 +1,13 @@
 //! `nova top`: what mounts are doing, from the counters that each one's daemon has.
 
-use crate::{Failure, Outcome, size::Size, umount};
+use crate::{Failure, Outcome, attribute, size::Size, umount};
 use clap::Args;
 use nova_fuse::stats::{ATTRIBUTE, Snapshot};
 use serde_json::{Value, json};
 use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 use std::{
-    ffi::CString,
     fmt::Write as _,
     io::{IsTerminal, Write},
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::mpsc,
@@ -86,18 +84,11 @@ pub(crate) fn run(args: &Top) -> Outcome {
 }
 
 /// Asks who serves the mount.
-#[allow(unsafe_code)]
 fn read(mountpoint: &Path) -> Result<Snapshot, Failure> {
-    let mut value = vec![0u8; 1 << 16];
-    let path = CString::new(mountpoint.as_os_str().as_bytes())?;
-    let name = CString::new(ATTRIBUTE)?;
-    // SAFETY: a call of the system with two strings that end with 0, and as many bytes as the vector has.
-    let len = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
-    let Ok(len) = usize::try_from(len) else {
-        let error = std::io::Error::last_os_error();
-        return Err(format!("{}: no volume of nova is mounted there ({error})", mountpoint.display()).into());
-    };
-    Snapshot::parse(&value[..len])
+    let asked = mountpoint.canonicalize().and_then(|mountpoint| attribute::read(&mountpoint, ATTRIBUTE));
+    let value = asked
+        .map_err(|error| format!("{}: no volume of nova is mounted there ({error})", mountpoint.display()))?;
+    Snapshot::parse(&value)
         .map_err(|error| format!("{}: another version serves this: {error}", mountpoint.display()).into())
 }
 

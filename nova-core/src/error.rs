@@ -76,6 +76,14 @@ pub enum Error {
         "the file is mapped: drop the mapping before it is written, truncated or mapped again, or use `map_shared`"
     )]
     Mapped,
+    /// Files are lent to other processes, which did not hold up their stores in time.
+    #[error(
+        "other processes have mapped {files} files through the mount, and have not held up their stores for a snapshot: are they stopped, or very busy? `nova stat` of a file names them; try again, or end them"
+    )]
+    Lent {
+        /// How many files.
+        files: u64,
+    },
     /// The file is in more pieces than a process can map, and there is no space for a copy in fewer.
     #[error(
         "the file is in {extents} pieces, and {limit} can be mapped: free as much space as the file has, or copy it to another volume"
@@ -243,11 +251,13 @@ impl Error {
             | Error::BaseChanged { .. } => libc::EINVAL,
             Error::ReceiverNotEmpty { .. } => libc::ENOTEMPTY,
             Error::StreamIo(error) => error.raw_os_error().unwrap_or(libc::EIO),
-            Error::Mapped | Error::InUse { .. } => libc::EBUSY,
+            Error::Mapped => libc::ETXTBSY,
+            Error::InUse { .. } | Error::Lent { .. } => libc::EBUSY,
             Error::TooManyExtents { .. } => libc::ENOMEM,
             Error::Damaged { .. } => libc::EUCLEAN,
             Error::NotAVolume { .. } | Error::Unsupported { .. } | Error::BadSize { .. } => libc::EINVAL,
             Error::NeedsRecovery => libc::EROFS,
+            Error::Map(pmem_map::Error::CannotLend { .. }) => libc::EOPNOTSUPP,
             Error::Truncated { .. } | Error::Journal(_) | Error::Map(_) => libc::EIO,
         }
     }

@@ -59,6 +59,15 @@ pub(crate) enum Lease {
     Read(u32),
     /// So many mappings, and everybody who writes writes in place.
     Shared(u32),
+    /// Another process, alone, which maps the volume's file itself; everybody who writes writes in place.
+    Outside,
+}
+
+impl Lease {
+    /// Whether it is mapped to be stored to, and may be written all the same: in place.
+    pub(crate) fn is_written_in_place(self) -> bool {
+        matches!(self, Lease::Shared(_) | Lease::Outside)
+    }
 }
 
 impl Inode {

@@ -56,7 +56,7 @@
 //!
 //! `format`, `media` (and `guard`): the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
 //! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then `snapshot`, the volume as it was; then what users call: `namespace` and `make`,
-//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous`), `atomic`, `attr`, `path`; [`integrity`] protects
+//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous`), `lend`, `atomic`, `attr`, `path`; [`integrity`] protects
 //! content; and `fsck` checks all of it.
 
 #![deny(unsafe_code)]
@@ -99,6 +99,7 @@ mod edit;
 mod file;
 mod fsck;
 pub mod integrity;
+mod lend;
 mod make;
 mod map;
 mod namespace;
@@ -120,13 +121,14 @@ pub use integrity::{
     Repairs,
     scrub::{Scrub, ScrubOptions, ScrubProgress, ScrubReport},
 };
+pub use lend::LentFile;
 pub use map::ReadMapping;
 pub use mount::{AccessTimes, Damage, FormatOptions, MountOptions, MountReport};
 pub use quota::{Quota, Usage};
 #[doc(hidden)]
 pub use rules::Rule;
 pub use snapshot::{
-    Change, Changed, ChangedAttributes, ChangedRange, ReceiveReport, SendReport, SnapshotInfo,
+    Change, Changed, ChangedAttributes, ChangedRange, Holder, ReceiveReport, SendReport, SnapshotInfo,
 };
 pub use types::{Allocate, Credentials, DirEntry, Kind, Rename, Seek, SetAttr, Stat, StatFs, Time};
 

@@ -129,6 +129,16 @@ impl File {
     }
 
     fn map_with(&self, wanted: Lease) -> Result<Mapping> {
+        self.take(wanted, |Taken { extents, runs, blocks, .. }| {
+            let len: u64 = extents.iter().map(|extent| extent.len).sum();
+            let leased = Leased::new(self, extents, runs, blocks);
+            Ok(MapOptions::new().max_len(len + GROWTH).from_backing(leased)?)
+        })
+    }
+
+    /// Takes the file's lease: all of its bytes are in blocks of its own, which stay where they are until [`end_lease`](File::end_lease). Before
+    /// `make` returns, which makes the file known to snapshots, none is made.
+    pub(crate) fn take<R>(&self, wanted: Lease, make: impl FnOnce(Taken) -> Result<R>) -> Result<R> {
         let volume = self.volume();
         volume.writable()?;
         let mut state = volume.write_state(&self.inode)?;
@@ -167,14 +177,13 @@ impl File {
         let extents = volume.media.region().extents(&runs)?;
         contiguous::check(&extents)?;
         state.lease = lease;
+        let len = state.status.size;
         drop(state);
-        let len: u64 = extents.iter().map(|extent| extent.len).sum();
-        let leased = Leased::new(self, extents, runs, blocks);
-        Ok(MapOptions::new().max_len(len + GROWTH).from_backing(leased)?)
+        make(Taken { extents, runs, blocks, len })
     }
 
     /// Gives blocks of its own, with content, to every block of a range. `size` is the file's afterwards, and `identity`, if it changes.
-    fn make_mappable(
+    pub(crate) fn make_mappable(
         &self,
         state: &mut State,
         blocks: Range<u64>,
@@ -249,8 +258,17 @@ impl File {
         Ok(state.extents()?.within(blocks).map(|(_, mapped)| (mapped.run(), mapped.birth)).collect())
     }
 
+    /// Nobody stores to it any more by this mapping.
+    pub(crate) fn no_longer_mapped(&self, mapped: &Arc<MappedFile>) {
+        let volume = self.volume();
+        volume.snapshots.mapped.remove(mapped);
+        volume.fold_if_nothing_is_mapped(&mut volume.snapshots.history());
+        // Of snapshots that were deleted meanwhile. What cannot be done now is done by the next that is deleted, or the next mount.
+        let _ = volume.merge_deleted();
+    }
+
     /// The lease of one mapping ends.
-    fn end_lease(&self) {
+    pub(crate) fn end_lease(&self) {
         let volume = self.volume();
         let mut state = self.inode.state.write();
         if let Lease::Read(readers) = state.lease {
@@ -301,6 +319,18 @@ fn zeros(len: u64) -> Result<Arc<std::fs::File>> {
     let file = unsafe { std::fs::File::from_raw_fd(descriptor) };
     file.set_len(len).map_err(failed)?;
     Ok(Arc::new(file))
+}
+
+/// What a lease is of.
+pub(crate) struct Taken {
+    /// In the file that the volume is in.
+    pub(crate) extents: Vec<Extent>,
+    /// In bytes of the volume.
+    pub(crate) runs: Vec<Range<u64>>,
+    /// The same in blocks, with their births.
+    pub(crate) blocks: Vec<(Run, u64)>,
+    /// Bytes of the file.
+    pub(crate) len: u64,
 }
 
 /// A mapping's hold on its file.
@@ -403,11 +433,7 @@ unsafe impl Backing for Leased {
 impl Drop for Leased {
     fn drop(&mut self) {
         if let Some(mapped) = self.mapped.get() {
-            let volume = self.file.volume();
-            volume.snapshots.mapped.remove(mapped);
-            volume.fold_if_nothing_is_mapped(&mut volume.snapshots.history());
-            // Of snapshots that were deleted meanwhile. What cannot be done now is done by the next that is deleted, or the next mount.
-            let _ = volume.merge_deleted();
+            self.file.no_longer_mapped(mapped);
         }
         self.file.end_lease();
     }

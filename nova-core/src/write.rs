@@ -43,7 +43,7 @@ impl Volume {
         let size = state.status.size.max(end);
         let status = Status { size, modified: now, changed: now, ..state.status };
         let identity = without_set_id(state, who);
-        if matches!(state.lease, Lease::Shared(_)) || self.is_relaxed(state) {
+        if state.lease.is_written_in_place() || self.is_relaxed(state) {
             return self.write_in_place(inode, state, offset, bytes, status, identity);
         }
         if self.is_small(state, offset, end)? {
@@ -258,7 +258,7 @@ impl Volume {
         identity: Option<Identity>,
     ) -> Result<()> {
         let end = offset + bytes.len() as u64;
-        let is_mapped = matches!(state.lease, Lease::Shared(_));
+        let is_mapped = state.lease.is_written_in_place();
         // Of what snapshots have of a mapped file, the old content is copied away instead.
         let own = |(_, mapped): &(u64, Mapped)| match is_mapped {
             _ if mapped.unwritten => false,

@@ -4,6 +4,8 @@ use crate::{
     convert::{attributes, caller, errno, generation, kind, time_or_now},
     handles::{Handles, Open},
     ioctl,
+    lending::{self, Asker},
+    report::{self, Report},
     stats::{self, Operation, Stats},
 };
 use fuser::*;
@@ -11,6 +13,8 @@ use nova_core::{
     Access, Allocate, AttributeMode, Code, Credentials, Error, File, Nova, Rename, Result, Seek, SetAttr,
     Stat,
 };
+use pmem_map::lease::{LEASE, Page};
+use serde::Serialize;
 use std::{
     ffi::OsStr,
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -28,6 +32,8 @@ pub(crate) struct Served {
     nova: Nova,
     handles: Handles,
     stats: Stats,
+    /// Whether the kernel keeps pages of files.
+    page_cache: bool,
 }
 
 /// Answers with a value, or with the error's number.
@@ -42,8 +48,16 @@ macro_rules! answer {
 }
 
 impl Served {
-    pub(crate) fn new(nova: Nova) -> Served {
-        Served { nova, handles: Handles::default(), stats: Stats::new() }
+    pub(crate) fn new(nova: Nova, page_cache: bool) -> Served {
+        Served { nova, handles: Handles::default(), stats: Stats::new(), page_cache }
+    }
+
+    /// How the kernel is to treat an open file.
+    fn how(&self) -> FopenFlags {
+        match self.page_cache {
+            true => FopenFlags::empty(),
+            false => FopenFlags::FOPEN_DIRECT_IO,
+        }
     }
 
     /// The kernel knows the inode from now on.
@@ -74,7 +88,13 @@ impl Served {
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
         let access = Access { read: false, write: writes, execute: false };
         let file = self.nova.open_inode(ino, access, who)?;
-        Ok(self.handles.open(file, flags & libc::O_APPEND != 0))
+        Ok(self.handles.open(file, flags & libc::O_APPEND != 0, writes))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.handles.end();
     }
 }
 
@@ -231,7 +251,7 @@ impl Filesystem for Served {
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let _request = self.stats.request(Operation::Open);
         answer!(reply, self.opened(ino.0, flags.0, &caller(request, 0)),
-            handle => reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO));
+            handle => reply.opened(FileHandle(handle), self.how()));
     }
 
     fn create(
@@ -252,7 +272,7 @@ impl Filesystem for Served {
             Ok((stat, self.opened(stat.ino, flags, &who)?))
         };
         answer!(reply, made(), (stat, handle) => reply.created(
-            &TTL, &attributes(&stat), generation(&stat), FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO));
+            &TTL, &attributes(&stat), generation(&stat), FileHandle(handle), self.how()));
     }
 
     fn read(
@@ -333,7 +353,7 @@ impl Filesystem for Served {
         let _request = self.stats.request(Operation::Open);
         let open = || {
             let file: File = self.nova.open_inode(ino.0, Access::default(), &caller(request, 0))?;
-            Ok(self.handles.open(file, false))
+            Ok(self.handles.open(file, false, false))
         };
         answer!(reply, open(), handle => reply.opened(FileHandle(handle), FopenFlags::empty()));
     }
@@ -434,9 +454,12 @@ impl Filesystem for Served {
 
     fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let _request = self.stats.request(Operation::Xattr);
-        let value = match ino.0 == nova_core::ROOT && name == stats::ATTRIBUTE {
-            true => Ok(serde_json::to_vec(&self.stats.snapshot(&self.nova)).expect("numbers and names")),
-            false => self.nova.attribute(ino.0, name.as_bytes(), &caller(request, 0)),
+        let value = match name.to_str() {
+            Some(stats::ATTRIBUTE) if ino.0 == nova_core::ROOT => Ok(json(&self.stats.snapshot(&self.nova))),
+            Some(report::ATTRIBUTE) => {
+                Report::of(&self.nova, ino.0, self.handles.leases(ino.0)).map(|report| json(&report))
+            }
+            _ => self.nova.attribute(ino.0, name.as_bytes(), &caller(request, 0)),
         };
         sized(reply, value, size);
     }
@@ -461,7 +484,7 @@ impl Filesystem for Served {
         &self,
         request: &Request,
         ino: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         _: IoctlFlags,
         command: u32,
         input: &[u8],
@@ -491,8 +514,38 @@ impl Filesystem for Served {
                 };
                 answer!(reply, set(), _ => reply.ioctl(0, &[]));
             }
+            LEASE => match Page::asked(input) {
+                None => reply.error(Errno::EOPNOTSUPP),
+                // It would not see what is stored to the image.
+                Some(_) if self.page_cache => reply.error(Errno::EBUSY),
+                Some(page) => {
+                    let who = Asker::new(request.pid(), request.uid());
+                    let answered = self.file(handle).and_then(|open| lending::answer(&open, page, who));
+                    answer!(reply, answered, page => reply.ioctl(0, bytemuck::bytes_of(&*page)));
+                }
+            },
             _ => reply.error(Errno::ENOTTY),
         }
+    }
+
+    fn poll(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        waits: PollNotifier,
+        _: PollEvents,
+        _: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        let _request = self.stats.request(Operation::Other);
+        let open = self.handles.get(handle.0);
+        let is_urgent =
+            open.is_some_and(|open| open.lent.lock().as_ref().is_some_and(|lent| lent.is_urgent(waits)));
+        // Files never keep anybody waiting.
+        let always =
+            PollEvents::POLLIN | PollEvents::POLLOUT | PollEvents::POLLRDNORM | PollEvents::POLLWRNORM;
+        reply.poll(if is_urgent { always | PollEvents::POLLPRI } else { always });
     }
 
     fn fallocate(
@@ -564,6 +617,10 @@ impl Filesystem for Served {
         };
         answer!(reply, copy(), copied => reply.written(copied as u32));
     }
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("numbers and names")
 }
 
 /// A value for who asked with room for `size` bytes; its size for who asked with none.

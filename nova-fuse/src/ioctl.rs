@@ -1,5 +1,6 @@
 //! `FS_IOC_GETFLAGS` and `FS_IOC_SETFLAGS`, as `lsattr` and `chattr` use them, and `FS_IOC_FSGETXATTR` and
 //! `FS_IOC_FSSETXATTR`, which number the same flags differently. (The kernel asks the third before it sends the second.)
+//! [`LEASE`](pmem_map::lease::LEASE), by which a process maps a file in the image, is in `lending`.
 
 use nova_core::flags;
 

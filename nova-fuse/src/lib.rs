@@ -20,6 +20,12 @@
 //! nothing (a `write` of up to 1 MiB; the kernel splits larger ones). So `fsync` has nothing to do. Reads and writes pass the page cache by; a shared `mmap`
 //! goes through it, and is durable with `msync`.
 //!
+//! A program that uses `pmem_map` has the file's bytes themselves: `MapOptions::open` on the mount maps the volume's image where the file is
+//! ([`pmem_map::lease`]), so that its loads and stores pass by the kernel's pages and this daemon, as those of
+//! [`File::map`](nova_core::File::map) do. For that it has to be root's or the daemon's own user's, and the image in a file. While a file is lent so, checksums and parity of its
+//! content are off; truncating it, punching holes, and mapping it again is `ETXTBSY`; writing it goes in place. A snapshot waits until the program has held up its stores, two
+//! seconds at most: then it is refused with `EBUSY` ([`nova_core::Error::Lent`]). The lease ends when the kernel releases the file, as it does when the program dies.
+//!
 //! Permissions are checked by the kernel (`default_permissions`), access control lists too (`FUSE_POSIX_ACL`). The daemon's own user sees the mount, and everybody
 //! with [`Options::allow_other`].
 //!
@@ -30,16 +36,21 @@
 //!
 //! # Modules, in reading order
 //!
-//! `convert`: attributes, times and errors, there and back; `handles`: what the kernel holds; `filesystem`: its requests; `ioctl`: flags; [`stats`]: what it
-//! has done, for `nova top`.
+//! `convert`: attributes, times and errors, there and back; `handles`: what the kernel holds; `filesystem`: its requests; `ioctl`: flags; `lending`: files that
+//! programs map in the image; `hold`: how their stores are held up; [`report`]: what a file is, for `nova stat`; [`stats`]: what it has done, for `nova top`.
 
 #![forbid(unsafe_code)]
 
 mod convert;
 mod filesystem;
 mod handles;
+mod hold;
 mod ioctl;
+mod lending;
+pub mod report;
 pub mod stats;
+
+pub use lending::Lease;
 
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 use nova_core::Nova;
@@ -49,6 +60,7 @@ use std::{io, path::Path};
 #[derive(Clone, Debug)]
 pub struct Options {
     allow_other: bool,
+    page_cache: bool,
     threads: usize,
     name: String,
 }
@@ -56,7 +68,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Options { allow_other: false, threads, name: "nova".into() }
+        Options { allow_other: false, page_cache: false, threads, name: "nova".into() }
     }
 }
 
@@ -69,6 +81,13 @@ impl Options {
     /// Whether other users see it. (Who is not root needs `user_allow_other` in `/etc/fuse.conf`.)
     pub fn allow_other(mut self, allow: bool) -> Options {
         self.allow_other = allow;
+        self
+    }
+
+    /// Whether the kernel keeps pages of files: what is read again costs no request then. Writing is as durable as without. Programs cannot map files in the image
+    /// (`EBUSY`), for these pages would not have what they store.
+    pub fn page_cache(mut self, keep: bool) -> Options {
+        self.page_cache = keep;
         self
     }
 
@@ -126,7 +145,7 @@ impl Server {
             // Device files and set-id bits are as on any other filesystem, for root alone can mount it so.
             config.mount_options.extend([MountOption::Dev, MountOption::Suid]);
         }
-        let filesystem = filesystem::Served::new(nova.clone());
+        let filesystem = filesystem::Served::new(nova.clone(), options.page_cache);
         let session = fuser::spawn_mount(filesystem, mountpoint, &config)
             .map_err(|source| Error::Mount { mountpoint: mountpoint.into(), source })?;
         tracing::info!(?mountpoint, threads = options.threads, read_only = nova.is_read_only(), "serving");

@@ -152,12 +152,12 @@ fn holes_allocation_and_shared_copies_are_what_system_calls_say() {
 }
 
 #[test]
-fn stores_of_a_shared_mapping_are_in_the_file_after_msync() {
+fn stores_of_a_shared_mapping_of_the_kernels_are_in_the_file_after_msync() {
     let Some(mount) = mounted(16 << 20) else { return };
     let path = mount.path("mapped");
     fs::write(&path, vec![1; 16384]).unwrap();
     // SAFETY: nobody else has the file.
-    let mut mapping = unsafe { MapOptions::new().open(&path) }.unwrap();
+    let mut mapping = unsafe { MapOptions::new().lease(false).open(&path) }.unwrap();
     mapping.write(5000, b"stored").unwrap();
     mapping.persist(5000..5006).unwrap();
     assert_eq!(fs::read(&path).unwrap()[5000..5006], *b"stored");

@@ -95,6 +95,16 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// Who serves a mounted volume lent a file of it in a way that cannot be.
+    #[error(
+        "{path} is lent by the daemon that serves it, but {why}; map it with `MapOptions::lease(false)`, or mount the volume anew"
+    )]
+    BadLease {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// The reference is null, and was to be followed.
     #[error("a null reference cannot be followed; check `is_null` first")]
     Null,

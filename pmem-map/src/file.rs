@@ -58,9 +58,18 @@ impl LockedFile {
 
     /// The file at `path`, locked; `None` if there is none.
     pub(crate) fn existing(path: &Path, lock: Lock) -> Result<Option<LockedFile>> {
+        let found = LockedFile::unlocked(path, lock == Lock::Exclusive)?;
+        if let Some(found) = &found {
+            lock::take(&found.file, lock, path)?;
+        }
+        Ok(found)
+    }
+
+    /// The file at `path`, of which no lock is taken; `None` if there is none.
+    pub(crate) fn unlocked(path: &Path, write: bool) -> Result<Option<LockedFile>> {
         let opened = OpenOptions::new()
             .read(true)
-            .write(lock == Lock::Exclusive)
+            .write(write)
             .custom_flags(libc::O_NONBLOCK) // a named pipe must not make us wait
             .open(path);
         let file = match opened {
@@ -83,7 +92,6 @@ impl LockedFile {
             let what = "neither a regular file nor a DAX device";
             return Err(Error::io("map", path)(io::Error::new(io::ErrorKind::InvalidInput, what)));
         }
-        lock::take(&file, lock, path)?;
         Ok(Some(match device {
             Some(device) => LockedFile::of_device(file, path, device),
             None => LockedFile::new(file, path),

@@ -38,6 +38,7 @@
 //! - [`Granularity`], [`Durability`], [`Medium`]: what is found out about a file, and from what;
 //! - [`Lock`]: who may use a file, across processes and forks;
 //! - [`Observer`], how a crash explorer sees every store, flush and drain, and [`Counters`], budgets as tests;
+//! - [`lease`], how a file of a mounted volume is mapped past the kernel's pages;
 //! - [`Backing`], how a filesystem or a device lends bytes that are mapped here, and serves the faults of its pages;
 //! - [`FirstStores`], how a snapshot learns of the first store to each page after its moment;
 //! - [`StoreHook`], how a tracer deals with stores inside the signal handler.
@@ -79,6 +80,7 @@ mod file;
 mod first_store;
 mod fork;
 mod futex;
+pub mod lease;
 mod lock;
 mod lost;
 mod memory;

@@ -3,7 +3,8 @@
 //! No reader beside a writer: a view gives out `&[u8]`, and bytes that somebody stores meanwhile must not change under
 //! that. (Readers of a pool beside its writer are threads of one process, which agree on when changes are applied.)
 //!
-//! The lock is an open-file-description lock (`F_OFD_SETLK`, fcntl(2)) on the whole file: unlike the older
+//! The lock is an open-file-description lock (`F_OFD_SETLK`, fcntl(2)) on the whole file (but its last possible byte, which is
+//! locked by who has mapped files of the volume inside: see [`lease`](crate::lease)): unlike the older
 //! kind it belongs to the descriptor, so that a second mapping in the *same* process is refused too, and
 //! closing an unrelated descriptor of the file does not drop it. It is dropped with the mapping; if the process
 //! ends otherwise, the kernel drops it with the descriptor's last copy.
@@ -36,6 +37,12 @@ pub enum Lock {
 /// Takes the lock, or says who holds it. Never waits.
 pub(crate) fn take(file: &File, lock: Lock, path: &Path) -> Result<()> {
     match system::lock(file, lock == Lock::Exclusive) {
+        // Whoever served the volume in this file is gone, and has left a program that stores to it.
+        Ok(()) if system::is_leased(file).unwrap_or(false) => {
+            let pid = holder(file);
+            let _ = system::unlock(file);
+            Err(Error::Locked { path: path.into(), pid })
+        }
         Ok(()) => Ok(()),
         Err(busy) if matches!(busy.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
             Err(Error::Locked { path: path.into(), pid: holder(file) })

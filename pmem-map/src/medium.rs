@@ -96,6 +96,8 @@ pub enum Medium {
     EmulatedPmem(Filesystem),
     /// A copy-on-write view of a file: stores stay in this process, and end with the mapping.
     PrivateView(Filesystem),
+    /// A file of a mounted volume, mapped where it is in the volume's image, which is on this filesystem: see [`lease`](crate::lease).
+    Leased(Filesystem),
     /// A `memmap2::MmapMut`, which does not say what it maps.
     Memmap,
     /// Bytes lent by a [`Backing`](crate::Backing), in its owner's words.
@@ -112,6 +114,7 @@ impl fmt::Display for Medium {
             Medium::DaxDevice => f.write_str("DAX device"),
             Medium::EmulatedPmem(filesystem) => write!(f, "emulated persistent memory on {filesystem}"),
             Medium::PrivateView(filesystem) => write!(f, "private view of a file on {filesystem}"),
+            Medium::Leased(filesystem) => write!(f, "file of a mounted volume, in its image on {filesystem}"),
             Medium::Memmap => f.write_str("memmap2 mapping"),
             Medium::Lent(owner) => f.write_str(owner),
         }

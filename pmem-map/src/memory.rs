@@ -125,7 +125,8 @@ impl Memory {
                 })?;
                 Ok(to)
             }
-            Memory::Lent(lent) => lent.extend(from, wanted),
+            // An owner extends by whole pages, at least one.
+            Memory::Lent(lent) => lent.extend(mapped, wanted.max(mapped + 1)),
             Memory::Memmap { .. } => unreachable!("refused above"),
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     durability::{Verdict, kept_by},
     file::LockedFile,
     fork::OwnedByProcess,
+    lease::{self, Asked, Leased},
     memory::Memory,
     region::Parts,
 };
@@ -39,6 +40,7 @@ pub struct MapOptions {
     observer: Option<Arc<dyn Observer>>,
     flush: Option<FlushMethod>,
     granularity: Option<Granularity>,
+    no_lease: bool,
 }
 
 impl std::fmt::Debug for MapOptions {
@@ -54,6 +56,7 @@ impl std::fmt::Debug for MapOptions {
             .field("observed", &self.observer.is_some())
             .field("flush", &self.flush)
             .field("granularity", &self.granularity)
+            .field("lease", &!self.no_lease)
             .finish()
     }
 }
@@ -148,6 +151,13 @@ impl MapOptions {
         self
     }
 
+    /// Whether a file of a mounted volume is mapped in the volume's image, if who serves it lends it ([`lease`](crate::lease)): the default. Otherwise
+    /// it is mapped through the kernel's pages, which are written back.
+    pub fn lease(mut self, ask: bool) -> MapOptions {
+        self.no_lease = !ask;
+        self
+    }
+
     /// Maps the file at `path`.
     ///
     /// That can be a regular file (on hugetlbfs: in huge pages) or a DAX device (`/dev/dax0.0`), which has its length
@@ -213,6 +223,13 @@ impl MapOptions {
         file: LockedFile,
         history: &[Event<'static>],
     ) -> Result<Mapping> {
+        let file = match self.lock {
+            Lock::Exclusive if !self.no_lease => match lease::ask(file, self.emulate)? {
+                Asked::Lent(leased) => return self.map_leased(*leased, history),
+                Asked::Refused(file) => file,
+            },
+            _ => file,
+        };
         let (sharing, verdict) = match self.lock {
             Lock::Shared if file.is_device() => {
                 let what = "a device has no private views; open it exclusively";
@@ -231,6 +248,15 @@ impl MapOptions {
             }
         };
         self.map_file(space, file, sharing, verdict, history)
+    }
+
+    fn map_leased(&self, leased: Leased, history: &[Event<'static>]) -> Result<Mapping> {
+        let (len, verdict) = (leased.len(), leased.verdict());
+        let (lent, mapped) = Lent::map(leased, self.max_len, |granularity| self.treatment(granularity))?;
+        if len > mapped || len == 0 {
+            return Err(Error::BadLength { len, why: "who serves the file lends fewer bytes than it has" });
+        }
+        self.finish(Memory::Lent(lent), len, verdict, history)
     }
 
     /// Zeroed memory that ends with the process: for tests.

@@ -34,6 +34,62 @@ pub(crate) fn allocate(file: &File, offset: u64, len: u64) -> io::Result<()> {
     }
 }
 
+/// Both ends of a pipe: the one that is read from, and the one that is written to.
+pub(crate) fn pipe() -> io::Result<(File, File)> {
+    let mut ends = [0; 2];
+    // SAFETY: room for two descriptors, which are new, so that `File`s are their only owners.
+    unsafe {
+        check(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC))?;
+        Ok((File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1])))
+    }
+}
+
+/// Waits until there is something urgent about a file (`POLLPRI`); `false` if there is something to read from `stop` before.
+///
+/// # Errors
+///
+/// Nobody serves the file any more, or somebody has closed a descriptor.
+pub(crate) fn is_urgent(file: &File, stop: &File) -> io::Result<bool> {
+    let wanted = |file: &File, events| libc::pollfd { fd: file.as_raw_fd(), events, revents: 0 };
+    let mut both = [wanted(file, libc::POLLPRI), wanted(stop, libc::POLLIN)];
+    loop {
+        // SAFETY: two requests that live through the call.
+        let found = unsafe { libc::poll(both.as_mut_ptr(), 2, -1) };
+        if found < 0 {
+            match io::Error::last_os_error() {
+                interrupted if interrupted.kind() == io::ErrorKind::Interrupted => continue,
+                error => return Err(error),
+            }
+        }
+        let [file, stop] = both.map(|one| one.revents);
+        if (file | stop) & (libc::POLLERR | libc::POLLNVAL) != 0 {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        if stop != 0 {
+            return Ok(false);
+        }
+        if file & libc::POLLPRI != 0 {
+            return Ok(true);
+        }
+    }
+}
+
+/// Tells whoever reads standard error. Allocates nothing, and takes no lock.
+pub(crate) fn say(line: &'static str) {
+    // SAFETY: bytes that live through the call, which only reads them.
+    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
+}
+
+/// Lets the kernel ask who serves this file for its attributes, instead of what it remembers of them.
+pub(crate) fn refresh(file: &File) -> io::Result<()> {
+    let how = libc::AT_EMPTY_PATH | libc::AT_STATX_FORCE_SYNC;
+    let mut found = MaybeUninit::<libc::statx>::uninit();
+    // SAFETY: an empty string that ends with 0, and room for one `statx`, which is not read.
+    check(unsafe {
+        libc::statx(file.as_raw_fd(), c"".as_ptr(), how, libc::STATX_BASIC_STATS, found.as_mut_ptr())
+    })
+}
+
 /// What `statfs` says about the filesystem of a file.
 pub(crate) struct FilesystemFacts {
     /// `f_type`.
@@ -129,24 +185,44 @@ pub(crate) fn name_file(file: &File, path: &Path) -> io::Result<()> {
     })
 }
 
-/// Takes an open-file-description lock on the whole file, or fails with `EAGAIN`.
+/// The byte of [`lease::LEASED_BYTE`](crate::lease::LEASED_BYTE).
+const LEASED: libc::off_t = crate::lease::LEASED_BYTE as libc::off_t;
+
+/// Takes an open-file-description lock on the whole file but [`LEASED`], or fails with `EAGAIN`.
 pub(crate) fn lock(file: &File, exclusive: bool) -> io::Result<()> {
-    set_lock(file, if exclusive { libc::F_WRLCK } else { libc::F_RDLCK })
+    let kind = if exclusive { libc::F_WRLCK } else { libc::F_RDLCK };
+    set_lock(file, request(kind, 0, LEASED), libc::F_OFD_SETLK).map(drop)
+}
+
+/// Says that somebody has mapped this image by a lease.
+pub(crate) fn lock_leased(file: &File) -> io::Result<()> {
+    set_lock(file, request(libc::F_RDLCK, LEASED, 1), libc::F_OFD_SETLK).map(drop)
+}
+
+/// Whether somebody has.
+pub(crate) fn is_leased(file: &File) -> io::Result<bool> {
+    let found = set_lock(file, request(libc::F_WRLCK, LEASED, 1), libc::F_OFD_GETLK)?;
+    Ok(found.l_type != libc::F_UNLCK as libc::c_short)
 }
 
 /// Drops the lock, also for those who inherited the descriptor.
 pub(crate) fn unlock(file: &File) -> io::Result<()> {
-    set_lock(file, libc::F_UNLCK)
+    set_lock(file, request(libc::F_UNLCK, 0, 0), libc::F_OFD_SETLK).map(drop)
 }
 
-fn set_lock(file: &File, kind: i32) -> io::Result<()> {
-    let request = libc::flock {
+/// A lock on `len` bytes from `start` on; 0: on all of them.
+fn request(kind: i32, start: libc::off_t, len: libc::off_t) -> libc::flock {
+    libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
+        l_start: start,
+        l_len: len,
         l_pid: 0,
-    };
-    // SAFETY: the request lives through the call, which only reads it.
-    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const request) })
+    }
+}
+
+fn set_lock(file: &File, mut request: libc::flock, command: libc::c_int) -> io::Result<libc::flock> {
+    // SAFETY: the request lives through the call, which reads it and may put in its answer.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), command, &raw mut request) })?;
+    Ok(request)
 }

@@ -103,6 +103,8 @@ pub struct FileAnatomy {
     pub log: Vec<Range<u64>>,
     /// What it maps, in the order of the file. Empty for what is no file and no symbolic link.
     pub extents: Vec<FileExtent>,
+    /// Whether checksums and parity protect its content now: they do not while it is mapped to be stored to. `None` on a volume that has neither.
+    pub protected: Option<bool>,
 }
 
 impl Nova {
@@ -185,6 +187,7 @@ impl Nova {
                     shared: volume.shares.any(run),
                 })
                 .collect(),
+            protected: volume.protection.as_ref().map(|_| !state.is_unprotected()),
         })
     }
 

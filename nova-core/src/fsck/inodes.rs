@@ -33,8 +33,10 @@ fn check_one(problems: &mut Problems, ino: u64, node: &Node) {
     let is_device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
     identity_is(kind.mode_bits() == identity.mode & libc::S_IFMT, "there is no such type of file");
     identity_is(identity.mode & !(libc::S_IFMT | 0o7777) == 0, "its mode has bits that no mode has");
+    // A mark that its mapping's end takes away, or the next mount.
+    let mapped = if kind == Kind::File { flag::MAPPED } else { 0 };
     identity_is(
-        identity.flags & !(flag::SETTABLE | flag::HAS_ATTRIBUTES) == 0,
+        identity.flags & !(flag::SETTABLE | flag::HAS_ATTRIBUTES | mapped) == 0,
         "it has flags that there are not",
     );
     identity_is(identity.device == 0 || is_device, "it has a device number, and is none");

@@ -2,6 +2,7 @@
 
 use super::{
     History, Snapshot,
+    lent::Held,
     log::{MAX_NAME, block},
     mapped::Prepared,
 };
@@ -44,7 +45,8 @@ impl Nova {
     /// # Errors
     ///
     /// [`Code::Exists`] for a name that a snapshot has; [`Code::Invalid`] for an empty name, and for one with `/` or a control character;
-    /// [`Code::NameTooLong`] above 255 bytes; [`Code::NoSpace`]; [`Code::ReadOnly`].
+    /// [`Code::NameTooLong`] above 255 bytes; [`Code::NoSpace`]; [`Code::ReadOnly`]; [`Error::Lent`] if stores of other
+    /// processes ([`File::lend`](crate::File::lend)) cannot be held up within two seconds.
     pub fn create_snapshot(&self, name: &str) -> Result<SnapshotInfo> {
         let volume = self.volume();
         volume.writable()?;
@@ -97,8 +99,12 @@ fn check_name(name: &str) -> Result<()> {
 
 impl Volume {
     fn create_snapshot(&self, name: &[u8]) -> Result<()> {
+        // Before the gate closes: whoever is to hold up stores may have to get through it to say so.
+        let held = Held::new(&self.snapshots.mapped)?;
         let _alone = self.snapshots.alone();
         let mut history = self.snapshots.history();
+        // A file that was lent since then is stored to.
+        held.check(&self.snapshots.mapped)?;
         if history.find(name).is_some() {
             return Err(Code::Exists.into());
         }
@@ -120,6 +126,7 @@ impl Volume {
                 self.snapshots.newest.store(snapshot.head.epoch, SeqCst);
                 self.snapshots.epoch.store(snapshot.head.epoch + 1, SeqCst);
                 history.list.push(Snapshot { table, copies, ..snapshot });
+                held.taken();
                 Ok(())
             }
             Err(error) => {

@@ -5,7 +5,10 @@
 //! yet, is flushed then, and drained before the record that makes the snapshot. Between protection and release nothing is allocated, and nothing
 //! waited for.
 
-use super::copies::{Copies, ENTRIES, Piece};
+use super::{
+    copies::{Copies, ENTRIES, Piece},
+    lent::Holder,
+};
 use crate::{
     Result,
     alloc::{Purpose, Run},
@@ -39,9 +42,23 @@ const MANY: usize = 1024;
 /// One of them.
 pub(crate) struct MappedFile {
     ino: u64,
-    pages: Pages,
+    from: From,
     state: Mutex<State>,
     keeper: Arc<Keeper>,
+}
+
+impl std::fmt::Debug for MappedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MappedFile").field("ino", &self.ino).finish_non_exhaustive()
+    }
+}
+
+/// Where it is stored to from.
+enum From {
+    /// This process.
+    Here(Pages),
+    /// Another, to which it is lent; and who can hold up its stores.
+    Elsewhere(Option<Arc<dyn Holder>>),
 }
 
 struct State {
@@ -100,15 +117,30 @@ impl MappedFiles {
         pages: Pages,
         blocks: Vec<(Run, u64)>,
     ) -> Arc<MappedFile> {
-        let mapped = blocks.iter().map(|(run, _)| run.blocks).sum();
-        let state = State { blocks, mapped, watched: Vec::new(), until: 0 };
-        let file = Arc::new(MappedFile { ino, pages, state: Mutex::new(state), keeper: Arc::default() });
+        let file = MappedFile::new(ino, From::Here(pages), blocks);
         if volume.snapshots.are_there() {
             // So that the next snapshot knows what was stored to. Without it, it takes all for stored to.
             let _ = file.watch(&self.stores, Dirtiness::Scan);
         }
         self.list.lock().push(file.clone());
         file
+    }
+
+    /// A file is lent now. The caller holds the gate, and the file's lock.
+    pub(crate) fn add_lent(
+        &self,
+        ino: u64,
+        blocks: Vec<(Run, u64)>,
+        holder: Option<Arc<dyn Holder>>,
+    ) -> Arc<MappedFile> {
+        let file = MappedFile::new(ino, From::Elsewhere(holder), blocks);
+        self.list.lock().push(file.clone());
+        file
+    }
+
+    /// The files that are lent.
+    pub(crate) fn lent(&self) -> Vec<Arc<MappedFile>> {
+        self.list.lock().iter().filter(|file| file.is_lent()).cloned().collect()
     }
 
     /// It is not mapped any more.
@@ -228,6 +260,12 @@ impl MappedFiles {
             }
         }
         drop(targets);
+        for (file, _, dirty) in &mut prepared.files {
+            // Nobody knows what another process has stored to.
+            if file.is_lent() {
+                dirty.fill(u64::MAX);
+            }
+        }
         let mut stored = Vec::new();
         for (_, target, dirty) in &prepared.files {
             for (first, run) in &target.blocks {
@@ -306,6 +344,35 @@ fn apart(mut pieces: Vec<Piece>) -> Vec<Piece> {
 }
 
 impl MappedFile {
+    fn new(ino: u64, from: From, blocks: Vec<(Run, u64)>) -> Arc<MappedFile> {
+        let mapped = blocks.iter().map(|(run, _)| run.blocks).sum();
+        let state = State { blocks, mapped, watched: Vec::new(), until: 0 };
+        Arc::new(MappedFile { ino, from, state: Mutex::new(state), keeper: Arc::default() })
+    }
+
+    fn is_lent(&self) -> bool {
+        matches!(self.from, From::Elsewhere(_))
+    }
+
+    /// Who can hold up the stores of the process that it is lent to.
+    pub(super) fn holder(&self) -> Option<&Arc<dyn Holder>> {
+        match &self.from {
+            From::Elsewhere(holder) => holder.as_ref(),
+            From::Here(_) => None,
+        }
+    }
+
+    /// The process that it is lent to is about to store to a page, `at` of the file, for the first time since the moment of a snapshot.
+    pub(crate) fn keep(&self, at: u64) {
+        let target = self.keeper.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((target, block)) =
+            target.as_ref().and_then(|target| Some((target, target.block(at / BLOCK)?)))
+        {
+            // A copy that fails is noted, and is the snapshot's to report.
+            let _ = target.copies.keep(block);
+        }
+    }
+
     fn is_growing(&self) -> bool {
         let state = self.state.lock();
         state.blocks.iter().map(|(run, _)| run.blocks).sum::<u64>() > state.mapped
@@ -317,10 +384,11 @@ impl MappedFile {
 
     /// Watches what is not watched yet.
     fn watch(&self, stores: &FirstStores, dirtiness: Dirtiness) -> Result<()> {
+        let From::Here(pages) = &self.from else { return Ok(()) };
         let mut state = self.state.lock();
         if state.until < state.mapped {
             let range = state.until * BLOCK..state.mapped * BLOCK;
-            let watched = stores.watch(&self.pages, range, dirtiness, self.keeper.clone())?;
+            let watched = stores.watch(pages, range, dirtiness, self.keeper.clone())?;
             state.watched.push(watched);
             state.until = state.mapped;
         }

@@ -25,6 +25,7 @@ mod copies;
 mod delete;
 mod diff;
 mod held;
+mod lent;
 mod log;
 mod make;
 mod mapped;
@@ -36,6 +37,7 @@ mod view;
 
 pub use change::{Change, Changed, ChangedAttributes, ChangedRange};
 pub(crate) use held::{Claims, Held, claims};
+pub use lent::Holder;
 pub(crate) use log::{load, load_newest, read_state};
 pub use make::SnapshotInfo;
 pub(crate) use mapped::{MappedFile, MappedFiles};

@@ -7,6 +7,7 @@ mod atomic_crashes;
 mod blocks;
 mod crashes;
 mod lease;
+mod lent;
 mod pieces;
 mod pools;
 mod snapshots;
