@@ -143,6 +143,9 @@ pub(crate) struct Mkfs {
     /// Checksums, and parity that damaged content is repaired from: 14 % of the space
     #[arg(long)]
     pub(crate) parity: bool,
+    /// A second copy of all metadata, which damage is repaired from
+    #[arg(long)]
+    pub(crate) replicas: bool,
     /// A name for people
     #[arg(long, default_value = "")]
     pub(crate) label: String,

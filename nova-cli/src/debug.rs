@@ -30,6 +30,9 @@ pub(crate) struct Corrupt {
     /// Of data and logs: in which block of the file, or page of the log, counted from 0; otherwise any
     #[arg(long)]
     block: Option<u64>,
+    /// The copy of it instead: of state, stripe:N, table, inode:FILE and log:FILE, where metadata has replicas
+    #[arg(long)]
+    copy: bool,
     /// Where, and what is stored there, is random: the same for the same seed
     #[arg(long)]
     seed: Option<u64>,
@@ -129,7 +132,10 @@ fn corrupt(args: &Corrupt) -> Outcome {
     let mut random = fastrand::Rng::with_seed(seed);
     // In a private view, where a recovery may happen.
     let nova = image::read(&args.image)?;
-    let places = places(&nova, &args.structure, args.block)?;
+    let mut places = places(&nova, &args.structure, args.block)?;
+    if args.copy {
+        places = copies(&nova, &args.structure, places)?;
+    }
     let (size, clean) = (nova.size(), nova.mount_report().clean);
     drop(nova);
     let place = choose(&places, &mut random);
@@ -175,6 +181,11 @@ fn places(nova: &Nova, structure: &Structure, block: Option<u64>) -> Result<Vec<
         Structure::Stripe(stripe) if *stripe < nova.stripes() => vec![nova.stripe_line(*stripe)],
         Structure::Stripe(stripe) => return Err(format!("there is no stripe {stripe}").into()),
         Structure::Journal => stretches(&|holds| holds == Holds::Journal)?,
+        // With replicas, each second block is a copy.
+        Structure::Table if nova.has_replicas() => stretches(&|holds| holds == Holds::InodeTable)?
+            .into_iter()
+            .flat_map(|stretch| stretch.step_by(2 * BLOCK as usize).map(|at| at..at + BLOCK))
+            .collect(),
         Structure::Table => stretches(&|holds| holds == Holds::InodeTable)?,
         Structure::Any => stretches(&|holds| holds != Holds::Free)?,
         Structure::Inode(who) => {
@@ -196,6 +207,20 @@ fn places(nova: &Nova, structure: &Structure, block: Option<u64>) -> Result<Vec<
         return Err(format!("{structure}: there is no such part").into());
     }
     Ok(places)
+}
+
+/// Where the copies of these places are: each a block behind.
+fn copies(nova: &Nova, structure: &Structure, places: Vec<Range<u64>>) -> Result<Vec<Range<u64>>, Failure> {
+    use Structure::*;
+    if !nova.has_replicas() {
+        return Err("the volume has no replicas: `nova mkfs --replicas` makes one that has".into());
+    }
+    if !matches!(structure, State | Stripe(_) | Table | Inode(_) | Log(_)) {
+        return Err(
+            format!("{structure} has no copy: say state, stripe:N, table, inode:FILE or log:FILE").into()
+        );
+    }
+    Ok(places.into_iter().map(|place| place.start + BLOCK..place.end + BLOCK).collect())
 }
 
 fn chosen(all: Vec<Range<u64>>, number: Option<u64>, what: &str) -> Result<Vec<Range<u64>>, Failure> {

@@ -50,7 +50,7 @@ fn as_json(report: &ScrubReport) -> Value {
     json!({
         "inodes": report.inodes, "blocks": report.blocks, "unprotected": report.unprotected, "moved": report.moved,
         "repaired": {"stripes": report.repairs.data, "checksums": report.repairs.checksums, "parity": report.repairs.parity,
-            "superblocks": report.superblocks},
+            "metadata": report.repairs.metadata, "superblocks": report.superblocks},
         "damage": damage.collect::<Vec<_>>(),
     })
 }
@@ -67,6 +67,7 @@ fn print(report: &ScrubReport) {
         (repairs.data, "stripes of 512 bytes, from parity"),
         (repairs.checksums, "lines of checksums"),
         (repairs.parity, "blocks' parity"),
+        (repairs.metadata, "structures of metadata, from the other copy"),
         (report.superblocks, "superblocks, from the other one"),
     ] {
         if count > 0 {

@@ -23,7 +23,8 @@ pub(crate) fn mkfs(args: &args::Mkfs) -> Outcome {
         (false, None) => return Err("a new volume needs a --size, as 64M".into()),
     };
     let options = FormatOptions::new().label(args.label.clone());
-    let mut options = options.checksums(args.checksums || args.parity).parity(args.parity);
+    let options = options.checksums(args.checksums || args.parity).parity(args.parity);
+    let mut options = options.replicas(args.replicas);
     if let Some(stripes) = args.stripes {
         options = options.stripes(stripes);
     }
@@ -45,6 +46,17 @@ pub(crate) fn mkfs(args: &args::Mkfs) -> Outcome {
     }
     nova.unmount()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What damage is found by, and repaired from.
+fn protected(nova: &Nova) -> String {
+    let content = match nova.protection() {
+        (_, true) => "content by checksums and parity",
+        (true, false) => "content by checksums",
+        (false, false) => "content not",
+    };
+    let metadata = if nova.has_replicas() { "checksums and replicas" } else { "checksums" };
+    format!("{content}, metadata by {metadata}")
 }
 
 fn summary(nova: &Nova) -> String {
@@ -74,6 +86,9 @@ pub(crate) fn info(path: &Path, as_json: bool) -> Outcome {
             "bytes": nova.size(),
             "free": space.free * BLOCK,
             "inodes": space.inodes,
+            "checksums": nova.protection().0,
+            "parity": nova.protection().1,
+            "replicas": nova.has_replicas(),
             "clean": report.clean,
             "replayed": report.replayed,
             "scanned": report.scanned,
@@ -86,6 +101,7 @@ pub(crate) fn info(path: &Path, as_json: bool) -> Outcome {
     println!("label     {}", if nova.label().is_empty() { "(none)".into() } else { nova.label() });
     println!("size      {} in {} stripes", Size(nova.size()), nova.stripes());
     println!("free      {}", Size(space.free * BLOCK));
+    println!("protected {}", protected(&nova));
     if report.clean {
         println!("state     unmounted in order");
     } else {

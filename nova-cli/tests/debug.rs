@@ -160,3 +160,34 @@ fn a_scrub_repairs_content_from_parity() {
     assert_eq!(nova(&["scrub", &image]).status.code(), Some(4));
     fails(&["cat", &format!("{image}:/one")]);
 }
+
+#[test]
+fn metadata_is_repaired_from_either_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("vol.img").to_str().unwrap().to_owned();
+    works(&["mkfs", &image, "--size", "16M", "--replicas"]);
+    assert!(works(&["info", &image]).contains("metadata by checksums and replicas"));
+    let content = pattern(100_000);
+    let source = write(&folder, "one", &content);
+    works(&["cp", source.to_str().unwrap(), &format!("{image}:/")]);
+    for structure in ["state", "inode:/one", "log:/one", "inode:1", "log:/"] {
+        for copy in [&[][..], &["--copy"]] {
+            let arguments = ["debug", "corrupt", &image, structure, "--force"];
+            works(&[&arguments[..], copy].concat());
+            assert_eq!(nova(&["fsck", &image]).status.code(), Some(4), "{structure} {copy:?}");
+            assert_eq!(nova(&["cat", &format!("{image}:/one")]).stdout, content, "{structure} {copy:?}");
+            let found = json(&["scrub", "--json", &image]);
+            assert_eq!(found["damage"].as_array().unwrap().len(), 0, "{structure} {copy:?}: {found}");
+            assert!(works(&["fsck", &image]).contains("no problems"), "{structure} {copy:?}");
+            works(&[&arguments[..], copy].concat());
+            works(&["fsck", "--repair", &image]);
+            assert!(works(&["fsck", &image]).contains("no problems"), "{structure} {copy:?}");
+        }
+    }
+    assert!(fails(&["debug", "corrupt", &image, "journal", "--copy", "--force"]).contains("no copy"));
+    let other = tempfile::tempdir().unwrap();
+    let plain = filled(&other);
+    assert!(
+        fails(&["debug", "corrupt", &plain, "inode:/one", "--copy", "--force"]).contains("mkfs --replicas")
+    );
+}

@@ -244,7 +244,7 @@ impl Nova {
         let blocks = volume.blocks();
         let free = volume.free_blocks();
         let (slots, unused) = volume.table.counts();
-        let possible = free * (BLOCK / SLOT - 1);
+        let possible = free / volume.media.copies() * (BLOCK / SLOT - 1);
         StatFs {
             blocks: blocks.end - blocks.start,
             free,

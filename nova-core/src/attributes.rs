@@ -20,6 +20,14 @@ pub(crate) const SYSTEM: u8 = 4;
 /// Namespace and the rest of the name.
 pub(crate) type Key = (u8, Vec<u8>);
 
+/// The name of a symbolic link's target, where metadata has replicas. Elsewhere it is content.
+pub(crate) const TARGET: &[u8] = b"target";
+
+/// Its key.
+pub(crate) fn target_key() -> Key {
+    (INTERNAL, TARGET.to_vec())
+}
+
 /// `user.x` as namespace and rest. [`Code::NotSupported`] for other namespaces.
 pub(crate) fn key(name: &[u8]) -> Result<Key> {
     for (prefix, number) in NAMESPACES {

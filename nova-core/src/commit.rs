@@ -12,8 +12,9 @@
 
 use crate::{
     Result,
-    format::LINE,
+    format::{BLOCK, LINE},
     guard::{self, Guard},
+    integrity::replica::Replicas,
     rules::Rule,
     snapshot::Pass,
 };
@@ -128,6 +129,8 @@ pub(crate) struct Journal {
     /// Bytes of which a page may be gone: then every operation fails.
     region: Arc<Region>,
     guard: Option<Arc<Guard>>,
+    /// If metadata has replicas: what changes a block of it, changes its copy.
+    replicas: Option<Arc<Replicas>>,
 }
 
 /// No record is written while it lives.
@@ -175,7 +178,13 @@ impl Journal {
             on_pages,
             region,
             guard: None,
+            replicas: None,
         }
+    }
+
+    /// The same, where metadata has replicas, if it has.
+    pub(crate) fn replicated(self, replicas: Option<Arc<Replicas>>) -> Journal {
+        Journal { replicas, ..self }
     }
 
     /// The same, of bytes that are protected against stores.
@@ -193,9 +202,12 @@ impl Journal {
         self.waiting.fetch_add(1, Relaxed);
         let mut writer = self.writer.lock();
         let alone = self.waiting.fetch_sub(1, Relaxed) == 1;
+        // Behind the writer, for which nobody waits who repairs.
+        let _pass = self.replicas.as_ref().map(|replicas| replicas.pass());
         let Writer { log, set } = &mut *writer;
         log.collect(set);
-        batches.iter().for_each(|batch| fill(set, batch, broken));
+        let copies = self.replicas.is_some() && broken != Some(Rule::CopiesInRecord);
+        batches.iter().for_each(|batch| fill(set, batch, copies, broken));
         let written = if alone && !self.on_pages && !log.is_in_flight() {
             log.commit(set, || ()).map(|_| None)
         } else {
@@ -254,20 +266,27 @@ impl Journal {
     }
 }
 
-/// Puts a batch into the write set.
-fn fill(set: &mut WriteSet, batch: &Batch<'_>, broken: Option<Rule>) {
+/// Puts a batch into the write set; with `copies`, changes of metadata for the copies, too.
+fn fill(set: &mut WriteSet, batch: &Batch<'_>, copies: bool, broken: Option<Rule>) {
     for (kind, at, range) in &batch.steps {
-        let (at, bytes) = (*at, &batch.bytes[range.clone()]);
-        let block = at..at + bytes.len() as u64;
-        match kind {
-            Kind::New if broken == Some(Rule::NewLinesWhole) => {}
-            Kind::Data if broken == Some(Rule::DataWhole) => {}
-            Kind::New => set.fresh(block.clone(), OWNER).expect("new lines are named once"),
-            Kind::Data => set.replace(block.clone(), OWNER).expect("data is named once"),
-            Kind::Line => {}
+        let bytes = &batch.bytes[range.clone()];
+        put(set, *kind, *at, bytes, broken);
+        if copies && !matches!(kind, Kind::Data) {
+            put(set, *kind, *at + BLOCK, bytes, broken);
         }
-        let to = set.write(block, at, bytes.len() as u64, OWNER).expect("one owner");
-        // SAFETY: a shadow of at least that many bytes, to which there is no reference.
-        unsafe { to.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
     }
+}
+
+fn put(set: &mut WriteSet, kind: Kind, at: u64, bytes: &[u8], broken: Option<Rule>) {
+    let block = at..at + bytes.len() as u64;
+    match kind {
+        Kind::New if broken == Some(Rule::NewLinesWhole) => {}
+        Kind::Data if broken == Some(Rule::DataWhole) => {}
+        Kind::New => set.fresh(block.clone(), OWNER).expect("new lines are named once"),
+        Kind::Data => set.replace(block.clone(), OWNER).expect("data is named once"),
+        Kind::Line => {}
+    }
+    let to = set.write(block, at, bytes.len() as u64, OWNER).expect("one owner");
+    // SAFETY: a shadow of at least that many bytes, to which there is no reference.
+    unsafe { to.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
 }

@@ -13,8 +13,6 @@ pub(crate) const MAGIC_AT: u64 = 8;
 pub(crate) const VERSION: u32 = 1;
 /// Where the state line is.
 pub(crate) const STATE: u64 = BLOCK;
-/// Where the journal begins.
-pub(crate) const JOURNAL: u64 = 2 * BLOCK;
 pub(crate) const MAX_STRIPES: u32 = 62;
 /// Bytes of an inode's slot.
 pub(crate) const SLOT: u64 = 2 * LINE;
@@ -73,6 +71,18 @@ structure!(
         reserved: [u64; 16],
     }
 );
+
+impl Superblock {
+    /// Whether metadata has replicas.
+    pub(crate) fn has_replicas(&self) -> bool {
+        self.incompatible & feature::REPLICAS != 0
+    }
+
+    /// Where the journal begins, by what the volume has: behind the block of the state line, and its copy.
+    pub(crate) fn behind_state(&self) -> u64 {
+        STATE + if self.has_replicas() { 2 * BLOCK } else { BLOCK }
+    }
+}
 
 structure!(
     /// What changes of the volume as a whole.
@@ -190,7 +200,7 @@ pub(crate) mod kind {
 /// An extent that reads as zeros.
 pub(crate) const UNWRITTEN: u16 = 1;
 
-/// Read-only features: who does not know one may only read.
+/// Features. Read-only ones, unless they say otherwise: who does not know one may only read.
 pub(crate) mod feature {
     /// Content has checksums.
     pub(crate) const CHECKSUMS: u64 = 1;
@@ -198,6 +208,8 @@ pub(crate) mod feature {
     pub(crate) const PARITY: u64 = 2;
     /// Those that this program knows.
     pub(crate) const KNOWN: u64 = CHECKSUMS | PARITY;
+    /// Metadata has replicas. An incompatible feature: it is in other places.
+    pub(crate) const REPLICAS: u64 = 1;
 }
 
 /// Flags of an inode.

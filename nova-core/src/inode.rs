@@ -223,8 +223,8 @@ impl Index {
     /// Takes in what a scan meets.
     pub(crate) fn take(&mut self, found: Found<'_>) -> Result<()> {
         let (at, page, entry) = match found {
-            Found::Page { at, birth } => {
-                self.pages.push(at, birth);
+            Found::Page { run, birth } => {
+                self.pages.push(run, birth);
                 return Ok(());
             }
             Found::Entry { at, page, entry } => (at, page, entry),

@@ -26,6 +26,8 @@ pub(crate) struct Pages {
 #[derive(Clone, Copy, Debug)]
 struct Page {
     at: u64,
+    /// Blocks that it takes, with its copy.
+    blocks: u64,
     /// The epoch in which the page was added.
     birth: u64,
     /// Blocks mapped by its extents, names, and parts of attributes.
@@ -35,8 +37,9 @@ struct Page {
 }
 
 impl Pages {
-    pub(crate) fn push(&mut self, at: u64, birth: u64) {
-        self.pages.push_back(Page { at, birth, live: 0, orders: false });
+    pub(crate) fn push(&mut self, run: Run, birth: u64) {
+        let (at, blocks) = (run.start * BLOCK, run.blocks);
+        self.pages.push_back(Page { at, blocks, birth, live: 0, orders: false });
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -59,14 +62,14 @@ impl Pages {
         self.page(page).orders = true;
     }
 
-    /// All of them, as runs of one block.
+    /// All of them, each as the blocks that it takes.
     pub(crate) fn runs(&self) -> Vec<Run> {
         self.born().into_iter().map(|(run, _)| run).collect()
     }
 
     /// The same, each with the epoch in which it was added.
     pub(crate) fn born(&self) -> Vec<(Run, u64)> {
-        self.pages.iter().map(|page| (Run { start: page.at / BLOCK, blocks: 1 }, page.birth)).collect()
+        self.pages.iter().map(|page| (page.run(), page.birth)).collect()
     }
 
     /// Where each page is, how much of it counts, and whether it orders others.
@@ -78,6 +81,12 @@ impl Pages {
     fn dead(&self) -> usize {
         let all = self.pages.len().saturating_sub(1);
         self.pages.iter().take(all).take_while(|page| page.live == 0).count()
+    }
+}
+
+impl Page {
+    fn run(&self) -> Run {
+        Run { start: self.at / BLOCK, blocks: self.blocks }
     }
 }
 
@@ -112,7 +121,7 @@ pub(crate) enum Entry<'a> {
 /// What a scan meets.
 pub(crate) enum Found<'a> {
     /// The next page, and the epoch in which it was added.
-    Page { at: u64, birth: u64 },
+    Page { run: Run, birth: u64 },
     /// An entry: where, on which page (counted from 0).
     Entry { at: u64, page: u32, entry: Entry<'a> },
 }
@@ -140,23 +149,18 @@ pub(crate) fn scan(
             used @ LINE..=BLOCK => used,
             _ => BLOCK,
         };
-        media.copy_out(at, &mut page[..used as usize], "log page")?;
-        media.check(at, &page[..LINE as usize], "log page")?;
+        media.copy_page_out(at, &mut page[..used as usize], "log page")?;
+        media.right_in(at, &mut page, 0, Some(LINE as usize), "log page")?;
         let header: PageHeader = bytemuck::pod_read_unaligned(&page[..LINE as usize]);
         if header.magic != PAGE_MAGIC || header.ino != ino {
             return Error::damaged("log page", at, "it is another inode's, or no log page");
         }
-        visit(Found::Page { at, birth: header.birth })?;
+        visit(Found::Page { run: media.run_of(at), birth: header.birth })?;
         let mut here = LINE;
         while at + here != tail && here < BLOCK {
-            let (kind_of, lines) = (page[here as usize + 4], u64::from(page[here as usize + 5]));
-            let end = here + lines * LINE;
-            if lines == 0 || end > BLOCK {
-                return Error::damaged("log entry", at + here, "it does not fit its page");
-            }
+            let end = media.right_in(at, &mut page, here, None, "log entry")?;
             let bytes = &page[here as usize..end as usize];
-            media.check(at + here, bytes, "log entry")?;
-            if kind_of == kind::NEXT_PAGE {
+            if bytes[4] == kind::NEXT_PAGE {
                 here = BLOCK;
                 if at + here == tail {
                     return Error::damaged("log entry", at, "the tail is behind a page that was left");
@@ -248,27 +252,10 @@ pub(crate) fn decode<'a>(media: &Media, at: u64, bytes: &'a [u8]) -> Result<Entr
 
 /// The first line of the entry at `at`, after `change` of it, with the right checksum: what else the entry has stays as it is.
 pub(crate) fn changed(media: &Media, at: u64, change: impl FnOnce(&mut [u8])) -> Result<[u8; LINE as usize]> {
-    let mut line = [0; LINE as usize];
-    media.copy_out(at, &mut line, "log entry")?;
-    let len = u64::from(line[5]) * LINE;
-    if len == 0 || len > BLOCK - at % BLOCK {
-        return Error::damaged("log entry", at, "it does not fit its page");
-    }
-    let mut rest = Vec::new();
-    let bytes = if len == LINE {
-        &mut line[..]
-    } else {
-        rest.resize(len as usize, 0);
-        media.copy_out(at, &mut rest, "log entry")?;
-        &mut rest
-    };
-    media.check(at, bytes, "log entry")?;
-    change(bytes);
-    media.seal(at, bytes);
-    if !rest.is_empty() {
-        line.copy_from_slice(&rest[..LINE as usize]);
-    }
-    Ok(line)
+    let mut bytes = media.entry(at, "log entry")?;
+    change(&mut bytes);
+    media.seal(at, &mut bytes);
+    Ok(*bytes.first_chunk().expect("an entry has a line"))
 }
 
 /// The same: a name, or a part of an attribute, that is removed in this epoch.
@@ -416,7 +403,7 @@ impl<'v> Append<'v> {
     }
 
     fn new_page(&mut self) -> Result<()> {
-        let run = self.volume.allocate_run(self.near, 1, 1, self.purpose)?;
+        let run = self.volume.allocate_run(self.near, self.volume.media.copies(), 1, self.purpose)?;
         let at = run.start * BLOCK;
         if self.last_page.is_none() {
             self.log = at;
@@ -445,7 +432,7 @@ impl<'v> Append<'v> {
     /// Blocks that the record frees: pages of which nothing counts.
     pub(crate) fn freed(&self, before: &Pages) -> Freed {
         let pages = before.pages.iter().take(self.dropped);
-        let pages = pages.map(|page| (Run { start: page.at / BLOCK, blocks: 1 }, page.birth)).collect();
+        let pages = pages.map(|page| (page.run(), page.birth)).collect();
         Freed { pages, ..Freed::default() }
     }
 
@@ -455,14 +442,15 @@ impl<'v> Append<'v> {
         self.volume.collected.dropped(self.dropped as u64);
         pages.pages.drain(..self.dropped);
         pages.first += self.dropped as u32;
-        self.added.iter().for_each(|at| pages.push(*at, self.birth));
+        self.added.iter().for_each(|at| pages.push(self.volume.media.run_of(*at), self.birth));
     }
 }
 
 impl Drop for Append<'_> {
     fn drop(&mut self) {
         if !self.committed {
-            self.added.iter().for_each(|at| self.volume.allocator.free(Run { start: at / BLOCK, blocks: 1 }));
+            let volume = self.volume;
+            self.added.iter().for_each(|at| volume.allocator.free(volume.media.run_of(*at)));
         }
     }
 }
@@ -511,7 +499,8 @@ impl<'v> Rewrite<'v> {
                     .expect("there is room in it")
                     .extend_from_slice(bytemuck::bytes_of(&left));
             }
-            let run = self.volume.allocate_run(self.volume.near(), 1, 1, Purpose::Freeing)?;
+            let (near, blocks) = (self.volume.near(), self.volume.media.copies());
+            let run = self.volume.allocate_run(near, blocks, 1, Purpose::Freeing)?;
             self.pages.push(run.start * BLOCK);
             self.buffers.push(vec![0; LINE as usize]);
         }
@@ -533,7 +522,7 @@ impl<'v> Rewrite<'v> {
             let next = self.pages.get(index + 1).copied().unwrap_or(0);
             let head = header(&self.volume.media, at, self.ino, next, self.birth);
             self.buffers[index][..LINE as usize].copy_from_slice(bytemuck::bytes_of(&head));
-            self.volume.media.store(at, &self.buffers[index]);
+            self.volume.media.store_twice(at, &self.buffers[index]);
         }
         if self.volume.keeps(Rule::RewriteBeforeRecord) {
             self.volume.media.drain()?;
@@ -545,7 +534,7 @@ impl<'v> Rewrite<'v> {
     pub(crate) fn done(mut self) -> Pages {
         self.committed = true;
         let mut pages = Pages::default();
-        self.pages.iter().for_each(|at| pages.push(*at, self.birth));
+        self.pages.iter().for_each(|at| pages.push(self.volume.media.run_of(*at), self.birth));
         pages
     }
 }
@@ -553,7 +542,8 @@ impl<'v> Rewrite<'v> {
 impl Drop for Rewrite<'_> {
     fn drop(&mut self) {
         if !self.committed {
-            self.pages.iter().for_each(|at| self.volume.allocator.free(Run { start: at / BLOCK, blocks: 1 }));
+            let volume = self.volume;
+            self.pages.iter().for_each(|at| volume.allocator.free(volume.media.run_of(*at)));
         }
     }
 }

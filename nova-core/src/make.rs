@@ -3,6 +3,7 @@
 use crate::{
     Code, Credentials, Kind, Result,
     alloc::Purpose,
+    attributes::target_key,
     format::{Identity, MAX_LINKS, Status, flag},
     inode::{Index, Inode, State},
     log::{self, Append},
@@ -45,7 +46,7 @@ impl Volume {
         }
         let inherits_group = dir.identity.mode & libc::S_ISGID != 0;
         let gid = if inherits_group { dir.identity.gid } else { who.gid };
-        let blocks = i64::from(!new.target.is_empty());
+        let blocks = i64::from(!new.target.is_empty() && !self.superblock.has_replicas());
         self.quotas.charge_ids(who.uid, gid, blocks, 1)?;
         let made = self.make_charged(dir_inode, &mut dir, name, who, gid, new);
         if made.is_err() {
@@ -66,7 +67,7 @@ impl Volume {
         let now = self.now();
         let (ino, at) = self.table.take(self, self.near())?;
         let generation =
-            self.media.load::<Identity>(at).map_or(0, |old| old.generation).wrapping_add(1).max(1);
+            self.media.inode_lines(at).map_or(0, |(old, _)| old.generation).wrapping_add(1).max(1);
         let default = if new.kind == Kind::Symlink { None } else { dir.acl(DEFAULT) };
         let permissions = match &default {
             Some(_) => new.mode & 0o7777,
@@ -138,7 +139,14 @@ impl Volume {
         // The child's own log: a link's target, inherited lists.
         let mut log = Append::new(self, inode.ino, 0, 0, &child.pages, Purpose::Ordinary);
         let mut target = None;
-        if !new.target.is_empty() {
+        let mut changes = Vec::new();
+        if !new.target.is_empty() && self.superblock.has_replicas() {
+            // In the log, which has a copy.
+            let (media, key) = (&self.media, target_key());
+            changes.push(child.attributes.change(media, &mut batch, &mut log, key, Some(new.target))?);
+            identity.flags |= flag::HAS_ATTRIBUTES;
+            status.size = new.target.len() as u64;
+        } else if !new.target.is_empty() {
             let runs = self.allocate(1, Purpose::Ordinary)?;
             let placed = self.place_small(&mut batch, &runs, new.target);
             let linked = log.entry(
@@ -161,7 +169,6 @@ impl Volume {
                 self.give_up(&[run]);
             }
         };
-        let mut changes = Vec::new();
         let lists =
             [(ACCESS, inherited.access.filter(|acl| !acl.is_minimal())), (DEFAULT, inherited.default)];
         for (which, list) in lists {

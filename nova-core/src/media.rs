@@ -9,13 +9,16 @@
 
 use crate::{
     Error, Result,
+    alloc::Run,
     format::{BLOCK, LINE, Structure},
     guard::{self, Guard},
+    integrity::replica::{Look, Replicas},
 };
 use bytemuck::{Pod, Zeroable};
 use pmem_map::Region;
 use std::{ops::Range, sync::Arc};
 
+#[derive(Clone)]
 pub(crate) struct Media {
     region: Arc<Region>,
     /// Bytes of the volume.
@@ -25,12 +28,36 @@ pub(crate) struct Media {
     blocks: Range<u64>,
     /// If stores take a window.
     guard: Option<Arc<Guard>>,
+    /// If metadata has replicas.
+    pub(crate) replicas: Option<Arc<Replicas>>,
+    pub(crate) look: Look,
 }
 
 impl Media {
     /// `identity` is what checksums are seeded with.
     pub(crate) fn new(region: Arc<Region>, len: u64, identity: &[u8; 16]) -> Media {
-        Media { region, len, seed: crc32c::crc32c(identity), blocks: 0..len / BLOCK, guard: None }
+        let (seed, blocks) = (crc32c::crc32c(identity), 0..len / BLOCK);
+        Media { region, len, seed, blocks, guard: None, replicas: None, look: Look::default() }
+    }
+
+    /// The same, where metadata has replicas, if it has.
+    pub(crate) fn replicated(self, replicas: Option<Arc<Replicas>>) -> Media {
+        Media { replicas, ..self }
+    }
+
+    /// The same, whose metadata is read as `look` says.
+    pub(crate) fn looking(&self, look: Look) -> Media {
+        Media { look, ..self.clone() }
+    }
+
+    /// Blocks that a block of metadata takes.
+    pub(crate) fn copies(&self) -> u64 {
+        if self.replicas.is_some() { 2 } else { 1 }
+    }
+
+    /// All blocks of the block of metadata at `at`.
+    pub(crate) fn run_of(&self, at: u64) -> Run {
+        Run { start: at / BLOCK, blocks: self.copies() }
     }
 
     /// The same, with the blocks that metadata may name: those that can be owned.
@@ -41,10 +68,6 @@ impl Media {
     /// The same, of bytes that are protected against stores.
     pub(crate) fn guarded_by(self, guard: Option<Arc<Guard>>) -> Media {
         Media { guard, ..self }
-    }
-
-    pub(crate) fn guard(&self) -> Option<Arc<Guard>> {
-        self.guard.clone()
     }
 
     /// Whether metadata may name these blocks.
@@ -87,8 +110,11 @@ impl Media {
 
     /// A structure with the right checksum.
     pub(crate) fn read<T: Structure>(&self, at: u64) -> Result<T> {
-        let value = self.load::<T>(at)?;
-        self.check(at, bytemuck::bytes_of(&value), T::NAME)?;
+        if at % 8 != 0 {
+            return Error::damaged(T::NAME, at, "misaligned");
+        }
+        let mut value = T::zeroed();
+        self.read_into(at, bytemuck::bytes_of_mut(&mut value), T::NAME)?;
         Ok(value)
     }
 
@@ -128,6 +154,12 @@ impl Media {
             // SAFETY: in bounds; no reference to these bytes exists, and nobody else loads or stores them (the module's head).
             unsafe { self.region.store_nontemporal(at, bytes) };
         });
+    }
+
+    /// As [`store`](Media::store), metadata of one block: to its copy, too, if it has one.
+    pub(crate) fn store_twice(&self, at: u64, bytes: &[u8]) {
+        debug_assert!(at % BLOCK + bytes.len() as u64 <= BLOCK);
+        (0..self.copies()).for_each(|copy| self.store(at + copy * BLOCK, bytes));
     }
 
     /// As [`store`](Media::store), zeros.

@@ -32,6 +32,7 @@ pub struct FormatOptions {
     label: String,
     checksums: bool,
     parity: bool,
+    replicas: bool,
 }
 
 impl FormatOptions {
@@ -73,6 +74,13 @@ impl FormatOptions {
         self
     }
 
+    /// Whether metadata has replicas, which it is repaired from wherever it is damaged: as it is read, and by scrubbing. Twice the space that metadata takes, and the
+    /// lines that a record and its application take; no drain. Off, unless set.
+    pub fn replicas(mut self, on: bool) -> FormatOptions {
+        self.replicas = on;
+        self
+    }
+
     fn features(&self) -> u64 {
         let checksums = if self.checksums || self.parity { feature::CHECKSUMS } else { 0 };
         checksums | if self.parity { feature::PARITY } else { 0 }
@@ -94,12 +102,16 @@ impl FormatOptions {
         if !(1..=MAX_STRIPES).contains(&stripes) {
             return bad("a volume has 1 to 62 stripes");
         }
-        let journal_len = self.journal.unwrap_or((length / 32).clamp(5 * BLOCK, 8 << 20) / BLOCK * BLOCK);
+        let least = if self.replicas { 8 * BLOCK } else { 5 * BLOCK };
+        let journal_len = self.journal.unwrap_or((length / 32).clamp(least, 8 << 20) / BLOCK * BLOCK);
         if journal_len % BLOCK != 0 || journal_len < 2 * BLOCK || journal_len > length / 2 {
             return bad("the journal has whole blocks, at least two, and at most half of the volume");
         }
         if self.features() != 0 && journal_len < 4 * BLOCK {
             return bad("where content is protected, the journal has at least four blocks");
+        }
+        if self.replicas && journal_len < 8 * BLOCK {
+            return bad("where metadata has replicas, the journal has at least eight blocks");
         }
         if self.label.len() > 32 {
             return bad("a label has at most 32 bytes");
@@ -111,20 +123,21 @@ impl FormatOptions {
         identity[..8].copy_from_slice(&random().to_le_bytes());
         identity[8..].copy_from_slice(&random().to_le_bytes());
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
-        let superblock = Superblock {
+        let mut superblock = Superblock {
             version: VERSION,
             magic: MAGIC,
             identity,
             length,
             block_size: BLOCK as u32,
             stripes,
-            journal: JOURNAL,
             journal_len,
             read_only: self.features(),
+            incompatible: if self.replicas { feature::REPLICAS } else { 0 },
             created,
             label,
             ..Superblock::zeroed()
         };
+        superblock.journal = superblock.behind_state();
         write(&region, &superblock, options.broken)?;
         mount(region, options)
     }
@@ -266,7 +279,7 @@ pub(crate) fn superblock_sum(at: u64, superblock: &Superblock) -> u32 {
 
 /// Stores a new volume. See FORMAT.md, "Format".
 fn write(region: &Arc<Region>, superblock: &Superblock, broken: Option<Rule>) -> Result<()> {
-    let media = Media::new(region.clone(), superblock.length, &superblock.identity);
+    let media = media_of(region, superblock);
     let replica = superblock.length - BLOCK;
     // The primary first: what it still says leads to the replica of what was there, which may be elsewhere.
     let before = media.load::<Superblock>(0)?;
@@ -287,23 +300,24 @@ fn write(region: &Arc<Region>, superblock: &Superblock, broken: Option<Rule>) ->
     // The first segment of the first stripe follows the journal, and has the root.
     let blocks = data_blocks(superblock);
     let segment = blocks.start * BLOCK;
-    media.zero(STATE, BLOCK);
-    media.zero(segment, BLOCK);
+    media.zero(STATE, media.copies() * BLOCK);
+    media.zero(segment, media.copies() * BLOCK);
     let state = VolumeState { epoch: 1, ..VolumeState::zeroed() };
     for at in [STATE, STATE_COPY] {
-        media.store(at, bytemuck::bytes_of(&media.sealed(at, state)));
+        media.store_twice(at, bytemuck::bytes_of(&media.sealed(at, state)));
     }
     for stripe in 0..u64::from(superblock.stripes) {
         let at = table::stripe_line(stripe);
         let first = if stripe == 0 { segment } else { 0 };
         let head = StripeHead { stripe: stripe as u32, segment: first, ..StripeHead::zeroed() };
-        media.store(at, bytemuck::bytes_of(&media.sealed(at, head)));
+        media.store_twice(at, bytemuck::bytes_of(&media.sealed(at, head)));
     }
-    media.store(segment, bytemuck::bytes_of(&table::header(&media, segment, 0, 1, 0, 0)));
+    let header = table::header(&media, segment, 0, media.copies(), 0, 0);
+    media.store_twice(segment, bytemuck::bytes_of(&header));
     let root = segment + LINE;
     let (identity, status) = namespace::root(superblock.created);
-    media.store(root, bytemuck::bytes_of(&media.sealed(root, identity)));
-    media.store(root + LINE, bytemuck::bytes_of(&media.sealed(root + LINE, status)));
+    media.store_twice(root, bytemuck::bytes_of(&media.sealed(root, identity)));
+    media.store_twice(root + LINE, bytemuck::bytes_of(&media.sealed(root + LINE, status)));
     let area = superblock.journal..superblock.journal + superblock.journal_len;
     Journal::create(region.clone(), area, journal_identity(superblock))?;
     store_copies(0)?;
@@ -342,10 +356,17 @@ pub(crate) fn find(region: &Arc<Region>) -> Result<(Superblock, Option<u64>)> {
     Err(Error::NotAVolume { why: "neither superblock is one" })
 }
 
+/// The bytes of a volume.
+pub(crate) fn media_of(region: &Arc<Region>, superblock: &Superblock) -> Media {
+    Media::new(region.clone(), superblock.length, &superblock.identity)
+        .naming(data_blocks(superblock))
+        .replicated(superblock.has_replicas().then(Arc::default))
+}
+
 /// Whether a superblock's numbers can be.
 pub(crate) fn check(superblock: &Superblock, mapped: u64) -> Result<()> {
     let Superblock { version, length, stripes, journal, journal_len, .. } = *superblock;
-    if version != VERSION || superblock.incompatible != 0 {
+    if version != VERSION || superblock.incompatible & !feature::REPLICAS != 0 {
         return Err(Error::Unsupported { version, features: superblock.incompatible });
     }
     if length > mapped {
@@ -355,7 +376,7 @@ pub(crate) fn check(superblock: &Superblock, mapped: u64) -> Result<()> {
         && (1..=MAX_STRIPES).contains(&stripes)
         && length % BLOCK == 0
         && length >= 24 * BLOCK
-        && journal == JOURNAL
+        && journal == superblock.behind_state()
         && journal_len % BLOCK == 0
         && journal_len >= 2 * BLOCK
         && journal_len <= length / 2
@@ -364,28 +385,34 @@ pub(crate) fn check(superblock: &Superblock, mapped: u64) -> Result<()> {
 }
 
 /// Opens the journal, and recovers.
-pub(crate) fn open_journal(region: &Arc<Region>, superblock: &Superblock) -> Result<(Journal, Recovery)> {
+pub(crate) fn open_journal(
+    region: &Arc<Region>,
+    media: &Media,
+    superblock: &Superblock,
+) -> Result<(Journal, Recovery)> {
     let area = superblock.journal..superblock.journal + superblock.journal_len;
     let home = STATE..superblock.length - BLOCK;
-    Journal::open(region.clone(), area, journal_identity(superblock), home)
+    let (journal, recovery) = Journal::open(region.clone(), area, journal_identity(superblock), home)?;
+    Ok((journal.replicated(media.replicas.clone()), recovery))
 }
 
 pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> {
     let started = Instant::now();
     let (superblock, bad_copy) = find(&region)?;
     check(&superblock, region.len())?;
-    let media = Media::new(region.clone(), superblock.length, &superblock.identity);
-    let media = media.naming(data_blocks(&superblock));
+    let media = media_of(&region, &superblock);
     let private = matches!(region.medium(), Medium::PrivateView(_));
     let mut report = MountReport::default();
     let journal = if options.read_only && !private {
-        match snapshot::read_state(&media) {
+        // The first one itself: copies may be older, where records have to be recovered.
+        match snapshot::read_state(&media.clone().replicated(None)) {
             Ok(state) if state.checkpoint != 0 => None,
             _ => return Err(Error::NeedsRecovery),
         }
     } else {
-        let (journal, recovery) = open_journal(&region, &superblock)?;
+        let (journal, recovery) = open_journal(&region, &media, &superblock)?;
         report.replayed = recovery.replayed;
+        media.replicas.iter().for_each(|replicas| replicas.set_may_store(!options.read_only));
         Some(journal)
     };
     let guard = options.write_protected.then(|| Guard::new(region.clone(), superblock.length)).transpose()?;
@@ -442,6 +469,7 @@ pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> 
         (report.orphans, report.mapped) = (orphans.len() as u64, mapped.len() as u64);
     }
     volume.report = report;
+    volume.media.replicas.iter().for_each(|replicas| replicas.set_may_store(!volume.read_only));
     let nova = Nova::over(volume);
     if !nova.volume().read_only && nova.volume().keeps(Rule::OrphansEnd) {
         for ino in orphans {

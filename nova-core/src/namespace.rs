@@ -5,6 +5,7 @@
 use crate::{
     Code, Credentials, DirEntry, Error, File, Kind, Nova, Result, Stat,
     alloc::Purpose,
+    attributes::target_key,
     commit::Batch,
     format::{Identity, LINE, MAX_LINKS, ROOT, Status, flag},
     inode::{Body, Inode, State},
@@ -266,8 +267,14 @@ impl Nova {
         if state.kind() != Kind::Symlink {
             return Err(Code::Invalid.into());
         }
-        let mut target = vec![0; state.status.size.min(4096) as usize];
-        volume.copy_file(&state, 0, &mut target)?;
+        let target = match state.attributes.get(&target_key()) {
+            Some(target) => target.to_vec(),
+            None => {
+                let mut target = vec![0; state.status.size.min(4096) as usize];
+                volume.copy_file(&state, 0, &mut target)?;
+                target
+            }
+        };
         let notes = volume.is_access_due(&state);
         drop(state);
         if notes {

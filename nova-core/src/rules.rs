@@ -55,6 +55,8 @@ pub enum Rule {
     ProtectionBeforeUnmapped,
     /// A mount finishes a roll back that a crash cut short.
     RollbackFinished,
+    /// Metadata that has replicas is changed in both places by one record.
+    CopiesInRecord,
     /// A roll back copies blocks that later snapshots do not have: a block's owners are those from its birth to its end.
     RollbackCopies,
 }

@@ -18,6 +18,31 @@ pub(crate) struct Segment {
     pub(crate) blocks: u64,
     pub(crate) first_slot: u64,
     pub(crate) slots: u64,
+    /// Each second block is a copy of the one before it.
+    has_copies: bool,
+}
+
+impl Segment {
+    pub(crate) fn new(media: &Media, at: u64, blocks: u64, first_slot: u64) -> Segment {
+        let has_copies = media.copies() > 1;
+        Segment { at, blocks, first_slot, slots: slots(media, blocks), has_copies }
+    }
+
+    /// Where the lines of one of its slots are.
+    pub(crate) fn place(&self, index: u64) -> u64 {
+        slot_at(self.has_copies, self.at, index)
+    }
+
+    /// Whose lines are at `at`.
+    pub(crate) fn index_of(&self, at: u64) -> Option<u64> {
+        let index = match (self.has_copies, at.checked_sub(self.at)?) {
+            (false, within) => within.checked_sub(LINE)? / SLOT,
+            (true, within) => {
+                within / (2 * BLOCK) * SLOTS_BESIDE_COPY + (within % (2 * BLOCK)).checked_sub(LINE)? / SLOT
+            }
+        };
+        (index < self.slots).then_some(index)
+    }
 }
 
 struct Stripe {
@@ -30,9 +55,29 @@ pub(crate) struct Table {
     stripes: Vec<RwLock<Stripe>>,
 }
 
+/// Slots of a block that has a copy: none of them goes on in the next.
+const SLOTS_BESIDE_COPY: u64 = (BLOCK - LINE) / SLOT;
+
+/// How many blocks a segment can have.
+pub(crate) fn sizes(media: &Media) -> [u64; 3] {
+    [1, 4, 16].map(|blocks| blocks * media.copies())
+}
+
 /// Slots of a segment.
-pub(crate) fn slots(blocks: u64) -> u64 {
-    (blocks * BLOCK - LINE) / SLOT
+pub(crate) fn slots(media: &Media, blocks: u64) -> u64 {
+    if media.copies() > 1 { blocks / 2 * SLOTS_BESIDE_COPY } else { (blocks * BLOCK - LINE) / SLOT }
+}
+
+/// Where the lines of a slot are, of a segment at `at`.
+pub(crate) fn place(media: &Media, at: u64, index: u64) -> u64 {
+    slot_at(media.copies() > 1, at, index)
+}
+
+fn slot_at(has_copies: bool, at: u64, index: u64) -> u64 {
+    match has_copies {
+        false => at + LINE + index * SLOT,
+        true => at + index / SLOTS_BESIDE_COPY * 2 * BLOCK + LINE + index % SLOTS_BESIDE_COPY * SLOT,
+    }
 }
 
 /// Where a stripe's line is.
@@ -61,13 +106,13 @@ impl Table {
                 let right = header.magic == SEGMENT_MAGIC
                     && u64::from(header.stripe) == stripe
                     && header.first_slot == first_slot
-                    && matches!(blocks, 1 | 4 | 16)
+                    && sizes(media).contains(&blocks)
                     && media.has_blocks(at / BLOCK, blocks);
                 if !right {
                     return Error::damaged("inode table segment", at, "it is not the next of its stripe");
                 }
-                segments.push(Segment { at, blocks, first_slot, slots: slots(blocks) });
-                first_slot += slots(blocks);
+                segments.push(Segment::new(media, at, blocks, first_slot));
+                first_slot += slots(media, blocks);
                 next = header.next;
             }
             Ok(RwLock::new(Stripe { segments, free: Vec::new() }))
@@ -90,8 +135,7 @@ impl Table {
         let stripe = self.stripes[stripe as usize].read();
         let index = stripe.segments.partition_point(|segment| segment.first_slot <= slot).checked_sub(1)?;
         let segment = stripe.segments[index];
-        (slot - segment.first_slot < segment.slots)
-            .then(|| segment.at + LINE + (slot - segment.first_slot) * SLOT)
+        (slot - segment.first_slot < segment.slots).then(|| segment.place(slot - segment.first_slot))
     }
 
     /// All segments of a stripe.
@@ -174,9 +218,10 @@ pub(crate) fn header(
 
 fn add_segment(volume: &Volume, number: u64, stripe: &mut Stripe) -> Result<()> {
     let large = volume.media.len() > 64 << 20;
-    let sizes: &[u64] = if large { &[16, 4, 1] } else { &[4, 1] };
-    let run = sizes
+    let sizes = sizes(&volume.media);
+    let run = sizes[..if large { 3 } else { 2 }]
         .iter()
+        .rev()
         .find_map(|blocks| volume.allocate_run(number as usize, *blocks, 1, Purpose::Ordinary).ok())
         .ok_or(Error::Posix(Code::NoSpace))?;
     let result = link_segment(volume, number, stripe, run);
@@ -209,8 +254,8 @@ fn link_segment(volume: &Volume, number: u64, stripe: &mut Stripe, run: Run) -> 
         }
     }
     volume.commit(&batch, Freed::default())?;
-    let slots = slots(run.blocks);
-    stripe.segments.push(Segment { at, blocks: run.blocks, first_slot, slots });
-    stripe.free.extend((first_slot..first_slot + slots).rev());
+    let segment = Segment::new(media, at, run.blocks, first_slot);
+    stripe.segments.push(segment);
+    stripe.free.extend((first_slot..first_slot + segment.slots).rev());
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::{
     alloc::{Allocator, Purpose, Run},
     collect::Collected,
     commit::{Batch, Committed, Journal, Quiet},
-    format::{Identity, LINE, Status, Structure as _, Superblock, VolumeState},
+    format::{BLOCK, Identity, LINE, Status, Structure as _, Superblock, VolumeState},
     inode::{Inode, State},
     integrity::{Protection, layout::Layout},
     media::Media,
@@ -250,6 +250,25 @@ impl Volume {
         self.allocate_with(|| self.allocator.allocate_at(Some(goal), self.near(), blocks, purpose))
     }
 
+    /// So many blocks of metadata, with their copies: where each is.
+    pub(crate) fn allocate_places(&self, blocks: u64) -> Result<Vec<u64>> {
+        if self.media.copies() == 1 {
+            let runs = self.allocate(blocks, Purpose::Ordinary)?;
+            return Ok(runs.iter().flat_map(|run| run.range()).map(|block| block * BLOCK).collect());
+        }
+        let mut places = Vec::new();
+        for _ in 0..blocks {
+            match self.allocate_run(self.near(), self.media.copies(), 1, Purpose::Ordinary) {
+                Ok(run) => places.push(run.start * BLOCK),
+                Err(error) => {
+                    places.iter().for_each(|at| self.allocator.free(self.media.run_of(*at)));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(places)
+    }
+
     /// Blocks side by side.
     pub(crate) fn allocate_run(&self, near: usize, blocks: u64, align: u64, purpose: Purpose) -> Result<Run> {
         self.allocate_with(|| self.allocator.allocate_run(near, blocks, align, purpose))
@@ -309,7 +328,7 @@ impl Volume {
         let Some(at) = self.table.locate(ino) else { return Ok(None) };
         let (identity, status) = match &self.view {
             Some(view) => view.lines(at)?,
-            None => (self.media.load::<Identity>(at)?, self.media.load::<Status>(at + LINE)?),
+            None => self.media.inode_lines(at)?,
         };
         if bytemuck::bytes_of(&identity).iter().all(|byte| *byte == 0) {
             return Ok(None); // never used

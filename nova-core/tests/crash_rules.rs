@@ -13,6 +13,7 @@ mod tree;
 
 /// Unless a rule needs it, content is not protected.
 const PROTECTED: bool = false;
+const REPLICAS: bool = false;
 
 use harness::{Setting, Totals, explore_lives, is_long};
 use nova_core::{FormatOptions, Rule};
@@ -54,7 +55,18 @@ fn rules() -> Vec<Broken> {
         let setting = Setting { protected: true, ..broken.setting.clone() };
         Broken { setting, ..broken }
     };
+    let replicated = |broken: Broken| {
+        let setting = Setting { replicas: true, ..broken.setting.clone() };
+        Broken { setting, ..broken }
+    };
     vec![
+        replicated(broken(
+            Rule::CopiesInRecord,
+            "metadata is changed in both places by one record",
+            &[Create("/f")],
+            &[Link("/f", "/g")],
+            &[],
+        )),
         broken(
             Rule::DataBeforeRecord,
             "content beside the record is drained before it",

@@ -5,7 +5,7 @@ use crate::{
     Nova, Result,
     alloc::Run,
     extents::Extents,
-    format::{BLOCK, JOURNAL, LINE, SLOT, STATE},
+    format::{BLOCK, LINE, SLOT, STATE},
     inode::Body,
     table,
 };
@@ -139,12 +139,14 @@ impl Nova {
         }
         survey.owners.shared().into_iter().for_each(|(block, _)| set(run(block, 1), Holds::Shared));
         survey.held.iter().for_each(|held| set(held.run, Holds::Snapshot));
-        survey.snapshots.iter().flat_map(|snapshot| snapshot.own()).for_each(|run| set(run, Holds::Snapshot));
+        let own = survey.snapshots.iter().flat_map(|snapshot| snapshot.own(&volume.media));
+        own.for_each(|run| set(run, Holds::Snapshot));
         set(run(0, 1), Holds::Superblock);
         set(run(last, 1), Holds::Superblock);
-        set(run(STATE / BLOCK, 1), Holds::State);
-        set(run(JOURNAL / BLOCK, volume.superblock.journal_len / BLOCK), Holds::Journal);
-        let behind_journal = (JOURNAL + volume.superblock.journal_len) / BLOCK;
+        set(volume.media.run_of(STATE), Holds::State);
+        let (journal, journal_len) = (volume.superblock.journal, volume.superblock.journal_len);
+        set(run(journal / BLOCK, journal_len / BLOCK), Holds::Journal);
+        let behind_journal = (journal + journal_len) / BLOCK;
         set(run(behind_journal, volume.blocks().start - behind_journal), Holds::Protection);
         let mut stretches: Vec<Stretch> = Vec::new();
         for (block, holds) in blocks.into_iter().enumerate() {

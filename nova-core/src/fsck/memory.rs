@@ -35,7 +35,7 @@ pub(crate) fn check(volume: &Volume, survey: &mut Survey, set_aside: &[Run]) -> 
     }
     if !volume.read_only {
         check_orphans(survey, &cached, &open, &busy);
-        let state = volume.media.read::<VolumeState>(STATE);
+        let state = volume.media.reporting().read::<VolumeState>(STATE);
         if state.is_ok_and(|state| state != *volume.state.lock()) {
             survey.problems.add("state line", STATE, 0, "DRAM has another one");
         }

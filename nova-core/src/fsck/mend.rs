@@ -4,7 +4,7 @@ use super::{report::Problems, survey::Survey, tree::Links};
 use crate::{
     Code, Error, Nova, Result,
     acl::Acl,
-    attributes::{INTERNAL, SYSTEM},
+    attributes::{INTERNAL, SYSTEM, TARGET},
     format::{MAX_LINKS, ROOT, Status},
     inode::Body,
     integrity::bad,
@@ -50,6 +50,7 @@ fn remove_bad_attributes(
             let good = match (key.0, key.1.as_slice()) {
                 (INTERNAL, b"quota") => *ino == ROOT && quota::check_limits(value).is_ok(),
                 (INTERNAL, bad::NAME) => *ino == ROOT && bad::decode(value).is_ok(),
+                (INTERNAL, TARGET) => node.kind() == crate::Kind::Symlink,
                 (INTERNAL, memory::NAME) => *ino == ROOT && memory::check(value).is_ok(),
                 (SYSTEM, name) if name == ACCESS.as_bytes() || name == DEFAULT.as_bytes() => {
                     Acl::decode(value).is_ok()

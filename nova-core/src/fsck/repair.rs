@@ -51,8 +51,7 @@ impl MountOptions {
         }
         let options = self.clone().read_only(false);
         let (mut repairs, mut lost) = (Vec::new(), Problems::default());
-        let media = Media::new(region.clone(), superblock.length, &superblock.identity);
-        let media = media.naming(data_blocks(&superblock));
+        let media = mount::media_of(&region, &superblock);
         if !is_of(&media, &superblock) {
             return Error::damaged(
                 "superblock",
@@ -68,6 +67,8 @@ impl MountOptions {
         }
         let journal = open_journal(&region, &media, &superblock, &mut repairs, &mut lost)?;
         let mut report = media_report(&media, &superblock);
+        media.replicas.iter().for_each(|replicas| replicas.set_may_store(true));
+        from_copies(&media, &superblock, &mut repairs);
         table::rebuild(&media, &journal, &superblock, &mut repairs, &mut lost)?;
         mend_inodes(media, journal, &superblock, &options, &mut repairs, &mut lost)?;
         let nova = mount::mount(region, options)?;
@@ -115,7 +116,7 @@ fn open_journal(
     repairs: &mut Vec<String>,
     lost: &mut Problems,
 ) -> Result<Journal> {
-    match mount::open_journal(region, superblock) {
+    match mount::open_journal(region, media, superblock) {
         Ok((journal, _)) => Ok(journal),
         Err(Error::Journal(error)) => {
             lost.add(
@@ -129,9 +130,23 @@ fn open_journal(
             // Records of its first life would be those of a new one's.
             media.zero(area.start, superblock.journal_len);
             media.drain()?;
-            Journal::create(region.clone(), area, mount::journal_identity(superblock))
+            let journal = Journal::create(region.clone(), area, mount::journal_identity(superblock))?;
+            Ok(journal.replicated(media.replicas.clone()))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Repairs what there is a copy of.
+fn from_copies(media: &Media, superblock: &Superblock, repairs: &mut Vec<String>) {
+    let before = media.repaired();
+    if media.copies() > 1 {
+        Survey::repairing(media, superblock);
+    }
+    match media.repaired() - before {
+        0 => {}
+        count => repairs
+            .push(format!("{count} structures of metadata are as their copies, or the copies as they are")),
     }
 }
 
@@ -144,6 +159,8 @@ fn mend_inodes(
     repairs: &mut Vec<String>,
     lost: &mut Problems,
 ) -> Result<()> {
+    // Behind segments that were not found before.
+    from_copies(&media, superblock, repairs);
     let survey = Survey::take(&media, superblock);
     let state = snapshot::read_state(&media);
     let is_damaged = |at: u64| media.read::<VolumeState>(at).is_err();

@@ -13,7 +13,8 @@ use super::{
 use crate::{
     Error, Kind, Result,
     alloc::Run,
-    format::{BLOCK, Identity, LINE, MAX_SIZE, PAGE_MAGIC, PageHeader, ROOT, SLOT, Status, flag, kind},
+    attributes::target_key,
+    format::{BLOCK, Identity, LINE, MAX_SIZE, PAGE_MAGIC, PageHeader, ROOT, Status, flag, kind},
     inode::{Body, Index, Inode, State},
     log::{self, Entry, Found},
     media::Media,
@@ -47,7 +48,7 @@ pub(crate) fn mend(
         let _ = owners.take(Run { start: segment.at / BLOCK, blocks: segment.blocks }, false);
     }
     for snapshot in &survey.snapshots {
-        for run in snapshot.own() {
+        for run in snapshot.own(media) {
             let _ = owners.take(run, false);
         }
     }
@@ -117,7 +118,9 @@ pub(crate) fn mend(
     // A link without a target is none.
     saved.retain(|one| {
         let target = match &one.index.body {
-            Body::File(extents) => extents.at(0).is_some(),
+            Body::File(extents) => {
+                extents.at(0).is_some() || one.index.attributes.get(&target_key()).is_some()
+            }
             _ => false,
         };
         let is_link = Kind::of_mode(one.identity.mode) == Kind::Symlink;
@@ -170,7 +173,7 @@ fn place(survey: &Survey, ino: u64) -> u64 {
     let of = segments
         .iter()
         .find(|segment| (segment.first_slot..segment.first_slot + segment.slots).contains(&slot));
-    of.map_or(0, |segment| segment.at + LINE + (slot - segment.first_slot) * SLOT)
+    of.map_or(0, |segment| segment.place(slot - segment.first_slot))
 }
 
 /// Reads what there is of a log, and how many of its lines could not be read.
@@ -180,23 +183,23 @@ fn salvage(media: &Media, identity: &Identity, tail: Option<u64>) -> (Index, u64
     let mut page = [0u8; BLOCK as usize];
     'pages: while at != 0 && at % BLOCK == 0 && seen.insert(at) {
         let good = media
-            .copy_out(at, &mut page, "log page")
-            .and_then(|()| media.check(at, &page[..LINE as usize], "log page"));
+            .copy_page_out(at, &mut page, "log page")
+            .and_then(|()| media.right_in(at, &mut page, 0, Some(LINE as usize), "log page"));
         let header: PageHeader = bytemuck::pod_read_unaligned(&page[..LINE as usize]);
         if good.is_err() || header.magic != PAGE_MAGIC || header.ino != identity.ino {
             gaps += log::LINES;
             break;
         }
-        let _ = index.take(Found::Page { at, birth: header.birth });
+        let _ = index.take(Found::Page { run: media.run_of(at), birth: header.birth });
         let number = index.pages.len() as u32 - 1;
         let mut here = LINE;
         while here < BLOCK {
             if Some(at + here) == tail {
                 break 'pages;
             }
-            let end = here + u64::from(page[here as usize + 5]) * LINE;
-            let bytes = if end > here && end <= BLOCK { &page[here as usize..end as usize] } else { &[][..] };
-            let sealed = !bytes.is_empty() && media.check(at + here, bytes, "log entry").is_ok();
+            let found = media.right_in(at, &mut page, here, None, "log entry");
+            let (sealed, end) = (found.is_ok(), found.unwrap_or(here));
+            let bytes = &page[here as usize..end as usize];
             if sealed && bytes[4] == kind::NEXT_PAGE {
                 break;
             }
@@ -311,7 +314,9 @@ fn right_lines(
     match &index.body {
         Body::File(extents) => {
             status.blocks = extents.blocks();
-            if kind == Kind::Symlink {
+            if let Some(target) = index.attributes.get(&target_key()).filter(|_| kind == Kind::Symlink) {
+                status.size = target.len() as u64;
+            } else if kind == Kind::Symlink {
                 let mut target = [0; 4095];
                 if let Some(mapped) = extents.at(0) {
                     let _ = volume.media.copy_out(mapped.block * BLOCK, &mut target, "extent");
@@ -345,7 +350,7 @@ fn lines(volume: &Volume, node: &super::survey::Node) -> Result<bool> {
 /// Frees an inode number of which nothing can be kept. The root is a new one.
 fn end(volume: &Volume, ino: u64, at: u64) -> Result<()> {
     let media = &volume.media;
-    let old = media.load::<Identity>(at)?;
+    let old: Identity = bytemuck::pod_read_unaligned(&media.slot(at)?[..LINE as usize]);
     let (mut identity, mut status) = (
         Identity { generation: old.generation.wrapping_add(1).max(1), ino, ..Identity::zeroed() },
         Status::zeroed(),

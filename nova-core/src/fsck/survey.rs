@@ -5,16 +5,16 @@
 
 use super::{owners::Owners, report::Problems};
 use crate::{
-    Error, Kind, Result,
+    Damage, Error, Kind, Result,
     alloc::Run,
     attributes::INTERNAL,
     extents::Mapped,
     format::{
-        BLOCK, Identity, LINE, ROOT, SEGMENT_MAGIC, SLOT, SNAPSHOT_INO, STATE, STATE_COPY, SegmentHeader,
-        Status, StripeHead, Structure as _, Superblock, VolumeState,
+        BLOCK, Identity, LINE, ROOT, SEGMENT_MAGIC, SNAPSHOT_INO, STATE, STATE_COPY, SegmentHeader, Status,
+        StripeHead, Structure as _, Superblock, VolumeState,
     },
     inode::{Body, Index},
-    integrity::bad,
+    integrity::{bad, replica::Look},
     log::{self, Entry, Found},
     media::Media,
     snapshot::{self, Claims, Held, Snapshot},
@@ -70,8 +70,17 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// Reads everything.
+    /// Reads everything, copies of metadata too: where they are not the same, that is a problem.
     pub(crate) fn take(media: &Media, superblock: &Superblock) -> Survey {
+        Survey::with(&media.reporting(), superblock)
+    }
+
+    /// The same, which repairs what can be repaired from copies.
+    pub(crate) fn repairing(media: &Media, superblock: &Superblock) -> Survey {
+        Survey::with(&media.looking(Look::AtBoth), superblock)
+    }
+
+    fn with(media: &Media, superblock: &Superblock) -> Survey {
         let stripes = u64::from(superblock.stripes);
         let mut survey = Survey {
             segments: Vec::new(),
@@ -92,24 +101,27 @@ impl Survey {
             let segments = survey.stripe(media, stripe);
             survey.segments.push(segments);
         }
+        survey.copies(media, 0);
         for stripe in 0..stripes {
             for segment in survey.segments[stripe as usize].clone() {
                 for slot in 0..segment.slots {
                     let number = segment.first_slot + slot;
-                    survey.slot(
-                        media,
-                        stripe,
-                        number,
-                        1 + number * stripes + stripe,
-                        segment.at + LINE + slot * SLOT,
-                    );
+                    let ino = 1 + number * stripes + stripe;
+                    survey.slot(media, stripe, number, ino, segment.place(slot));
+                    survey.copies(media, ino);
                 }
             }
         }
         survey.claim();
         survey.past(media);
         survey.retire();
+        survey.copies(media, 0);
         survey
+    }
+
+    /// What of an inode is not what its copy is.
+    fn copies(&mut self, media: &Media, ino: u64) {
+        self.problems.0.extend(media.take_found().into_iter().map(|found| Damage { ino, ..found }));
     }
 
     /// A stripe's segments, as far as their list is right.
@@ -281,12 +293,11 @@ fn read_segment(media: &Media, stripe: u64, at: u64, first_slot: u64) -> Result<
     let right = header.magic == SEGMENT_MAGIC
         && u64::from(header.stripe) == stripe
         && header.first_slot == first_slot
-        && matches!(blocks, 1 | 4 | 16);
+        && table::sizes(media).contains(&blocks);
     if !right {
         return Error::damaged(SegmentHeader::NAME, at, "it is not the next of its stripe");
     }
-    let segment = Segment { at, blocks, first_slot, slots: table::slots(blocks) };
-    Ok((segment, header.next))
+    Ok((Segment::new(media, at, blocks, first_slot), header.next))
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
@@ -295,7 +306,7 @@ fn is_zero(bytes: &[u8]) -> bool {
 
 /// The two lines of a slot; `None` if it is free.
 fn read_slot(media: &Media, ino: u64, at: u64) -> Result<Option<(Identity, Status)>> {
-    let (identity, status) = (media.load::<Identity>(at)?, media.load::<Status>(at + LINE)?);
+    let (identity, status) = media.inode_lines(at)?;
     if is_zero(bytemuck::bytes_of(&identity)) {
         return if is_zero(bytemuck::bytes_of(&status)) {
             Ok(None)
@@ -325,7 +336,7 @@ pub(crate) fn read_log(media: &Media, identity: &Identity, tail: u64) -> (Index,
     let mut end = identity.log;
     let result = log::scan(media, identity.ino, identity.log, tail, |found| {
         let next = match &found {
-            Found::Page { at, .. } => at + LINE,
+            Found::Page { run, .. } => run.start * BLOCK + LINE,
             Found::Entry { at, entry, .. } => at + LINE * lines(entry),
         };
         index.take(found)?;

@@ -8,7 +8,7 @@ use crate::{
     Kind, Result,
     alloc::Run,
     commit::{Batch, Journal},
-    format::{BLOCK, Identity, LINE, SEGMENT_MAGIC, SLOT, SegmentHeader, StripeHead, Superblock},
+    format::{BLOCK, Identity, SEGMENT_MAGIC, SegmentHeader, StripeHead, Superblock},
     media::Media,
     table,
     volume::data_blocks,
@@ -34,6 +34,8 @@ pub(crate) fn rebuild(
     repairs: &mut Vec<String>,
     lost: &mut Problems,
 ) -> Result<()> {
+    // Of blocks of which nobody knows what they are, nothing is repaired from what is behind them.
+    let media = &media.reporting();
     let search = Search { media, superblock, found: find_all(media, superblock) };
     for stripe in 0..u64::from(superblock.stripes) {
         let (segments, missing) = search.list(stripe);
@@ -50,7 +52,7 @@ pub(crate) fn rebuild(
         for (index, (at, blocks)) in segments.iter().enumerate() {
             let next = segments.get(index + 1).map_or(0, |(at, _)| *at);
             changes |= put(media, &mut batch, *at, table::header(media, *at, stripe, *blocks, slot, next));
-            slot += table::slots(*blocks);
+            slot += table::slots(media, *blocks);
         }
         if changes {
             journal.commit(&[&batch], None)?;
@@ -78,12 +80,11 @@ fn find_all(media: &Media, superblock: &Superblock) -> BTreeMap<(u64, u64), Plac
     let mut found = BTreeMap::new();
     for block in blocks.clone() {
         let at = block * BLOCK;
-        let Ok(header) = media.load::<SegmentHeader>(at) else { continue };
+        let Ok(header) = media.read::<SegmentHeader>(at) else { continue };
         let count = u64::from(header.blocks);
         if header.magic == SEGMENT_MAGIC
-            && media.read::<SegmentHeader>(at).is_ok()
             && header.stripe < superblock.stripes
-            && matches!(count, 1 | 4 | 16)
+            && table::sizes(media).contains(&count)
             && count <= blocks.end - block
             && !lies(media, superblock, at, &header)
         {
@@ -103,8 +104,8 @@ fn inode(media: &Media, at: u64) -> Option<Identity> {
 /// Whether most inodes in a segment say that its header is wrong about it.
 fn lies(media: &Media, superblock: &Superblock, at: u64, header: &SegmentHeader) -> bool {
     let (mut right, mut wrong) = (0, 0);
-    for index in 0..table::slots(u64::from(header.blocks)) {
-        if let Some(inode) = inode(media, at + LINE + index * SLOT) {
+    for index in 0..table::slots(media, u64::from(header.blocks)) {
+        if let Some(inode) = inode(media, table::place(media, at, index)) {
             let agrees = Some(inode.ino) == number(superblock, header, index);
             (right, wrong) = (right + u64::from(agrees), wrong + u64::from(!agrees));
         }
@@ -137,7 +138,7 @@ impl Search<'_> {
                 return (segments, later.then_some(slot));
             };
             segments.push((at, blocks));
-            slot += table::slots(blocks);
+            slot += table::slots(self.media, blocks);
             next = self.media.read::<SegmentHeader>(at).ok().map(|header| header.next);
         }
     }
@@ -146,7 +147,7 @@ impl Search<'_> {
     fn nameless(&self, stripe: u64, slot: u64, next: u64, before: &[Place]) -> Option<Place> {
         let later =
             self.found.range((stripe, slot + 1)..(stripe + 1, 0)).next().map(|((_, first), _)| first - slot);
-        let of_later = [1, 4, 16].into_iter().find(|blocks| Some(table::slots(*blocks)) == later);
+        let of_later = self.sizes().find(|blocks| Some(table::slots(self.media, *blocks)) == later);
         let blocks = data_blocks(self.superblock);
         let is_free = |at: u64, len: u64| {
             let run = Run { start: at / BLOCK, blocks: len };
@@ -174,14 +175,18 @@ impl Search<'_> {
     fn blocks_with_inodes(&self, stripe: u64, first_slot: u64, at: u64) -> Option<u64> {
         let stripes = u64::from(self.superblock.stripes);
         let is_right = |index: &u64| {
-            let place = at.checked_add(LINE + index * SLOT);
-            let inode = place.and_then(|place| inode(self.media, place));
+            let inode = inode(self.media, table::place(self.media, at, *index));
             inode.is_some_and(|inode| inode.ino == 1 + (first_slot + index) * stripes + stripe)
         };
         if at < BLOCK || at >= self.media.len() {
             return None;
         }
-        let last = (0..table::slots(16)).rev().find(is_right)?;
-        [1, 4, 16].into_iter().find(|blocks| last < table::slots(*blocks))
+        let largest = self.sizes().last()?;
+        let last = (0..table::slots(self.media, largest)).rev().find(is_right)?;
+        self.sizes().find(|blocks| last < table::slots(self.media, *blocks))
+    }
+
+    fn sizes(&self) -> impl Iterator<Item = u64> + use<> {
+        table::sizes(self.media).into_iter()
     }
 }

@@ -1,4 +1,4 @@
-//! Protection of file content: checksums that every read verifies, parity that damage is repaired from, and scrubbing.
+//! Protection of file content: checksums that every read verifies, parity that damage is repaired from, and scrubbing. Replicas of metadata.
 //!
 //! A volume is formatted with [`FormatOptions::checksums`](crate::FormatOptions::checksums), or with
 //! [`FormatOptions::parity`](crate::FormatOptions::parity) too. Each block of content then has a *line* of checksums (eight stripes of 512 bytes, two copies)
@@ -22,6 +22,21 @@
 //! what was written; and if the volume is mounted to write, so does the medium. Bytes are never returned that neither copy of their checksum agrees with,
 //! unless all of the block agrees with its parity and the copies contradict each other: then the line is what is damaged.
 //!
+//! # Metadata
+//!
+//! All metadata has checksums. On a volume that was formatted with [`FormatOptions::replicas`](crate::FormatOptions::replicas) each structure is there twice (FORMAT.md, "Replicas of
+//! metadata"), and every record changes both:
+//!
+//! | damaged | without replicas | with replicas |
+//! |---|---|---|
+//! | a superblock, or one of the state lines | the other one counts, and mounting, a scrub or a repair stores it | the same |
+//! | stripe line, segment of the inode table, inode; page or entry of a log; snapshot: in one place | reported | repaired by who reads it first; where only the copy is damaged, by a scrub or a repair |
+//! | the same, in both places | reported; a repair keeps what else there is | the same |
+//! | target of a symbolic link | as content | as an entry of a log |
+//! | a line of a table of copies (of mapped files, for a snapshot) | counts as one that was being stored | repaired |
+//! | the journal: the newest record | counts as one that was being written | the same |
+//! | checkpoint | mounting scans | the same |
+//!
 //! # Files that are mapped
 //!
 //! Stores to a mapping are not seen by anybody, so protection of a file is off while it is mapped to write, and
@@ -36,6 +51,7 @@ pub(crate) mod layout;
 pub mod mapped;
 pub(crate) mod parity;
 pub(crate) mod patch;
+pub(crate) mod replica;
 pub mod scrub;
 pub(crate) mod store;
 pub(crate) mod sums;
@@ -84,6 +100,8 @@ pub struct Repairs {
     pub checksums: u64,
     /// Blocks whose parity was made right.
     pub parity: u64,
+    /// Structures of metadata that were made right: from their copies, or the copies from them.
+    pub metadata: u64,
     /// How often content could not be made right, and whoever wanted it was told so.
     pub damaged: u64,
 }
@@ -96,6 +114,7 @@ impl std::ops::Sub for Repairs {
             data: self.data - before.data,
             checksums: self.checksums - before.checksums,
             parity: self.parity - before.parity,
+            metadata: self.metadata - before.metadata,
             damaged: self.damaged - before.damaged,
         }
     }
@@ -149,6 +168,7 @@ impl Protection {
             data: data.load(Relaxed),
             checksums: checksums.load(Relaxed),
             parity: parity.load(Relaxed),
+            metadata: 0,
             damaged: damaged.load(Relaxed),
         }
     }
@@ -161,8 +181,15 @@ impl Nova {
         (layout.has_checksums(), layout.parity_at(layout.first).is_some())
     }
 
-    /// What was met of damage to content since the volume was mounted.
+    /// Whether metadata has replicas.
+    pub fn has_replicas(&self) -> bool {
+        self.volume().superblock.has_replicas()
+    }
+
+    /// What was met of damage since the volume was mounted: to content, and, where metadata has replicas, to metadata that could be repaired.
     pub fn repairs(&self) -> Repairs {
-        self.volume().protection.as_ref().map_or(Repairs::default(), Protection::repairs)
+        let volume = self.volume();
+        let content = volume.protection.as_ref().map_or(Repairs::default(), Protection::repairs);
+        Repairs { metadata: volume.media.repaired(), ..content }
     }
 }

@@ -2,12 +2,13 @@
 
 use crate::{
     Damage, Error, Kind, Nova, Result,
-    format::{BLOCK, MAGIC, STATE, SegmentHeader, StripeHead, Superblock, VolumeState},
+    format::{BLOCK, MAGIC, STATE, STATE_COPY, SegmentHeader, StripeHead, Superblock, VolumeState},
     inode::{Index, Inode, State},
-    integrity::Repairs,
+    integrity::{Repairs, replica::Look},
+    media::Media,
     mount::superblock_sum,
     recovery::damage_of,
-    table,
+    snapshot, table,
     volume::Volume,
 };
 use std::{
@@ -159,8 +160,10 @@ fn scrub(nova: &Nova, options: &ScrubOptions, shared: &Shared) -> Result<ScrubRe
     if let Some(view) = &volume.view {
         return scrub(view.live(), options, shared); // whose blocks it has
     }
-    let mut pass = Pass { volume, options, shared, started, report: ScrubReport::default() };
+    let media = volume.media.looking(Look::AtBoth);
+    let mut pass = Pass { volume, media, options, shared, started, report: ScrubReport::default() };
     pass.volume_lines()?;
+    pass.snapshots()?;
     shared.all_slots.store(volume.table.counts().0, Relaxed);
     for stripe in 0..volume.table.stripes() {
         for segment in volume.table.segments(stripe) {
@@ -182,6 +185,8 @@ fn scrub(nova: &Nova, options: &ScrubOptions, shared: &Shared) -> Result<ScrubRe
 
 struct Pass<'s> {
     volume: &'s Volume,
+    /// Its bytes: of metadata that has replicas, both are read.
+    media: Media,
     options: &'s ScrubOptions,
     shared: &'s Shared,
     started: Instant,
@@ -208,7 +213,7 @@ impl Pass<'_> {
 
     /// Superblocks, state line, stripe lines and segments.
     fn volume_lines(&mut self) -> Result<()> {
-        let (volume, media) = (self.volume, &self.volume.media);
+        let (volume, media) = (self.volume, self.media.clone());
         for at in [0, media.len() - BLOCK] {
             let found = media.load::<Superblock>(at)?;
             if found.magic == MAGIC && found.checksum == superblock_sum(at, &found) {
@@ -224,8 +229,10 @@ impl Pass<'_> {
                 self.report.superblocks += 1;
             }
         }
-        let state = tried(|| media.read::<VolumeState>(STATE).map(drop));
-        self.note(0, state)?;
+        for at in [STATE, STATE_COPY] {
+            let state = tried(|| media.read::<VolumeState>(at).map(drop));
+            self.note(0, state)?;
+        }
         for stripe in 0..volume.table.stripes() {
             let line = tried(|| media.read::<StripeHead>(table::stripe_line(stripe)).map(drop));
             self.note(0, line)?;
@@ -237,9 +244,25 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// What says what snapshots have.
+    fn snapshots(&mut self) -> Result<()> {
+        if self.media.copies() > 1 {
+            // Under the lock nobody changes their list or their logs.
+            let history = self.volume.snapshots.history();
+            let newest = history.list.last().map_or(0, |newest| newest.at);
+            let read = snapshot::load(&self.media, newest).map(drop);
+            drop(history);
+            self.note(0, read)?;
+        }
+        Ok(())
+    }
+
     /// An inode's lines, its log, and its content.
     fn inode(&mut self, ino: u64) -> Result<()> {
         let volume = self.volume;
+        // Slots that are nobody's, too.
+        let slot = volume.table.locate(ino).map_or(Ok(()), |at| self.media.slot(at).map(drop));
+        self.note(ino, slot)?;
         let was_known = volume.is_cached(ino);
         let inode = match volume.inode(ino) {
             Ok(inode) => inode,
@@ -269,7 +292,7 @@ impl Pass<'_> {
         }
         // As they are on media: while the lock is held, no record changes them.
         let Some((identity, status, _)) = self.volume.lines(inode.ino)? else { return Ok(false) };
-        Index::read(&self.volume.media, &identity, &status, 0)?;
+        Index::read(&self.media, &identity, &status, 0)?;
         self.report.inodes += 1;
         Ok(matches!(Kind::of_mode(identity.mode), Kind::File | Kind::Symlink))
     }

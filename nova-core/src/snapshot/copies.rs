@@ -72,8 +72,8 @@ impl Copies {
         for (index, at) in table.iter().enumerate() {
             let next = table.get(index + 1).copied().unwrap_or(0);
             let head = CopiesHead { magic: COPIES_MAGIC, next, ..CopiesHead::zeroed() };
-            media.store(*at, bytemuck::bytes_of(&media.sealed(*at, head)));
-            media.zero(at + LINE, BLOCK - LINE);
+            media.store_twice(*at, bytemuck::bytes_of(&media.sealed(*at, head)));
+            (0..media.copies()).for_each(|copy| media.zero(at + copy * BLOCK + LINE, BLOCK - LINE));
         }
         let copies = (0..count).map(|_| AtomicU64::new(0)).collect();
         Copies { media, pieces, copies, spare, table, used: Mutex::default() }
@@ -134,7 +134,7 @@ impl Copies {
             file_block: piece.file_block + (block - piece.run.start),
             ..BlockBefore::zeroed()
         };
-        self.media.store(at, bytemuck::bytes_of(&self.media.sealed(at, entry)));
+        self.media.store_twice(at, bytemuck::bytes_of(&self.media.sealed(at, entry)));
         self.media.drain()?;
         used.entries += 1;
         used.blocks += 1;
@@ -196,14 +196,10 @@ pub(crate) fn read(media: &Media, first: u64) -> Result<(Vec<u64>, Vec<Saved>)> 
         }
         table.push(at);
         for line in 1..=ENTRIES {
-            let entry: BlockBefore = media.load(at + line * LINE)?;
-            if bytemuck::bytes_of(&entry).iter().all(|byte| *byte == 0) {
-                continue;
-            }
             // One that is not whole was being stored, and the store that it is of did not happen.
-            let whole = media.check(at + line * LINE, bytemuck::bytes_of(&entry), "copied block").is_ok();
+            let Some(entry) = media.line_of_table::<BlockBefore>(at + line * LINE)? else { continue };
             let there = media.has_blocks(entry.block, 1) && media.has_blocks(entry.copy, 1);
-            if whole && there && entry.kind == kind::BLOCK_BEFORE {
+            if there && entry.kind == kind::BLOCK_BEFORE {
                 saved.push((entry.block, SavedBlock::of(&entry)));
             }
         }

@@ -6,7 +6,7 @@ use crate::{
     Code, Error, Nova, Result,
     alloc::Run,
     commit::Batch,
-    format::{BLOCK, BlockBefore, LINE, SNAPSHOT_INO, SnapshotHead, VolumeState, snapshot_flag},
+    format::{BlockBefore, SNAPSHOT_INO, SnapshotHead, VolumeState, snapshot_flag},
     log::Rewrite,
     mount,
     volume::Volume,
@@ -126,7 +126,7 @@ impl Volume {
             *self.state.lock() = state;
         }
         let deleted = history.list.remove(index);
-        let block = |at: u64| Run { start: at / BLOCK, blocks: 1 };
+        let block = |at: u64| self.media.run_of(at);
         let mut free = deleted.pages.runs();
         free.push(block(deleted.at));
         free.extend(deleted.table.iter().map(|at| block(*at)));
@@ -161,11 +161,7 @@ impl Volume {
         let (mut inodes, mut blocks, mut live) = (FxHashMap::default(), FxHashMap::default(), Vec::new());
         let later = deleted.inodes.iter().filter(|(slot, _)| !older.inodes.contains_key(slot));
         for (slot, entry) in older.inodes.iter().chain(later) {
-            let mut head = [0; LINE as usize];
-            self.media.copy_out(*entry, &mut head, "snapshot's inode")?;
-            let mut bytes = vec![0; usize::from(head[5]).clamp(1, 3) * LINE as usize];
-            self.media.copy_out(*entry, &mut bytes, "snapshot's inode")?;
-            self.media.check(*entry, &bytes, "snapshot's inode")?;
+            let mut bytes = self.media.entry(*entry, "snapshot's inode")?;
             let (at, page) = rewrite.entry(&mut bytes)?;
             inodes.insert(*slot, at);
             live.push(page);

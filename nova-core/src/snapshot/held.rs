@@ -37,7 +37,7 @@ pub(crate) fn claims<'s>(media: &Media, list: impl IntoIterator<Item = &'s Snaps
 impl Claims {
     /// What one snapshot owns, too.
     pub(crate) fn add(&mut self, media: &Media, snapshot: &Snapshot) -> Result<()> {
-        self.own.extend(snapshot.own());
+        self.own.extend(snapshot.own(media));
         for entry in snapshot.inodes.values() {
             let lines = lines_in(media, *entry)?;
             let identity: Identity = bytemuck::pod_read_unaligned(&lines[..LINE as usize]);

@@ -85,8 +85,7 @@ fn read(media: &Media, at: u64) -> Result<Snapshot> {
         return Error::damaged(SnapshotHead::NAME, at, "it is none");
     }
     let mut name = vec![0; (NAME + len).next_multiple_of(LINE as usize)];
-    media.copy_out(at + LINE, &mut name, "snapshot's name")?;
-    media.check(at + LINE, &name, "snapshot's name")?;
+    media.read_into(at + LINE, &mut name, "snapshot's name")?;
     let mut snapshot = Snapshot {
         at,
         head,
@@ -108,8 +107,8 @@ fn read(media: &Media, at: u64) -> Result<Snapshot> {
 
 fn take(snapshot: &mut Snapshot, found: Found<'_>) -> Result<()> {
     let (at, page, entry) = match found {
-        Found::Page { at, birth } => {
-            snapshot.pages.push(at, birth);
+        Found::Page { run, birth } => {
+            snapshot.pages.push(run, birth);
             return Ok(());
         }
         Found::Entry { at, page, entry } => (at, page, entry),
@@ -129,17 +128,9 @@ fn take(snapshot: &mut Snapshot, found: Found<'_>) -> Result<()> {
 
 /// An inode's two lines as an entry has them; zeros if the slot was free.
 pub(crate) fn lines_in(media: &Media, entry: u64) -> Result<[u8; 2 * LINE as usize]> {
-    let mut bytes = [0; 3 * LINE as usize];
-    media.copy_out(entry, &mut bytes[..LINE as usize], "snapshot's inode")?;
-    let len = u64::from(bytes[5]) * LINE;
-    if !matches!(len, LINE | 192) {
-        return Error::damaged("snapshot's inode", entry, "its length is wrong");
-    }
-    let bytes = &mut bytes[..len as usize];
-    media.copy_out(entry, bytes, "snapshot's inode")?;
-    media.check(entry, bytes, "snapshot's inode")?;
+    let bytes = media.entry(entry, "snapshot's inode")?;
     let mut lines = [0; 2 * LINE as usize];
-    match log::decode(media, entry, bytes)? {
+    match log::decode(media, entry, &bytes)? {
         Entry::InodeBefore { lines: Some(found), .. } => lines.copy_from_slice(found),
         Entry::InodeBefore { lines: None, .. } => {}
         _ => return Error::damaged("snapshot's inode", entry, "it is another entry"),

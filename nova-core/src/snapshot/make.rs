@@ -12,6 +12,7 @@ use crate::{
     commit::Batch,
     format::{BLOCK, SNAPSHOT_MAGIC, SnapshotHead, VolumeState},
     log::Pages,
+    media::Media,
     mount,
     rules::Rule,
     volume::Volume,
@@ -57,20 +58,20 @@ impl Nova {
 
     /// All snapshots, oldest first.
     pub fn snapshots(&self) -> Vec<SnapshotInfo> {
-        let history = self.volume().snapshots.history();
+        let (media, history) = (&self.volume().media, self.volume().snapshots.history());
         let visible = history.list.iter().filter(|snapshot| !snapshot.is_deleted());
-        visible.map(|snapshot| info(&history, snapshot)).collect()
+        visible.map(|snapshot| info(media, &history, snapshot)).collect()
     }
 
     /// One snapshot. [`Code::NotFound`] if there is none of this name.
     pub fn snapshot(&self, name: &str) -> Result<SnapshotInfo> {
         let history = self.volume().snapshots.history();
         let index = history.find(name.as_bytes()).ok_or(Error::Posix(Code::NotFound))?;
-        Ok(info(&history, &history.list[index]))
+        Ok(info(&self.volume().media, &history, &history.list[index]))
     }
 }
 
-fn info(history: &History, snapshot: &Snapshot) -> SnapshotInfo {
+fn info(media: &Media, history: &History, snapshot: &Snapshot) -> SnapshotInfo {
     let epoch = snapshot.head.epoch;
     let seen = |birth: u64, last: u64| {
         let visible = history.list.iter().filter(|one| !one.is_deleted()).map(|one| one.head.epoch);
@@ -83,7 +84,7 @@ fn info(history: &History, snapshot: &Snapshot) -> SnapshotInfo {
         created: snapshot.head.created,
         used: snapshot.used,
         unique: alone.map(|held| held.run.blocks).sum(),
-        saved: snapshot.own().len() as u64,
+        saved: snapshot.own(media).iter().map(|run| run.blocks).sum(),
     }
 }
 
@@ -109,7 +110,7 @@ impl Volume {
             return Err(Code::Exists.into());
         }
         let mapped = &self.snapshots.mapped;
-        let run = self.allocate_run(self.near(), 1, 1, Purpose::Ordinary)?;
+        let run = self.allocate_run(self.near(), self.media.copies(), 1, Purpose::Ordinary)?;
         let mut prepared = match mapped.prepare(self) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -133,7 +134,7 @@ impl Volume {
                 // What is copied from here on is for the snapshot before it again, if that needs any.
                 mapped.copy_to(history.list.last().and_then(|newest| newest.copies.as_ref()));
                 let mut runs = vec![run];
-                runs.extend(table.iter().map(|at| Run { start: at / BLOCK, blocks: 1 }));
+                runs.extend(table.iter().map(|at| self.media.run_of(*at)));
                 runs.extend(copies.iter().flat_map(|copies| copies.spare()));
                 self.give_up(&runs);
                 Err(error)
@@ -184,7 +185,7 @@ impl Volume {
             ..SnapshotHead::zeroed()
         };
         let head = self.media.sealed(at, head);
-        self.media.store(at, &block(&self.media, at, &head, used, name));
+        self.media.store_twice(at, &block(&self.media, at, &head, used, name));
         if self.keeps(Rule::SnapshotBeforeRecord) {
             self.media.drain()?;
         }

@@ -13,9 +13,8 @@ use crate::{
     Result,
     alloc::{Purpose, Run},
     format::BLOCK,
-    media::Media,
     rules::Rule,
-    volume::{Volume, data_blocks},
+    volume::Volume,
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use pmem_map::{Dirtiness, FirstStore, FirstStores, Pages, RangeId, Watched};
@@ -212,18 +211,14 @@ impl MappedFiles {
         let pieces = apart(pieces);
         let blocks: u64 = pieces.iter().map(|piece| piece.run.blocks).sum();
         let spare = volume.allocate(blocks, Purpose::Ordinary)?;
-        let table = match volume.allocate(blocks.div_ceil(ENTRIES), Purpose::Ordinary) {
-            Ok(table) => table,
+        let places = match volume.allocate_places(blocks.div_ceil(ENTRIES)) {
+            Ok(places) => places,
             Err(error) => {
                 volume.give_up(&spare);
                 return Err(error);
             }
         };
-        let places = table.iter().flat_map(|run| run.range()).map(|block| block * BLOCK).collect();
-        let media =
-            Media::new(volume.media.region().clone(), volume.media.len(), &volume.superblock.identity);
-        let media = media.naming(data_blocks(&volume.superblock)).guarded_by(volume.media.guard());
-        let copies = Arc::new(Copies::new(media, pieces, spare, places));
+        let copies = Arc::new(Copies::new(volume.media.clone(), pieces, spare, places));
         volume.media.drain()?;
         let files = list.iter().map(|file| {
             let (target, pages) = file.target(&copies);

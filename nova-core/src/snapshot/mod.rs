@@ -45,11 +45,7 @@ pub(crate) use stream::Lines;
 pub use stream::{ReceiveReport, SendReport};
 pub(crate) use view::View;
 
-use crate::{
-    alloc::Run,
-    format::{BLOCK, SnapshotHead},
-    log::Pages,
-};
+use crate::{alloc::Run, format::SnapshotHead, log::Pages, media::Media};
 use copies::Copies;
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rustc_hash::FxHashMap;
@@ -114,11 +110,10 @@ pub(crate) struct SavedBlock {
 
 impl Snapshot {
     /// Its own blocks: nobody else has them.
-    pub(crate) fn own(&self) -> Vec<Run> {
-        let block = |at: u64| Run { start: at / BLOCK, blocks: 1 };
+    pub(crate) fn own(&self, media: &Media) -> Vec<Run> {
         let mut own = self.pages.runs();
-        own.push(block(self.at));
-        own.extend(self.table.iter().map(|at| block(*at)));
+        own.push(media.run_of(self.at));
+        own.extend(self.table.iter().map(|at| media.run_of(*at)));
         let copied = self.copies.iter().flat_map(|copies| copies.saved());
         let copied = self.blocks.values().copied().chain(copied.map(|(_, saved)| saved));
         own.extend(copied.map(|saved| Run { start: saved.copy, blocks: 1 }));

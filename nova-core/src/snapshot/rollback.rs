@@ -97,7 +97,7 @@ impl Volume {
 
     /// Blocks that it may take to roll back.
     fn roll_back_needs(&self, epoch: u64) -> Result<u64> {
-        let (mut blocks, mut saved) = (2, 0);
+        let (mut blocks, mut logs, mut saved) = (2, 0, 0);
         for ino in self.touched(epoch..u64::MAX).inodes {
             saved += 3;
             let Some(at) = self.table.locate(ino) else { continue };
@@ -113,9 +113,9 @@ impl Volume {
                 _ => {}
             }
             // An entry that does not fit leaves the rest of its page.
-            blocks += (2 * lines).div_ceil(LINES);
+            logs += (2 * lines).div_ceil(LINES);
         }
-        Ok(blocks + (2u64 * saved).div_ceil(LINES))
+        Ok(blocks + (logs + (2u64 * saved).div_ceil(LINES)) * self.media.copies())
     }
 
     fn was(&self, epoch: u64, at: u64) -> Result<Was> {
@@ -178,7 +178,7 @@ impl Volume {
 
     /// There was no such file: the number is free, and keeps its generation.
     fn end(&self, ino: u64, at: u64) -> Result<()> {
-        let live: Identity = self.media.load(at)?;
+        let (live, _) = self.media.inode_lines(at)?;
         if live.mode == 0 {
             return Ok(());
         }

@@ -54,8 +54,7 @@ impl Volume {
 
     /// An entry with an inode's lines as they are; one without them, if the slot is free. Not sealed.
     fn before(&self, slot: u64) -> Result<Vec<u8>> {
-        let mut lines = [0; SLOT as usize];
-        self.media.copy_out(slot, &mut lines, "inode")?;
+        let lines = self.media.slot(slot)?;
         let identity: Identity = bytemuck::pod_read_unaligned(&lines[..LINE as usize]);
         let is_free = identity.mode == 0;
         let head = InodeBefore {
@@ -80,8 +79,6 @@ impl Volume {
             return lines_in(&self.media, *entry);
         }
         // Under the lock: nobody changes them for the first time now.
-        let mut lines = [0; SLOT as usize];
-        self.media.copy_out(slot, &mut lines, "inode")?;
-        Ok(lines)
+        self.media.slot(slot)
     }
 }

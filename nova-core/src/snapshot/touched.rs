@@ -1,7 +1,6 @@
 //! Which inodes differ between two epochs: those that snapshots in between have something saved of.
 
 use crate::{
-    format::{LINE, SLOT},
     table::{Segment, Table},
     volume::Volume,
 };
@@ -57,7 +56,7 @@ impl Places<'_> {
 
     fn ino(&self, at: u64) -> Option<u64> {
         let (_, (stripe, segment)) = self.segments.range(..at).next_back()?;
-        let slot = (at - segment.at).checked_sub(LINE)? / SLOT;
-        (slot < segment.slots).then(|| self.table.ino(*stripe, segment.first_slot + slot))
+        let slot = segment.index_of(at)?;
+        Some(self.table.ino(*stripe, segment.first_slot + slot))
     }
 }

@@ -37,8 +37,7 @@ impl Nova {
             return Err(Code::NotSupported.into());
         }
         let (superblock, state) = (volume.superblock, *volume.state.lock());
-        let media = Media::new(volume.media.region().clone(), superblock.length, &superblock.identity);
-        let media = media.naming(data_blocks(&superblock));
+        let media = volume.media.clone();
         let table = {
             // No segment is being added.
             let _alone = volume.snapshots.alone();

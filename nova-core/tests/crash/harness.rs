@@ -24,6 +24,8 @@ pub(crate) struct Setting {
     pub(crate) relaxed: bool,
     /// With checksums and parity of content.
     pub(crate) protected: bool,
+    /// With replicas of metadata.
+    pub(crate) replicas: bool,
     /// Files may be overwritten in place: of their content, each word is old or new.
     pub(crate) torn: bool,
     pub(crate) tear: Tear,
@@ -49,6 +51,7 @@ impl Default for Setting {
             granularity: Granularity::CacheLine,
             relaxed: false,
             protected: crate::PROTECTED,
+            replicas: crate::REPLICAS,
             torn: false,
             tear: Tear::Line,
             bound: 24,
@@ -61,14 +64,22 @@ impl Default for Setting {
     }
 }
 
-/// With or without protection of content.
+/// With or without protection of content; metadata as this binary has it.
 pub(crate) fn format_options(protected: bool) -> FormatOptions {
-    FormatOptions::new().checksums(protected).parity(protected)
+    FormatOptions::new().checksums(protected).parity(protected).replicas(crate::REPLICAS)
 }
 
 /// Bytes of a journal, which protection takes more of.
 pub(crate) fn journal(bytes: u64) -> u64 {
-    if crate::PROTECTED { bytes.max(4 * BLOCK) } else { bytes }
+    bytes.max(least_journal(crate::PROTECTED, crate::REPLICAS))
+}
+
+fn least_journal(protected: bool, replicas: bool) -> u64 {
+    match (protected, replicas) {
+        (_, true) => 8 * BLOCK,
+        (true, _) => 4 * BLOCK,
+        (false, _) => 0,
+    }
 }
 
 impl Setting {
@@ -93,6 +104,7 @@ impl Setting {
     fn mapping(&self, bytes: &[u8]) -> Mapping {
         // As many blocks for files, and as much journal as protection takes at least.
         let blocks = if self.protected { self.blocks + self.blocks / 7 + 3 } else { self.blocks };
+        let blocks = if self.replicas { blocks + self.blocks / 4 + 5 } else { blocks };
         let options = MapOptions::new().len(blocks * BLOCK).granularity(self.granularity);
         let mut mapping = options.memfd().expect("memory");
         mapping.as_mut_slice()[..bytes.len()].copy_from_slice(bytes);
@@ -100,8 +112,9 @@ impl Setting {
     }
 
     fn format(&self) -> Nova {
-        let least = if self.protected { 4 * BLOCK } else { 0 };
-        let options = format_options(self.protected).stripes(self.stripes).journal(self.journal.max(least));
+        let journal = self.journal.max(least_journal(self.protected, self.replicas));
+        let options = format_options(self.protected).replicas(self.replicas).stripes(self.stripes);
+        let options = options.journal(journal);
         options.format(self.mapping(&[]), self.mount()).expect("a volume")
     }
 
@@ -132,7 +145,10 @@ impl Setting {
             let after = read(&again);
             assert!(before == after, "after {what:?}, mounted again: {}", after.difference(&before));
             let mut mapping = again.unmount().expect("an unmount");
-            mapping.as_mut_slice()[BLOCK as usize..][..64].fill(0);
+            // Where there are replicas, they have the next block, and the line too.
+            for at in [BLOCK, 2 * BLOCK].into_iter().take(if self.replicas { 2 } else { 1 }) {
+                mapping.as_mut_slice()[at as usize..][..64].fill(0);
+            }
             let scanned = mount(mapping);
             let report = scanned.mount_report();
             assert!(!report.clean && report.damage.is_empty() && report.orphans == 0, "{what:?}: {report:?}");

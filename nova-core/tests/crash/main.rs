@@ -19,3 +19,5 @@ mod windows;
 
 /// Whether content is protected in the workloads of this binary: `crash_protected` has all of them with checksums and parity.
 const PROTECTED: bool = false;
+/// Nor has metadata replicas: `crash_replicas` has many of them where it has.
+const REPLICAS: bool = false;

@@ -25,3 +25,4 @@ mod tree;
 mod windows;
 
 const PROTECTED: bool = true;
+const REPLICAS: bool = false;
