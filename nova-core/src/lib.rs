@@ -56,7 +56,7 @@
 //!
 //! `format`, `media` (and `guard`): the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
 //! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then `snapshot`, the volume as it was; then what users call: `namespace` and `make`,
-//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous`), `atomic`, `attr`, `path`; [`integrity`] protects
+//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous` and `leased`), `atomic`, `attr`, `path`; [`integrity`] protects
 //! content; and `fsck` checks all of it.
 
 #![deny(unsafe_code)]
@@ -99,6 +99,7 @@ mod edit;
 mod file;
 mod fsck;
 pub mod integrity;
+mod leased;
 mod make;
 mod map;
 mod namespace;

@@ -16,7 +16,7 @@ use crate::{
     volume::{Freed, Volume, data_blocks},
 };
 use bytemuck::Zeroable;
-use pmem_map::{Mapping, Medium, Region};
+use pmem_map::{Dirtiness, Mapping, Medium, Region};
 use pmem_tx::engine::Recovery;
 use std::{
     hash::{BuildHasher, RandomState},
@@ -139,6 +139,7 @@ pub struct MountOptions {
     pub(crate) threads: usize,
     pub(crate) write_protected: bool,
     pub(crate) bad_blocks: Vec<u64>,
+    pub(crate) stores_known_by: Dirtiness,
     pub(crate) broken: Option<Rule>,
 }
 
@@ -164,6 +165,7 @@ impl Default for MountOptions {
             threads,
             write_protected: false,
             bad_blocks: Vec::new(),
+            stores_known_by: Dirtiness::Scan,
             broken: None,
         }
     }
@@ -204,6 +206,13 @@ impl MountOptions {
     /// each, which the benchmark `fs_protect` has figures of. A stray store is a SIGSEGV.
     pub fn write_protected(mut self, write_protected: bool) -> MountOptions {
         self.write_protected = write_protected;
+        self
+    }
+
+    /// For tests: how it is known which pages of a mapping are stored to.
+    #[doc(hidden)]
+    pub fn stores_known_by(mut self, dirtiness: Dirtiness) -> MountOptions {
+        self.stores_known_by = dirtiness;
         self
     }
 

@@ -53,6 +53,8 @@ pub enum Rule {
     MappedBeforeStores,
     /// What protects a file that was mapped is durable before its mark is taken away.
     ProtectionBeforeUnmapped,
+    /// What protects a page that a mapping stored to is computed anew when the last mapping ends.
+    StoredPagesProtected,
     /// A mount finishes a roll back that a crash cut short.
     RollbackFinished,
     /// A roll back copies blocks that later snapshots do not have: a block's owners are those from its birth to its end.
