@@ -124,9 +124,9 @@ impl Drop for Leased {
         if let Some(mapped) = self.mapped.get() {
             let volume = self.file.volume();
             volume.snapshots.mapped.remove(mapped);
-            volume.fold_if_nothing_is_mapped(&mut volume.snapshots.history());
+            volume.fold_if_due();
             // Of snapshots that were deleted meanwhile. What cannot be done now is done by the next that is deleted, or the next mount.
-            let _ = volume.merge_deleted();
+            let _ = self.file.nova().cleaning_is_due();
         }
         self.file.end_lease();
     }

@@ -11,7 +11,7 @@ use crate::{
     media::Media,
     namespace, recovery,
     rules::Rule,
-    snapshot,
+    snapshot::{self, Cleaning},
     table::{self, Table},
     volume::{Freed, Volume, data_blocks},
 };
@@ -139,6 +139,7 @@ pub struct MountOptions {
     pub(crate) threads: usize,
     pub(crate) write_protected: bool,
     pub(crate) bad_blocks: Vec<u64>,
+    pub(crate) cleaning: Cleaning,
     pub(crate) stores_known_by: Dirtiness,
     pub(crate) broken: Option<Rule>,
 }
@@ -165,6 +166,7 @@ impl Default for MountOptions {
             threads,
             write_protected: false,
             bad_blocks: Vec::new(),
+            cleaning: Cleaning::default(),
             stores_known_by: Dirtiness::Scan,
             broken: None,
         }
@@ -206,6 +208,12 @@ impl MountOptions {
     /// each, which the benchmark `fs_protect` has figures of. A stray store is a SIGSEGV.
     pub fn write_protected(mut self, write_protected: bool) -> MountOptions {
         self.write_protected = write_protected;
+        self
+    }
+
+    /// When what deleted snapshots leave is cleaned up: in the background, unless set.
+    pub fn cleaning(mut self, cleaning: Cleaning) -> MountOptions {
+        self.cleaning = cleaning;
         self
     }
 
@@ -456,7 +464,7 @@ pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> 
         for ino in orphans {
             nova.reclaim_orphan(ino)?;
         }
-        nova.volume().merge_deleted()?;
+        nova.cleaning_is_due()?;
     }
     if !nova.volume().read_only {
         for ino in mapped {
@@ -494,7 +502,12 @@ impl Volume {
             return Ok(());
         }
         // What mapped files were copied for when their snapshot was deleted.
-        self.merge_deleted()?;
+        self.fold_if_due();
+        if self.options.cleaning == Cleaning::AtOnce {
+            self.clean_up()?;
+        }
+        // What is merged later says so on media; which blocks are free has to be right now.
+        self.sweep(&mut self.snapshots.history(), usize::MAX);
         self.settle()?;
         if let Some((first, used)) = checkpoint::store(self)? {
             let state = *self.state.lock();

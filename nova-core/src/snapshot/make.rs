@@ -49,7 +49,14 @@ impl Nova {
         let volume = self.volume();
         volume.writable()?;
         check_name(name)?;
-        volume.create_snapshot(name.as_bytes())?;
+        let mut made = volume.create_snapshot(name.as_bytes());
+        if matches!(made, Err(Error::Posix(Code::NoSpace))) && volume.clean_step()? {
+            // What it needs is known when it begins, and then it can make no space.
+            volume.clean_up()?;
+            volume.settle()?;
+            made = volume.create_snapshot(name.as_bytes());
+        }
+        made?;
         self.snapshot(name)
     }
 
@@ -134,16 +141,8 @@ impl Volume {
         }
     }
 
-    /// See [`fold`](Volume::fold).
-    pub(crate) fn fold_if_nothing_is_mapped(&self, history: &mut History) {
-        // Under the history's lock, under which files are copied for.
-        if self.snapshots.mapped.is_empty() {
-            self.fold(history);
-        }
-    }
-
     /// What was copied for snapshots of files that were mapped is from here on as if it had been read from media, and what was set aside is free: pages are copied
-    /// for a newer snapshot, or none is mapped.
+    /// for a newer snapshot, or none is mapped. The caller holds the gate alone.
     pub(crate) fn fold(&self, history: &mut History) {
         for snapshot in &mut history.list {
             if let Some(copies) = snapshot.copies.take() {

@@ -21,6 +21,7 @@
 //! Order of locks: inodes, gate, history, journal.
 
 mod change;
+mod clean;
 mod copies;
 mod delete;
 mod diff;
@@ -35,6 +36,8 @@ mod touched;
 mod view;
 
 pub use change::{Change, Changed, ChangedAttributes, ChangedRange};
+pub(crate) use clean::Cleaner;
+pub use clean::Cleaning;
 pub(crate) use held::{Claims, Held, claims};
 pub(crate) use log::{load, load_newest, read_state};
 pub use make::SnapshotInfo;
@@ -48,8 +51,9 @@ use crate::{
     format::{BLOCK, SnapshotHead},
     log::Pages,
 };
+use clean::{HistoryGuard, Sweep};
 use copies::Copies;
-use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rustc_hash::FxHashMap;
 use std::{
     cell::Cell,
@@ -76,6 +80,8 @@ pub(crate) struct History {
     /// Oldest first.
     pub(crate) list: Vec<Snapshot>,
     pub(crate) held: Vec<Held>,
+    /// Which of these have to be looked at again.
+    pub(crate) sweep: Option<Sweep>,
 }
 
 /// One snapshot, and what is saved for it.
@@ -189,8 +195,8 @@ impl Snapshots {
         self.gate.write()
     }
 
-    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock()
+    pub(crate) fn history(&self) -> HistoryGuard<'_> {
+        HistoryGuard::lock(&self.history)
     }
 
     /// Whether a snapshot has what was allocated in the epoch `birth`.
