@@ -43,6 +43,8 @@ pub enum Rule {
     MappingsAtOnce,
     /// What mapped files were stored to before a snapshot is drained before its record.
     StoresBeforeRecord,
+    /// A copy of a mapped page is durable before the page is stored to.
+    CopiesBeforeStores,
     /// What an `msync` of an atomic mapping links is linked by one record.
     MsyncInOneRecord,
     /// Checksums and parity of content beside the record are durable before the record links it.

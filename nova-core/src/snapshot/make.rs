@@ -44,7 +44,9 @@ impl Nova {
     /// # Errors
     ///
     /// [`Code::Exists`] for a name that a snapshot has; [`Code::Invalid`] for an empty name, and for one with `/` or a control character;
-    /// [`Code::NameTooLong`] above 255 bytes; [`Code::NoSpace`]; [`Code::ReadOnly`].
+    /// [`Code::NameTooLong`] above 255 bytes; [`Code::NoSpace`]; [`Code::ReadOnly`]. After an error of the disk older snapshots are what they were. But nothing can
+    /// be made durable any more, and no store to a mapped file can be refused: of pages that are first stored to after that error, older
+    /// snapshots say that they are damaged.
     pub fn create_snapshot(&self, name: &str) -> Result<SnapshotInfo> {
         let volume = self.volume();
         volume.writable()?;
@@ -130,11 +132,20 @@ impl Volume {
                 Ok(())
             }
             Err(error) => {
-                // What is copied from here on is for the snapshot before it again, if that needs any.
-                mapped.copy_to(history.list.last().and_then(|newest| newest.copies.as_ref()));
+                // What is copied from here on is for the snapshot before it again, if that needs any; and what was copied since the moment.
+                let older = history.list.last().and_then(|newest| newest.copies.as_ref());
+                let adopted = match (older, &copies) {
+                    (Some(older), Some(copies)) => older.adopt(copies, || mapped.copy_to(Some(older))),
+                    _ => {
+                        mapped.copy_to(older);
+                        Vec::new()
+                    }
+                };
                 let mut runs = vec![run];
                 runs.extend(table.iter().map(|at| Run { start: at / BLOCK, blocks: 1 }));
-                runs.extend(copies.iter().flat_map(|copies| copies.spare()));
+                let spare = copies.iter().flat_map(|copies| copies.spare()).flat_map(Run::range);
+                let left = spare.filter(|block| !adopted.contains(block));
+                runs.extend(left.map(|start| Run { start, blocks: 1 }));
                 self.give_up(&runs);
                 Err(error)
             }

@@ -201,7 +201,8 @@ impl MappedFiles {
         let media =
             Media::new(volume.media.region().clone(), volume.media.len(), &volume.superblock.identity);
         let media = media.naming(data_blocks(&volume.superblock)).guarded_by(volume.media.guard());
-        let copies = Arc::new(Copies::new(media, pieces, spare, places));
+        let copies =
+            Arc::new(Copies::new(media, pieces, spare, places, volume.keeps(Rule::CopiesBeforeStores)));
         volume.media.drain()?;
         let files = list.iter().map(|file| {
             let (target, pages) = file.target(&copies);
