@@ -60,6 +60,7 @@ fn delete(image: &Path, name: &str) -> Outcome {
     let freed = change(image, |nova| {
         let before = nova.statfs().free;
         nova.delete_snapshot(name).map_err(|error| named(name, error))?;
+        nova.sync()?; // which waits until it is free
         Ok(nova.statfs().free.saturating_sub(before))
     })?;
     println!("snapshot {name:?} is gone; {} more are free", Size(freed * BLOCK));

@@ -249,6 +249,7 @@ impl Nova {
             blocks: blocks.end - blocks.start,
             free,
             available: free.saturating_sub(volume.allocator.reserve()),
+            freeing: volume.blocks_to_clean(),
             inodes: slots + possible,
             free_inodes: unused + possible,
         }

@@ -91,7 +91,7 @@ impl LentFile {
         let extents = volume.media.region().extents(&bytes(&blocks))?;
         held.extents.extend(extents);
         volume.snapshots.mapped.grows(&self.mapped, blocks);
-        volume.snapshots.mapped.has_grown(&self.mapped, to * BLOCK);
+        volume.snapshots.mapped.has_grown(volume, &self.mapped, to * BLOCK);
         (held.count, held.len) = (to, to * BLOCK);
         Ok(())
     }

@@ -41,7 +41,7 @@
 //! | read, readdir, readlink | 0; 1 if the access time changes |
 //! | lookup, stat | 0 |
 //! | reflink of any length, truncate, fallocate | 1; 2 if a shared block has to be copied |
-//! | snapshot | 2; deleting one 1, and 2 to merge what is saved for it into an older one |
+//! | snapshot | 2; deleting one 1, and later 2 to merge what is saved for it into an older one |
 //! | rolling back to a snapshot | 2 for each inode that was changed since, and a mount |
 //!
 //! On an ordinary file a drain is a device flush, and calls of several threads share them. `emulate_pmem` of `pmem_map::MapOptions` treats such a
@@ -56,7 +56,7 @@
 //!
 //! `format`, `media` (and `guard`): the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
 //! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then `snapshot`, the volume as it was; then what users call: `namespace` and `make`,
-//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous`), `lend`, `atomic`, `attr`, `path`; [`integrity`] protects
+//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous` and `leased`), `lend`, `atomic`, `attr`, `path`; [`integrity`] protects
 //! content; and `fsck` checks all of it.
 
 #![deny(unsafe_code)]
@@ -99,6 +99,7 @@ mod edit;
 mod file;
 mod fsck;
 pub mod integrity;
+mod leased;
 mod lend;
 mod make;
 mod map;
@@ -128,11 +129,12 @@ pub use quota::{Quota, Usage};
 #[doc(hidden)]
 pub use rules::Rule;
 pub use snapshot::{
-    Change, Changed, ChangedAttributes, ChangedRange, Holder, ReceiveReport, SendReport, SnapshotInfo,
+    Change, Changed, ChangedAttributes, ChangedRange, Cleaning, Holder, ReceiveReport, SendReport, SnapshotInfo,
 };
 pub use types::{Allocate, Credentials, DirEntry, Kind, Rename, Seek, SetAttr, Stat, StatFs, Time};
 
 use pmem_map::{Counters, Durability, Granularity, Mapping};
+use snapshot::Cleaner;
 use std::sync::{Arc, OnceLock};
 use volume::Volume;
 
@@ -148,13 +150,25 @@ pub const BLOCK: u64 = format::BLOCK;
 pub struct Nova(Arc<Mounted>);
 
 struct Mounted {
-    volume: Volume,
+    /// Stopped before the volume is unmounted: it has it, too.
+    cleaner: Cleaner,
+    volume: Arc<Volume>,
     took: OnceLock<std::time::Duration>,
 }
 
 impl Nova {
     pub(crate) fn over(volume: Volume) -> Nova {
-        Nova(Arc::new(Mounted { volume, took: OnceLock::new() }))
+        let (cleaner, volume) = (Cleaner::default(), Arc::new(volume));
+        Nova(Arc::new(Mounted { cleaner, volume, took: OnceLock::new() }))
+    }
+
+    /// The volume, of which this is the only handle.
+    pub(crate) fn into_volume(self) -> Result<Volume> {
+        let handles = Arc::strong_count(&self.0) - 1;
+        let Mounted { cleaner, volume, .. } =
+            Arc::try_unwrap(self.0).map_err(|_| Error::InUse { handles })?;
+        cleaner.stop();
+        Ok(Arc::into_inner(volume).expect("nobody but its cleaner has it beside the handles"))
     }
 
     pub(crate) fn volume(&self) -> &Volume {
@@ -175,18 +189,17 @@ impl Nova {
         MountOptions::new().mount(mapping)
     }
 
-    /// Unmounts, and gives the mapping back: the next mount need not scan. 4 drains, and 2 if there are records to retire.
+    /// Unmounts, and gives the mapping back: the next mount need not scan. What deleted snapshots have left it goes on to clean up. 4 drains, and 2 if there are records to retire.
     ///
     /// # Errors
     ///
     /// [`Error::InUse`] while there are files, mappings of files, or clones of this: the volume stays mounted as long as they live. A snapshot gives the mapping
     /// back if the volume that it is of is gone, else this is the error, too.
     pub fn unmount(self) -> Result<Mapping> {
-        let handles = Arc::strong_count(&self.0) - 1;
-        let mut mounted = Arc::try_unwrap(self.0).map_err(|_| Error::InUse { handles })?;
-        mounted.volume.close()?;
+        let mut volume = self.into_volume()?;
+        volume.close()?;
         // The volume that a snapshot is of has it, too.
-        mounted.volume.into_mapping().ok_or(Error::InUse { handles: 1 })
+        volume.into_mapping().ok_or(Error::InUse { handles: 1 })
     }
 
     /// What mounting found and did.
@@ -238,9 +251,12 @@ impl Nova {
     }
 
     /// Everything is durable when a call returns. This retires the journal too, so that a mount after a crash has nothing to replay, and what was freed is
-    /// free. 2 drains, or none.
+    /// free; also what deleted snapshots have left. 2 drains, or none; and what [`clean`](Nova::clean) takes.
     pub fn sync(&self) -> Result<()> {
         self.volume().health()?;
+        if self.volume().options.cleaning != Cleaning::ByHand {
+            self.volume().clean_up()?;
+        }
         self.volume().settle()
     }
 

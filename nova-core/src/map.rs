@@ -13,17 +13,13 @@ use crate::{
     edit::Edit,
     format::{BLOCK, Identity, Status},
     inode::{Lease, State},
-    integrity::Protection,
+    integrity::{Protection, dirty::Dirty},
+    leased::Leased,
     ordering::Stored,
     snapshot::MappedFile,
 };
-use parking_lot::Mutex;
-use pmem_map::{Backing, Durability, Extent, Granularity, MapOptions, Mapping, Pages};
-use std::{
-    ops::Range,
-    os::fd::FromRawFd,
-    sync::{Arc, OnceLock},
-};
+use pmem_map::{Extent, MapOptions, Mapping};
+use std::{ops::Range, os::fd::FromRawFd, sync::Arc};
 
 /// How far a mapping may grow, beyond what the file has.
 const GROWTH: u64 = 1 << 36;
@@ -40,7 +36,8 @@ impl File {
     /// [`Error::Mapped`]; [`Code::Invalid`] for an empty file; [`Code::NoSpace`]; [`pmem_map::Error::CannotLend`] if the volume is in
     /// anonymous memory; [`Error::TooManyExtents`] for a file in more than 16,384 pieces, if there is no space for a copy in fewer, which would take 2 drains
     /// more; [`Error::Damaged`] where content is protected: all of it is verified first. Until the mapping is dropped, nothing protects the
-    /// file ([`integrity::mapped`](crate::integrity::mapped)); saying so takes a drain, if nothing else is to be made durable. 2 drains if blocks have to be made, 1 if the file does not end with a block, 2 if bytes were written shortly before that are in
+    /// file ([`integrity::mapped`](crate::integrity::mapped)); saying so takes a drain, if nothing else is to be made durable. Which pages are stored to is watched then: where
+    /// the kernel has no `PAGEMAP_SCAN` (before Linux 6.7), a system call that stores to a page for the first time fails with `EFAULT`. 2 drains if blocks have to be made, 1 if the file does not end with a block, 2 if bytes were written shortly before that are in
     /// a record.
     pub fn map(&self) -> Result<Mapping> {
         self.map_with(Lease::Exclusive)
@@ -130,9 +127,8 @@ impl File {
 
     fn map_with(&self, wanted: Lease) -> Result<Mapping> {
         self.take(wanted, |Taken { extents, runs, blocks, .. }| {
-            let len: u64 = extents.iter().map(|extent| extent.len).sum();
             let leased = Leased::new(self, extents, runs, blocks);
-            Ok(MapOptions::new().max_len(len + GROWTH).from_backing(leased)?)
+            Ok(MapOptions::new().max_len(leased.len() + GROWTH).from_backing(leased)?)
         })
     }
 
@@ -156,30 +152,56 @@ impl File {
             (Lease::Shared(others), Lease::Shared(_)) => Lease::Shared(others + 1),
             _ => return Err(Error::Mapped),
         };
-        // Nobody else maps these blocks yet: they may be replaced.
-        if state.lease == Lease::None {
-            let size = state.status.size;
-            // Before it is marked: whether anything of the volume can be mapped at all.
-            let any = 0..BLOCK;
-            volume.media.region().extents(std::slice::from_ref(&any))?;
-            volume.verify_file(&state)?;
-            let identity = volume.marked(&state);
-            self.make_mappable(&mut state, 0..size.div_ceil(BLOCK), size, identity)?;
-            self.make_contiguous(&mut state)?;
-            self.zero_tail(&state)?;
-            // The program's stores are followed by no record: not even the newest one's window may have bytes of this file.
-            if state.patched.take().is_some() {
-                volume.settle()?;
+        let is_first = state.lease == Lease::None;
+        let ready = if is_first { self.make_ready(&mut state, wanted) } else { Ok(()) };
+        let taken = match ready.and_then(|()| self.all(&state)) {
+            Ok(taken) => taken,
+            Err(error) => {
+                if is_first {
+                    // It is not mapped after all, and may be marked.
+                    let status = state.status;
+                    self.protect_again(&mut state, status, false);
+                }
+                return Err(error);
             }
-        }
-        let blocks = self.blocks(&state, 0..state.status.size.div_ceil(BLOCK))?;
-        let runs = bytes(&blocks);
-        let extents = volume.media.region().extents(&runs)?;
-        contiguous::check(&extents)?;
+        };
         state.lease = lease;
-        let len = state.status.size;
         drop(state);
-        make(Taken { extents, runs, blocks, len })
+        make(taken)
+    }
+
+    /// The file is about to be mapped, and nobody else maps it: its blocks may be replaced.
+    fn make_ready(&self, state: &mut State, wanted: Lease) -> Result<()> {
+        let (volume, size) = (self.volume(), state.status.size);
+        // Before it is marked: whether anything of the volume can be mapped at all.
+        let any = 0..BLOCK;
+        volume.media.region().extents(std::slice::from_ref(&any))?;
+        volume.verify_file(state)?;
+        let identity = volume.marked(state);
+        if let Some(protection) = &volume.protection {
+            // One that is marked still was not protected again: nothing is known of it. Nor is of stores from elsewhere.
+            let is_unknown = state.is_unprotected() || wanted == Lease::Outside;
+            let dirty = if is_unknown { Dirty::All } else { Dirty::none() };
+            protection.dirty.begin(self.ino(), dirty);
+        }
+        self.make_mappable(state, 0..size.div_ceil(BLOCK), size, identity)?;
+        self.make_contiguous(state)?;
+        self.zero_tail(state)?;
+        // The program's stores are followed by no record: not even the newest one's window may have bytes of this file.
+        if state.patched.take().is_some() {
+            volume.settle()?;
+        }
+        Ok(())
+    }
+
+    /// All blocks of the file, to be mapped: by who takes the lease.
+    fn all(&self, state: &State) -> Result<Taken> {
+        let len = state.status.size;
+        let blocks = self.blocks(state, 0..len.div_ceil(BLOCK))?;
+        let runs = bytes(&blocks);
+        let extents = self.volume().media.region().extents(&runs)?;
+        contiguous::check(&extents)?;
+        Ok(Taken { extents, runs, blocks, len })
     }
 
     /// Gives blocks of its own, with content, to every block of a range. `size` is the file's afterwards, and `identity`, if it changes.
@@ -247,6 +269,7 @@ impl File {
         match state.extents()?.at(size / BLOCK) {
             Some(last) if size % BLOCK != 0 => {
                 volume.media.zero(last.block * BLOCK + size % BLOCK, BLOCK - size % BLOCK);
+                volume.stored_in_place(self.ino(), size / BLOCK..size / BLOCK + 1);
                 volume.media.drain()
             }
             _ => Ok(()),
@@ -262,9 +285,9 @@ impl File {
     pub(crate) fn no_longer_mapped(&self, mapped: &Arc<MappedFile>) {
         let volume = self.volume();
         volume.snapshots.mapped.remove(mapped);
-        volume.fold_if_nothing_is_mapped(&mut volume.snapshots.history());
+        volume.fold_if_due();
         // Of snapshots that were deleted meanwhile. What cannot be done now is done by the next that is deleted, or the next mount.
-        let _ = volume.merge_deleted();
+        let _ = self.nova().cleaning_is_due();
     }
 
     /// The lease of one mapping ends.
@@ -283,11 +306,27 @@ impl File {
         // What was stored is not known to have been; the time says that it may.
         let now = volume.now();
         let status = Status { modified: now, changed: now, ..state.status };
-        // If it cannot be protected again, it stays marked.
-        let last = state.lease == Lease::None;
-        let identity = if last { volume.unmarked(&state).unwrap_or(None) } else { None };
-        let edit = Edit::new(volume, &self.inode, &state, Purpose::Freeing);
-        let _ = edit.commit(&self.inode, &mut state, status, identity);
+        if state.lease == Lease::None {
+            self.protect_again(&mut state, status, true);
+        } else {
+            let edit = Edit::new(volume, &self.inode, &state, Purpose::Freeing);
+            let _ = edit.commit(&self.inode, &mut state, status, None);
+        }
+    }
+
+    /// Nobody maps the file to write any more: what was stored to it is protected again, and a record says so. If it cannot be, it stays marked. `always`:
+    /// a record is due anyway.
+    fn protect_again(&self, state: &mut State, status: Status, always: bool) {
+        let volume = self.volume();
+        // A snapshot that is being made may have asked the watches, and notes what it learnt before it lets others in.
+        let _pass = volume.snapshots.pass();
+        let dirty =
+            volume.protection.as_ref().map_or(Dirty::All, |protection| protection.dirty.take(self.ino()));
+        let identity = volume.unmarked(state, &dirty).unwrap_or(None);
+        if always || identity.is_some() {
+            let edit = Edit::new(volume, &self.inode, state, Purpose::Freeing);
+            let _ = edit.commit(&self.inode, state, status, identity);
+        }
     }
 }
 
@@ -333,108 +372,7 @@ pub(crate) struct Taken {
     pub(crate) len: u64,
 }
 
-/// A mapping's hold on its file.
-struct Leased {
-    file: File,
-    /// At first, in the file that the volume is in.
-    extents: Vec<Extent>,
-    /// Now, in bytes of the volume.
-    runs: Mutex<Vec<Range<u64>>>,
-    /// The same at first, in blocks, with their births. None of what is mapped to be read.
-    blocks: Vec<(Run, u64)>,
-    /// Known to snapshots.
-    mapped: OnceLock<Arc<MappedFile>>,
-}
-
 /// Blocks as bytes of the volume.
 pub(crate) fn bytes(blocks: &[(Run, u64)]) -> Vec<Range<u64>> {
     blocks.iter().map(|(run, _)| run.start * BLOCK..(run.start + run.blocks) * BLOCK).collect()
-}
-
-impl Leased {
-    fn new(file: &File, extents: Vec<Extent>, runs: Vec<Range<u64>>, blocks: Vec<(Run, u64)>) -> Leased {
-        Leased { file: file.clone(), extents, runs: Mutex::new(runs), blocks, mapped: OnceLock::new() }
-    }
-}
-
-// SAFETY: 1. The volume's file keeps its length as long as its region is mapped, and the lease keeps the volume; blocks are behind every byte.
-// 2, 3. An exclusive lease is one: no other mapping is made, `write` and everything that moves blocks are refused, and reads copy bytes
-// out. With `map_shared` the caller promised to keep references apart. `map_read` lends bytes to several mappings, none of which gives out a
-// `&mut` to them (`ReadMapping`), and nobody stores to them while its lease lasts. 4. Nothing is protected. 5. `grow` adds blocks and moves none.
-// 6. `page_lost` is not answered.
-unsafe impl Backing for Leased {
-    fn extents(&self) -> Vec<Extent> {
-        self.extents.clone()
-    }
-
-    fn granularity(&self) -> Granularity {
-        self.file.volume().media.region().granularity()
-    }
-
-    fn durability(&self) -> Durability {
-        self.file.volume().media.region().durability()
-    }
-
-    fn name(&self) -> &'static str {
-        "a file of a nova volume"
-    }
-
-    fn attached(&self, pages: Pages) {
-        if !self.blocks.is_empty() {
-            let volume = self.file.volume();
-            let mapped = volume.snapshots.mapped.add(volume, self.file.ino(), pages, self.blocks.clone());
-            let _ = self.mapped.set(mapped);
-        }
-    }
-
-    fn sync(&self, range: Range<u64>) -> pmem_map::Result<()> {
-        let region = self.file.volume().media.region();
-        let mut at = 0;
-        for run in &*self.runs.lock() {
-            let len = run.end - run.start;
-            let (start, end) = (range.start.max(at), range.end.min(at + len));
-            if start < end {
-                region.flush(run.start + (start - at)..run.start + (end - at))?;
-            }
-            at += len;
-        }
-        region.drain()
-    }
-
-    fn grow(&self, len: u64) -> pmem_map::Result<Vec<Extent>> {
-        let refused = |why| pmem_map::Error::CannotGrow { wanted: len, why };
-        let volume = self.file.volume();
-        let mut state = self.file.inode.state.write();
-        let _pass = volume.snapshots.pass();
-        if state.lease != Lease::Exclusive {
-            return Err(refused("others map the file, too"));
-        }
-        let (from, to) = (state.status.size.div_ceil(BLOCK), len.div_ceil(BLOCK));
-        self.file
-            .make_mappable(&mut state, from..to, to * BLOCK, None)
-            .map_err(|_| refused("the volume has no space for it, or an error"))?;
-        let blocks = self.file.blocks(&state, from..to).map_err(|_| refused("its blocks are damaged"))?;
-        let runs = bytes(&blocks);
-        let extents = volume.media.region().extents(&runs)?;
-        self.runs.lock().extend(runs);
-        if let Some(mapped) = self.mapped.get() {
-            volume.snapshots.mapped.grows(mapped, blocks);
-        }
-        Ok(extents)
-    }
-
-    fn grown(&self, len: u64) {
-        if let Some(mapped) = self.mapped.get() {
-            self.file.volume().snapshots.mapped.has_grown(mapped, len);
-        }
-    }
-}
-
-impl Drop for Leased {
-    fn drop(&mut self) {
-        if let Some(mapped) = self.mapped.get() {
-            self.file.no_longer_mapped(mapped);
-        }
-        self.file.end_lease();
-    }
 }

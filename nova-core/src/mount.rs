@@ -11,12 +11,12 @@ use crate::{
     media::Media,
     namespace, recovery,
     rules::Rule,
-    snapshot,
+    snapshot::{self, Cleaning},
     table::{self, Table},
     volume::{Freed, Volume, data_blocks},
 };
 use bytemuck::Zeroable;
-use pmem_map::{Mapping, Medium, Region};
+use pmem_map::{Dirtiness, Mapping, Medium, Region};
 use pmem_tx::engine::Recovery;
 use std::{
     hash::{BuildHasher, RandomState},
@@ -152,6 +152,8 @@ pub struct MountOptions {
     pub(crate) threads: usize,
     pub(crate) write_protected: bool,
     pub(crate) bad_blocks: Vec<u64>,
+    pub(crate) cleaning: Cleaning,
+    pub(crate) stores_known_by: Dirtiness,
     pub(crate) broken: Option<Rule>,
 }
 
@@ -177,6 +179,8 @@ impl Default for MountOptions {
             threads,
             write_protected: false,
             bad_blocks: Vec::new(),
+            cleaning: Cleaning::default(),
+            stores_known_by: Dirtiness::Scan,
             broken: None,
         }
     }
@@ -217,6 +221,19 @@ impl MountOptions {
     /// each, which the benchmark `fs_protect` has figures of. A stray store is a SIGSEGV.
     pub fn write_protected(mut self, write_protected: bool) -> MountOptions {
         self.write_protected = write_protected;
+        self
+    }
+
+    /// When what deleted snapshots leave is cleaned up: in the background, unless set.
+    pub fn cleaning(mut self, cleaning: Cleaning) -> MountOptions {
+        self.cleaning = cleaning;
+        self
+    }
+
+    /// For tests: how it is known which pages of a mapping are stored to.
+    #[doc(hidden)]
+    pub fn stores_known_by(mut self, dirtiness: Dirtiness) -> MountOptions {
+        self.stores_known_by = dirtiness;
         self
     }
 
@@ -475,7 +492,7 @@ pub(crate) fn mount(region: Arc<Region>, options: MountOptions) -> Result<Nova> 
         for ino in orphans {
             nova.reclaim_orphan(ino)?;
         }
-        nova.volume().merge_deleted()?;
+        nova.cleaning_is_due()?;
     }
     if !nova.volume().read_only {
         for ino in mapped {
@@ -513,7 +530,12 @@ impl Volume {
             return Ok(());
         }
         // What mapped files were copied for when their snapshot was deleted.
-        self.merge_deleted()?;
+        self.fold_if_due();
+        if self.options.cleaning == Cleaning::AtOnce {
+            self.clean_up()?;
+        }
+        // What is merged later says so on media; which blocks are free has to be right now.
+        self.sweep(&mut self.snapshots.history(), usize::MAX);
         self.settle()?;
         if let Some((first, used)) = checkpoint::store(self)? {
             let state = *self.state.lock();

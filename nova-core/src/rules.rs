@@ -43,6 +43,8 @@ pub enum Rule {
     MappingsAtOnce,
     /// What mapped files were stored to before a snapshot is drained before its record.
     StoresBeforeRecord,
+    /// A copy of a mapped page is durable before the page is stored to.
+    CopiesBeforeStores,
     /// What an `msync` of an atomic mapping links is linked by one record.
     MsyncInOneRecord,
     /// Checksums and parity of content beside the record are durable before the record links it.
@@ -53,6 +55,8 @@ pub enum Rule {
     MappedBeforeStores,
     /// What protects a file that was mapped is durable before its mark is taken away.
     ProtectionBeforeUnmapped,
+    /// What protects a page that a mapping stored to is computed anew when the last mapping ends.
+    StoredPagesProtected,
     /// A mount finishes a roll back that a crash cut short.
     RollbackFinished,
     /// Metadata that has replicas is changed in both places by one record.

@@ -195,6 +195,8 @@ pub struct StatFs {
     pub free: u64,
     /// Free ones without the reserve.
     pub available: u64,
+    /// Blocks that deleted snapshots have left, and that will be free when that is cleaned up.
+    pub freeing: u64,
     /// Inode numbers that there are, and could be.
     pub inodes: u64,
     /// Free ones of these.

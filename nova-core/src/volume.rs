@@ -281,13 +281,17 @@ impl Volume {
         if let Some(found) = take() {
             return Ok(found);
         }
-        if self.limbo.blocks.load(Relaxed) > 0 {
-            self.settle()?;
+        loop {
+            if self.limbo.blocks.load(Relaxed) > 0 {
+                self.settle()?;
+            }
             if let Some(found) = take() {
                 return Ok(found);
             }
+            if !self.clean_for_space()? {
+                return Err(Code::NoSpace.into());
+            }
         }
-        Err(Code::NoSpace.into())
     }
 
     /// The allocation after `allocations` more fails, once.

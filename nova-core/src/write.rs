@@ -153,6 +153,7 @@ impl Volume {
                 // Who maps the file may store to the rest of the line: no record may have it, and its block stays.
                 self.keep_for_snapshots(first(mapped))?;
                 self.media.zero(mapped.block * BLOCK + gap.start % BLOCK, gap.end - gap.start);
+                self.stored_in_place(inode.ino, gap.start / BLOCK..gap.end.div_ceil(BLOCK));
             }
         }
         for target in self.targets(&mut edit, state, offset / BLOCK..end.div_ceil(BLOCK))? {
@@ -293,7 +294,10 @@ impl Volume {
             match state.lease {
                 Lease::None => self.store_words(at, part)?,
                 // What is around them may be stored by who maps the file.
-                _ => self.media.store(at, part),
+                _ => {
+                    self.media.store(at, part);
+                    self.stored_in_place(inode.ino, from / BLOCK..to.div_ceil(BLOCK));
+                }
             }
         }
         self.media.drain()?;

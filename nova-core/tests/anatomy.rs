@@ -86,12 +86,12 @@ fn a_file_that_threads_write_in_turns_is_in_few_pieces() {
     let file = nova.create_file("/f").unwrap();
     // Each thread's allocations begin in a part of the volume of its own.
     for turn in 0..64 {
-        std::thread::scope(|scope| {
-            scope
-                .spawn(|| (0..4).for_each(|_| drop(file.append(&pattern(4096, turn)).unwrap())))
-                .join()
-                .unwrap();
-        });
+        let append = || {
+            for _ in 0..4 {
+                file.append(&pattern(4096, turn)).unwrap();
+            }
+        };
+        std::thread::scope(|scope| scope.spawn(append).join().unwrap());
     }
     let extents = nova.file_anatomy(file.ino()).unwrap().extents;
     assert_eq!(extents.iter().map(|part| part.len).sum::<u64>(), 1 << 20);

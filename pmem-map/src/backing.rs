@@ -66,6 +66,10 @@ pub unsafe trait Backing: Send + Sync + 'static {
         let _ = pages;
     }
 
+    /// The mapping ends: its pages are mapped still, and nobody stores to them any more. What the page tables say of them is to be asked now.
+    /// `drop` follows, when they are unmapped. Not told in a forked child.
+    fn detaching(&self) {}
+
     /// Writes back whole pages: for [`Granularity::Page`] at each drain that has something to write back, otherwise
     /// when [`Region::sync`](crate::Region::sync) is called, after a drain. An error poisons the mapping.
     fn sync(&self, range: Range<u64>) -> Result<()> {
@@ -225,6 +229,14 @@ impl Lent {
             .map_err(Error::io("map", self.backing.name()))?;
         pieces.extend(new);
         Ok(to)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if self.space.pages().0.is_mapped() {
+            self.backing.detaching();
+        }
     }
 }
 

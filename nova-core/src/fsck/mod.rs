@@ -74,7 +74,9 @@ impl Volume {
         // Damage that mounting met leaves DRAM without what could not be read.
         let compare = self.report.damage.is_empty();
         // Before the journal, as who commits does it.
-        let history = self.snapshots.history();
+        let mut history = self.snapshots.history();
+        // On media, what no snapshot has that can be seen is free.
+        self.sweep(&mut history, usize::MAX);
         let set_aside = history.set_aside();
         let _quiet = self.quiesce()?;
         let mut survey = on_media(&self.media, &self.superblock);

@@ -243,7 +243,7 @@ impl Survey {
         let mut claims = Claims::default();
         // Newer ones need nothing of older ones.
         for index in (0..list.len()).rev() {
-            if let Err(error) = claims.add(media, &list[index]) {
+            if let Err(error) = claims.add(media, &list, index) {
                 self.problems.error(0, error);
                 list.drain(..=index);
                 break;

@@ -47,6 +47,7 @@
 
 pub(crate) mod bad;
 pub(crate) mod crc;
+pub(crate) mod dirty;
 pub(crate) mod layout;
 pub mod mapped;
 pub(crate) mod parity;
@@ -61,6 +62,7 @@ use crate::{
     Nova,
     format::{BLOCK, Superblock},
 };
+use dirty::DirtyFiles;
 use layout::Layout;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -79,6 +81,8 @@ pub(crate) struct Protection {
     repairing: Mutex<()>,
     /// Mappings to read, which have references to bytes: while there are any, repairs are not stored.
     lent: AtomicU64,
+    /// What was stored to of files that are mapped to write.
+    pub(crate) dirty: DirtyFiles,
     counts: Counts,
 }
 
@@ -129,6 +133,7 @@ impl Protection {
             seed: crc32c::crc32c(&superblock.identity),
             repairing: Mutex::new(()),
             lent: AtomicU64::new(0),
+            dirty: DirtyFiles::default(),
             counts: Counts::default(),
         })
     }

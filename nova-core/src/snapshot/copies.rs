@@ -48,6 +48,8 @@ pub(crate) struct Copies {
     /// Blocks of the table.
     table: Vec<u64>,
     used: Mutex<Used>,
+    /// Whether a copy is durable before its page is stored to: it is, outside of tests.
+    waits: bool,
 }
 
 /// How far the spare blocks and the table's lines are used.
@@ -61,7 +63,13 @@ struct Used {
 impl Copies {
     /// Room for a copy of every block of `pieces`: as many blocks in `spare`, as many lines in `table`. Stores the table, zeroed; durable with the next
     /// drain.
-    pub(crate) fn new(media: Media, mut pieces: Vec<Piece>, spare: Vec<Run>, table: Vec<u64>) -> Copies {
+    pub(crate) fn new(
+        media: Media,
+        mut pieces: Vec<Piece>,
+        spare: Vec<Run>,
+        table: Vec<u64>,
+        waits: bool,
+    ) -> Copies {
         pieces.sort_unstable_by_key(|piece| piece.run.start);
         let mut count = 0;
         let numbered = pieces.into_iter().map(|piece| {
@@ -76,7 +84,7 @@ impl Copies {
             (0..media.copies()).for_each(|copy| media.zero(at + copy * BLOCK + LINE, BLOCK - LINE));
         }
         let copies = (0..count).map(|_| AtomicU64::new(0)).collect();
-        Copies { media, pieces, copies, spare, table, used: Mutex::default() }
+        Copies { media, pieces, copies, spare, table, used: Mutex::default(), waits }
     }
 
     /// The first block of the table; 0: there is none.
@@ -119,11 +127,21 @@ impl Copies {
     fn copy(&self, used: &mut Used, block: u64, piece: Piece) -> Result<u64> {
         let run = self.spare[used.run];
         let copy = run.start + used.blocks;
-        let at = self.table[(used.entries / ENTRIES) as usize] + (1 + used.entries % ENTRIES) * LINE;
         let mut content = [0; BLOCK as usize];
         self.media.copy_out(block * BLOCK, &mut content, "block")?;
         self.media.store(copy * BLOCK, &content);
-        self.media.drain()?;
+        self.drain()?;
+        self.enter(used, block, copy, piece)?;
+        used.blocks += 1;
+        if used.blocks == run.blocks {
+            (used.run, used.blocks) = (used.run + 1, 0);
+        }
+        Ok(copy)
+    }
+
+    /// An entry of the table: this block was copied there. One drain.
+    fn enter(&self, used: &mut Used, block: u64, copy: u64, piece: Piece) -> Result<()> {
+        let at = self.table[(used.entries / ENTRIES) as usize] + (1 + used.entries % ENTRIES) * LINE;
         let entry = BlockBefore {
             kind: kind::BLOCK_BEFORE,
             lines: 1,
@@ -135,13 +153,40 @@ impl Copies {
             ..BlockBefore::zeroed()
         };
         self.media.store_twice(at, bytemuck::bytes_of(&self.media.sealed(at, entry)));
-        self.media.drain()?;
         used.entries += 1;
-        used.blocks += 1;
-        if used.blocks == run.blocks {
-            (used.run, used.blocks) = (used.run + 1, 0);
+        self.drain()
+    }
+
+    fn drain(&self) -> Result<()> {
+        if self.waits { self.media.drain() } else { Ok(()) }
+    }
+
+    /// Takes over what was copied for a snapshot that was not made after all: pages that were first stored to since its moment. From `switch` on, pages are
+    /// copied here again; none is while this takes over. Returns blocks of the other's that are this one's now.
+    pub(crate) fn adopt(&self, other: &Copies, switch: impl FnOnce()) -> Vec<u64> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        switch();
+        let mut adopted = Vec::new();
+        for (number, block) in other.blocks() {
+            let copy = other.copies[number].load(SeqCst);
+            let Some((mine, piece)) = self.find(block).filter(|_| copy != 0) else { continue };
+            if self.copies[mine].load(SeqCst) != 0 {
+                continue; // it was stored to before that moment, too
+            }
+            if copy != FAILED {
+                adopted.push(copy);
+                // The volume may be poisoned. Who reads the snapshot now finds the copy all the same.
+                let _ = self.enter(&mut used, block, copy, piece);
+            }
+            self.copies[mine].store(copy, SeqCst);
         }
-        Ok(copy)
+        adopted
+    }
+
+    /// All blocks, each with its number.
+    fn blocks(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let of = |(number, piece): &(u64, Piece)| (*number as usize..).zip(piece.run.range());
+        self.pieces.iter().flat_map(of)
     }
 
     /// Blocks that were copied so far, with where to.

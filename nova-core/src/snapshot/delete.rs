@@ -1,7 +1,7 @@
-//! Deleting snapshots. First nobody can see it any more, and what only it had is free; then what was saved for it, and older ones need, becomes
-//! theirs (*merging*), and the rest of it is free, too.
+//! Deleting snapshots: first nobody can see it any more. Then ([`clean`](super::clean)) what only it had becomes free, and what was saved for it, and older ones
+//! need, becomes theirs (*merging*); the rest of it is free, too.
 
-use super::{Held, History, SavedBlock, Snapshot, log::MAX_NAME, sees};
+use super::{History, SavedBlock, Snapshot, clean::Sweep, log::MAX_NAME};
 use crate::{
     Code, Error, Nova, Result,
     alloc::Run,
@@ -15,8 +15,9 @@ use rustc_hash::FxHashMap;
 use std::sync::atomic::Ordering::SeqCst;
 
 impl Nova {
-    /// Deletes a snapshot, and frees what only it had. When this returns it is gone, durably: 1 drain, and 2 for what is merged into an older
-    /// snapshot. (If there is no space for that, it is done later.)
+    /// Deletes a snapshot. When this returns it is gone, durably: 1 drain. What only it had becomes free by and by, as [`Cleaning`](crate::Cleaning) says:
+    /// [`StatFs::freeing`](crate::StatFs::freeing) tells how much that is, operations that need the space take it, and [`sync`](Nova::sync) waits for all of it. That takes 2 drains for what is
+    /// merged into an older snapshot. (If there is no space for that, it is done later.)
     ///
     /// # Errors
     ///
@@ -28,7 +29,7 @@ impl Nova {
             return Err(Code::NameTooLong.into());
         }
         volume.hide_snapshot(name.as_bytes())?;
-        volume.merge_deleted()
+        self.cleaning_is_due()
     }
 }
 
@@ -59,40 +60,12 @@ impl Volume {
         let committed = self.commit_record(&[&batch])?;
         snapshot.head = head;
         self.snapshots.newest.store(history.newest(), SeqCst);
-        let held = std::mem::take(&mut history.held);
-        let (held, free): (Vec<Held>, Vec<Held>) =
-            held.into_iter().partition(|held| sees(&history.list, held.birth, held.last));
-        history.held = held;
-        self.retire(free.into_iter().map(|held| held.run), committed);
+        history.sweep = Some(Sweep::begin(history.held.len(), &committed));
         Ok(())
     }
 
-    /// Merges what was saved for deleted snapshots into what is saved for older ones. Without space it is left as it is.
-    pub(crate) fn merge_deleted(&self) -> Result<()> {
-        if !self.snapshots.history().list.iter().any(Snapshot::is_deleted) || self.read_only {
-            return Ok(());
-        }
-        loop {
-            let _alone = self.snapshots.alone();
-            let mut history = self.snapshots.history();
-            self.fold_if_nothing_is_mapped(&mut history);
-            if !self.snapshots.are_there() {
-                // Nobody can see what would be copied.
-                self.snapshots.mapped.copy_to(None);
-                self.fold(&mut history);
-            }
-            // One that mapped files are being copied for stays, until they are for a newer one.
-            let is_done = |snapshot: &Snapshot| snapshot.is_deleted() && snapshot.copies.is_none();
-            let Some(index) = history.list.iter().position(is_done) else { return Ok(()) };
-            match self.merge(&mut history, index) {
-                Err(Error::Posix(Code::NoSpace)) => return Ok(()),
-                other => other?,
-            }
-        }
-    }
-
     /// Takes a deleted snapshot, before which there is no other deleted one, out of the list.
-    fn merge(&self, history: &mut History, index: usize) -> Result<()> {
+    pub(super) fn merge(&self, history: &mut History, index: usize) -> Result<()> {
         let mut batch = Batch::new(self.epoch(), None);
         let older = index.checked_sub(1).map(|older| &history.list[older]);
         let deleted = &history.list[index];

@@ -28,17 +28,29 @@ pub(crate) struct Claims {
 }
 
 /// All that these snapshots own.
-pub(crate) fn claims<'s>(media: &Media, list: impl IntoIterator<Item = &'s Snapshot>) -> Result<Claims> {
+pub(crate) fn claims(media: &Media, list: &[Snapshot]) -> Result<Claims> {
     let mut claims = Claims::default();
-    list.into_iter().try_for_each(|snapshot| claims.add(media, snapshot))?;
+    (0..list.len()).try_for_each(|index| claims.add(media, list, index))?;
     Ok(claims)
 }
 
+/// Whether a snapshot that can be seen needs what is saved of an inode for this one. One that was deleted is read only for older ones that have nothing of it themselves.
+fn is_needed(list: &[Snapshot], index: usize, slot: u64) -> bool {
+    let older = list[..index].iter().rposition(|older| !older.is_deleted());
+    !list[index].is_deleted()
+        || older.is_some_and(|older| list[older..index].iter().all(|one| !one.inodes.contains_key(&slot)))
+}
+
 impl Claims {
-    /// What one snapshot owns, too.
-    pub(crate) fn add(&mut self, media: &Media, snapshot: &Snapshot) -> Result<()> {
+    /// What one snapshot of the list, which is in order, owns, too.
+    pub(crate) fn add(&mut self, media: &Media, list: &[Snapshot], index: usize) -> Result<()> {
+        let snapshot = &list[index];
         self.own.extend(snapshot.own(media));
-        for entry in snapshot.inodes.values() {
+        for (slot, entry) in &snapshot.inodes {
+            // Of an inode that none of them needs, the log may be gone.
+            if !is_needed(list, index, *slot) {
+                continue;
+            }
             let lines = lines_in(media, *entry)?;
             let identity: Identity = bytemuck::pod_read_unaligned(&lines[..LINE as usize]);
             let status: Status = bytemuck::pod_read_unaligned(&lines[LINE as usize..]);

@@ -47,12 +47,21 @@ impl Nova {
     ///
     /// [`Code::Exists`] for a name that a snapshot has; [`Code::Invalid`] for an empty name, and for one with `/` or a control character;
     /// [`Code::NameTooLong`] above 255 bytes; [`Code::NoSpace`]; [`Code::ReadOnly`]; [`Error::Lent`] if stores of other
-    /// processes ([`File::lend`](crate::File::lend)) cannot be held up within two seconds.
+    /// processes ([`File::lend`](crate::File::lend)) cannot be held up within two seconds. After an error of the disk older snapshots are what they were. But nothing can
+    /// be made durable any more, and no store to a mapped file can be refused: of pages that are first stored to after that error, older
+    /// snapshots say that they are damaged.
     pub fn create_snapshot(&self, name: &str) -> Result<SnapshotInfo> {
         let volume = self.volume();
         volume.writable()?;
         check_name(name)?;
-        volume.create_snapshot(name.as_bytes())?;
+        let mut made = volume.create_snapshot(name.as_bytes());
+        if matches!(made, Err(Error::Posix(Code::NoSpace))) && volume.clean_step()? {
+            // What it needs is known when it begins, and then it can make no space.
+            volume.clean_up()?;
+            volume.settle()?;
+            made = volume.create_snapshot(name.as_bytes());
+        }
+        made?;
         self.snapshot(name)
     }
 
@@ -131,27 +140,28 @@ impl Volume {
                 Ok(())
             }
             Err(error) => {
-                // What is copied from here on is for the snapshot before it again, if that needs any.
-                mapped.copy_to(history.list.last().and_then(|newest| newest.copies.as_ref()));
+                // What is copied from here on is for the snapshot before it again, if that needs any; and what was copied since the moment.
+                let older = history.list.last().and_then(|newest| newest.copies.as_ref());
+                let adopted = match (older, &copies) {
+                    (Some(older), Some(copies)) => older.adopt(copies, || mapped.copy_to(Some(older))),
+                    _ => {
+                        mapped.copy_to(older);
+                        Vec::new()
+                    }
+                };
                 let mut runs = vec![run];
                 runs.extend(table.iter().map(|at| self.media.run_of(*at)));
-                runs.extend(copies.iter().flat_map(|copies| copies.spare()));
+                let spare = copies.iter().flat_map(|copies| copies.spare()).flat_map(Run::range);
+                let left = spare.filter(|block| !adopted.contains(block));
+                runs.extend(left.map(|start| Run { start, blocks: 1 }));
                 self.give_up(&runs);
                 Err(error)
             }
         }
     }
 
-    /// See [`fold`](Volume::fold).
-    pub(crate) fn fold_if_nothing_is_mapped(&self, history: &mut History) {
-        // Under the history's lock, under which files are copied for.
-        if self.snapshots.mapped.is_empty() {
-            self.fold(history);
-        }
-    }
-
     /// What was copied for snapshots of files that were mapped is from here on as if it had been read from media, and what was set aside is free: pages are copied
-    /// for a newer snapshot, or none is mapped.
+    /// for a newer snapshot, or none is mapped. The caller holds the gate alone.
     pub(crate) fn fold(&self, history: &mut History) {
         for snapshot in &mut history.list {
             if let Some(copies) = snapshot.copies.take() {

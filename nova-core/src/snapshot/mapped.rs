@@ -101,10 +101,19 @@ impl FirstStore for Keeper {
     }
 }
 
-/// Room for what is copied, and all else that the moment needs.
+/// Room for what is copied, and all else that the moment needs: so that it takes no lock of a file, and no memory.
 pub(crate) struct Prepared {
     pub(crate) copies: Arc<Copies>,
-    files: Vec<(Arc<MappedFile>, Target, Vec<u64>)>,
+    files: Vec<PreparedFile>,
+    /// Which of the files a watched range is of, in the order of the ranges.
+    ranges: Vec<(RangeId, usize)>,
+}
+
+struct PreparedFile {
+    file: Arc<MappedFile>,
+    target: Target,
+    /// A bit for each page: stored to since the last moment.
+    dirty: Vec<u64>,
 }
 
 impl MappedFiles {
@@ -117,10 +126,7 @@ impl MappedFiles {
         blocks: Vec<(Run, u64)>,
     ) -> Arc<MappedFile> {
         let file = MappedFile::new(ino, From::Here(pages), blocks);
-        if volume.snapshots.are_there() {
-            // So that the next snapshot knows what was stored to. Without it, it takes all for stored to.
-            let _ = file.watch(&self.stores, Dirtiness::Scan);
-        }
+        file.track(volume, &self.stores);
         self.list.lock().push(file.clone());
         file
     }
@@ -174,17 +180,21 @@ impl MappedFiles {
     }
 
     /// So many bytes of it are mapped now.
-    pub(crate) fn has_grown(&self, file: &MappedFile, len: u64) {
+    pub(crate) fn has_grown(&self, volume: &Volume, file: &MappedFile, len: u64) {
         let _list = self.list.lock();
-        let mut state = file.state.lock();
-        state.mapped = len / BLOCK;
-        // What could not be mapped is not.
-        let mut left = state.mapped;
-        state.blocks.retain_mut(|(run, _)| {
-            run.blocks = run.blocks.min(left);
-            left -= run.blocks;
-            run.blocks > 0
-        });
+        {
+            let mut state = file.state.lock();
+            state.mapped = len / BLOCK;
+            // What could not be mapped is not.
+            let mut left = state.mapped;
+            state.blocks.retain_mut(|(run, _)| {
+                run.blocks = run.blocks.min(left);
+                left -= run.blocks;
+                run.blocks > 0
+            });
+        }
+        // Nobody stores to the new pages before this returns.
+        file.track(volume, &self.stores);
         self.grown.notify_all();
     }
 
@@ -205,7 +215,7 @@ impl MappedFiles {
         }
         let mut pieces = Vec::new();
         for file in list.iter() {
-            file.watch(&self.stores, Dirtiness::Unknown)?;
+            file.watch(&self.stores, Dirtiness::Unknown, Dirtiness::Unknown)?;
             pieces.extend(file.pieces());
         }
         let pieces = apart(pieces);
@@ -218,20 +228,26 @@ impl MappedFiles {
                 return Err(error);
             }
         };
-        let copies = Arc::new(Copies::new(volume.media.clone(), pieces, spare, places));
+        let waits = volume.keeps(Rule::CopiesBeforeStores);
+        let copies = Arc::new(Copies::new(volume.media.clone(), pieces, spare, places, waits));
         volume.media.drain()?;
         let files = list.iter().map(|file| {
             let (target, pages) = file.target(&copies);
-            (file.clone(), target, vec![0; pages.div_ceil(64) as usize])
+            PreparedFile { file: file.clone(), target, dirty: vec![0; pages.div_ceil(64) as usize] }
         });
-        let files = files.collect();
-        Ok(Some(Prepared { copies, files }))
+        // None is watched before the moment that is not now: the gate keeps out who maps, and who grows.
+        let mut ranges: Vec<(RangeId, usize)> = Vec::new();
+        for (index, file) in list.iter().enumerate() {
+            ranges.extend(file.state.lock().watched.iter().map(|watched| (watched.id(), index)));
+        }
+        ranges.sort_unstable();
+        Ok(Some(Prepared { files: files.collect(), copies, ranges }))
     }
 
     /// The moment: from here on, what is stored to mapped pages is not the snapshot's. Returns the pages that were stored to since the last one.
     pub(crate) fn moment(&self, volume: &Volume, prepared: &mut Prepared) -> Result<Vec<Range<u64>>> {
         let mut targets: Vec<Option<Target>> = Vec::with_capacity(prepared.files.len());
-        for (_, target, _) in &prepared.files {
+        for PreparedFile { target, .. } in &prepared.files {
             targets.push(Some(Target { copies: target.copies.clone(), blocks: target.blocks.clone() }));
         }
         let atomic = volume.keeps(Rule::MappingsAtOnce);
@@ -240,9 +256,9 @@ impl MappedFiles {
         let all = prepared.files.len();
         for turn in 0..if atomic { 1 } else { all } {
             let protecting = self.stores.protect()?;
-            protecting.dirtied(|id, pages| note(&mut prepared.files, id, pages));
+            protecting.dirtied(|id, pages| prepared.note(id, pages));
             for index in if atomic { 0..all } else { turn..turn + 1 } {
-                let keeper = &prepared.files[index].0.keeper;
+                let keeper = &prepared.files[index].file.keeper;
                 std::mem::swap(
                     &mut *keeper.0.lock().unwrap_or_else(PoisonError::into_inner),
                     &mut targets[index],
@@ -255,14 +271,18 @@ impl MappedFiles {
             }
         }
         drop(targets);
-        for (file, _, dirty) in &mut prepared.files {
+        for PreparedFile { file, dirty, .. } in &mut prepared.files {
             // Nobody knows what another process has stored to.
             if file.is_lent() {
                 dirty.fill(u64::MAX);
             }
         }
         let mut stored = Vec::new();
-        for (_, target, dirty) in &prepared.files {
+        for PreparedFile { file, target, dirty } in &prepared.files {
+            if let Some(protection) = &volume.protection {
+                // From now on the watch tells of later stores only. (Who unmaps the file waits for the gate before it asks.)
+                protection.dirty.add_bits(file.ino, dirty);
+            }
             for (first, run) in &target.blocks {
                 let is_dirty = |page: u64| dirty[(page / 64) as usize] >> (page % 64) & 1 != 0;
                 for within in (0..run.blocks).filter(|within| is_dirty(first + within)) {
@@ -298,12 +318,15 @@ impl Volume {
     }
 }
 
-/// Notes that pages of a mapping were stored to.
-fn note(files: &mut [(Arc<MappedFile>, Target, Vec<u64>)], id: RangeId, pages: Range<u64>) {
-    let Some((_, _, dirty)) = files.iter_mut().find(|(file, _, _)| file.has(id)) else { return };
-    for page in pages.start / BLOCK..pages.end / BLOCK {
-        if let Some(word) = dirty.get_mut((page / 64) as usize) {
-            *word |= 1 << (page % 64);
+impl Prepared {
+    /// Notes that pages of a mapping were stored to. Allocates nothing, takes no lock.
+    fn note(&mut self, id: RangeId, pages: Range<u64>) {
+        let Ok(found) = self.ranges.binary_search_by_key(&id, |(id, _)| *id) else { return };
+        let dirty = &mut self.files[self.ranges[found].1].dirty;
+        for page in pages.start / BLOCK..pages.end / BLOCK {
+            if let Some(word) = dirty.get_mut((page / 64) as usize) {
+                *word |= 1 << (page % 64);
+            }
         }
     }
 }
@@ -373,21 +396,42 @@ impl MappedFile {
         state.blocks.iter().map(|(run, _)| run.blocks).sum::<u64>() > state.mapped
     }
 
-    fn has(&self, id: RangeId) -> bool {
-        self.state.lock().watched.iter().any(|watched| watched.id() == id)
-    }
-
-    /// Watches what is not watched yet.
-    fn watch(&self, stores: &FirstStores, dirtiness: Dirtiness) -> Result<()> {
+    /// Watches what is not watched yet: by the first means or, where that cannot be had, by the second.
+    fn watch(&self, stores: &FirstStores, wanted: Dirtiness, otherwise: Dirtiness) -> Result<()> {
         let From::Here(pages) = &self.from else { return Ok(()) };
         let mut state = self.state.lock();
         if state.until < state.mapped {
             let range = state.until * BLOCK..state.mapped * BLOCK;
-            let watched = stores.watch(pages, range, dirtiness, self.keeper.clone())?;
+            let by = |means| stores.watch(pages, range.clone(), means, self.keeper.clone());
+            let mut watched = by(wanted)?;
+            if watched.dirtiness() != wanted && otherwise != Dirtiness::Unknown {
+                drop(watched);
+                watched = by(otherwise)?;
+            }
             state.watched.push(watched);
             state.until = state.mapped;
         }
         Ok(())
+    }
+
+    /// Watches it from the beginning, where it counts which pages are stored to: for the next snapshot, and for what protects the file
+    /// when it is not mapped any more. What cannot be watched counts as stored to.
+    fn track(&self, volume: &Volume, stores: &FirstStores) {
+        let by = volume.options.stores_known_by;
+        let _ = match &volume.protection {
+            Some(_) => self.watch(stores, by, Dirtiness::Faults),
+            None if volume.snapshots.are_there() => self.watch(stores, by, Dirtiness::Unknown),
+            None => Ok(()),
+        };
+    }
+
+    /// Calls `each` with the blocks of the file that were stored to through this mapping since the last moment of a snapshot, as long as it is mapped.
+    pub(crate) fn stored(&self, mut each: impl FnMut(Range<u64>)) {
+        let state = self.state.lock();
+        for watched in &state.watched {
+            watched.dirtied(|pages| each(pages.start / BLOCK..pages.end / BLOCK));
+        }
+        each(state.until..state.mapped);
     }
 
     fn pieces(&self) -> Vec<Piece> {

@@ -21,6 +21,7 @@
 //! Order of locks: inodes, gate, history, journal.
 
 mod change;
+mod clean;
 mod copies;
 mod delete;
 mod diff;
@@ -36,6 +37,8 @@ mod touched;
 mod view;
 
 pub use change::{Change, Changed, ChangedAttributes, ChangedRange};
+pub(crate) use clean::Cleaner;
+pub use clean::Cleaning;
 pub(crate) use held::{Claims, Held, claims};
 pub use lent::Holder;
 pub(crate) use log::{load, load_newest, read_state};
@@ -46,8 +49,9 @@ pub use stream::{ReceiveReport, SendReport};
 pub(crate) use view::View;
 
 use crate::{alloc::Run, format::SnapshotHead, log::Pages, media::Media};
+use clean::{HistoryGuard, Sweep};
 use copies::Copies;
-use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rustc_hash::FxHashMap;
 use std::{
     cell::Cell,
@@ -74,6 +78,8 @@ pub(crate) struct History {
     /// Oldest first.
     pub(crate) list: Vec<Snapshot>,
     pub(crate) held: Vec<Held>,
+    /// Which of these have to be looked at again.
+    pub(crate) sweep: Option<Sweep>,
 }
 
 /// One snapshot, and what is saved for it.
@@ -186,8 +192,8 @@ impl Snapshots {
         self.gate.write()
     }
 
-    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock()
+    pub(crate) fn history(&self) -> HistoryGuard<'_> {
+        HistoryGuard::lock(&self.history)
     }
 
     /// Whether a snapshot has what was allocated in the epoch `birth`.

@@ -21,7 +21,6 @@ use crate::{
     volume::{Freed, Volume},
 };
 use bytemuck::Zeroable as _;
-use std::sync::Arc;
 
 impl Nova {
     /// Makes the live files those of a snapshot: all that was changed since is undone, quotas' limits included. Snapshots, also later ones, stay as they are. Durable on
@@ -38,19 +37,17 @@ impl Nova {
     pub fn rollback(self, name: &str) -> Result<Nova> {
         self.volume().writable()?;
         let epoch = self.snapshot(name)?.epoch;
-        let handles = Arc::strong_count(&self.0) - 1;
-        let mut mounted = Arc::try_unwrap(self.0).map_err(|_| Error::InUse { handles })?;
-        let volume = &mut mounted.volume;
+        let mut volume = self.into_volume()?;
         volume.settle()?;
         if volume.roll_back_needs(epoch)? > volume.free_blocks() {
             return Err(crate::Code::NoSpace.into());
         }
         let (region, options) = (volume.media.region().clone(), volume.options.clone());
         let state = *volume.state.lock();
-        let begun = mount::set_state(volume, VolumeState { rollback: epoch, restored: 0, ..state });
+        let begun = mount::set_state(&volume, VolumeState { rollback: epoch, restored: 0, ..state });
         let done = begun.and_then(|()| volume.roll_back());
         volume.abandon();
-        drop(mounted);
+        drop(volume);
         done?;
         mount::mount(region, options)
     }

@@ -7,7 +7,7 @@ use crate::{
     ops::{Life, Op, content},
     tree::{Tree, past_difference, remove_all, snapshots},
 };
-use nova_core::{AccessTimes, FormatOptions, FsckReport, MountOptions, Nova, Rule};
+use nova_core::{AccessTimes, Cleaning, FormatOptions, FsckReport, MountOptions, Nova, Rule};
 use pmem_crash::{Config, Exploration, Image, Point, Report, Tear};
 use pmem_map::{Granularity, MapOptions, Mapping};
 use std::cell::RefCell;
@@ -33,6 +33,8 @@ pub(crate) struct Setting {
     pub(crate) samples: u64,
     pub(crate) nested: u64,
     pub(crate) depth: u32,
+    /// When deleted snapshots are cleaned up.
+    pub(crate) cleaning: Cleaning,
     /// A rule that the code under test leaves out.
     pub(crate) broken: Option<Rule>,
 }
@@ -58,6 +60,7 @@ impl Default for Setting {
             samples: 6,
             nested: 2,
             depth: 2,
+            cleaning: Cleaning::AtOnce,
             broken: None,
         };
         if is_long() { Setting { bound: 1 << 10, samples: 128, nested: 64, ..setting } } else { setting }
@@ -85,6 +88,7 @@ fn least_journal(protected: bool, replicas: bool) -> u64 {
 impl Setting {
     pub(crate) fn mount(&self) -> MountOptions {
         let options = MountOptions::new().threads(1).access_times(AccessTimes::Never).in_place(self.relaxed);
+        let options = options.cleaning(self.cleaning);
         match self.broken {
             Some(rule) => options.without(rule),
             None => options,
@@ -137,6 +141,7 @@ impl Setting {
                 life.perform(op).unwrap_or_else(|error| panic!("{op:?}: {error}"));
             }
             life.perform(&Op::CloseAll).expect("files are closed");
+            while life.nova().clean().expect("it is cleaned up") {}
             let what = &ops[..count];
             let read = |nova: &Nova| Tree::of(nova).unwrap_or_else(|error| panic!("after {what:?}: {error}"));
             let (before, free) = (read(life.nova()), life.nova().statfs().free);
@@ -346,6 +351,7 @@ pub(crate) fn used_to_the_end(nova: &Nova) -> Result<(), String> {
         nova.delete_snapshot(name).map_err(text)?;
         left.remove(name);
     }
+    while nova.clean().map_err(text)? {}
     nova.sync().map_err(text)?;
     let (found, blocks) = (checked(nova)?, nova.statfs().blocks);
     // What is left: the inode table, and the root directory's log.

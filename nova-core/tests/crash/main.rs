@@ -13,6 +13,7 @@ mod ops;
 mod regressions;
 mod rollback;
 mod snapshots;
+mod stores;
 mod themes;
 mod tree;
 mod windows;

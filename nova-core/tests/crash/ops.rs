@@ -51,6 +51,8 @@ pub(crate) enum Op {
     /// Maps the file, beside others; until it is closed, writing goes in place.
     Map(Path),
     DeleteSnapshot(Path),
+    /// One step of cleaning up after deleted snapshots.
+    Clean,
     /// Nobody has a file open.
     Rollback(Path),
     Sync,
@@ -188,6 +190,7 @@ impl Life {
             Op::Quota(uid, blocks) => nova.set_quota(Quota::User(uid), blocks, 0),
             Op::Snapshot(name) => nova.create_snapshot(name).map(drop),
             Op::DeleteSnapshot(name) => nova.delete_snapshot(name),
+            Op::Clean => nova.clean().map(drop),
             Op::Map(path) => {
                 let file = nova.open(path)?;
                 // SAFETY: nobody makes references to its bytes.

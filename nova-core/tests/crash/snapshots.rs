@@ -6,7 +6,7 @@ use crate::{
     ops::Op::{self, *},
     ops::leaked,
 };
-use nova_core::{Allocate, Rename, flags};
+use nova_core::{Allocate, Cleaning, Rename, flags};
 use pmem_crash::Tear;
 use pmem_map::Granularity;
 
@@ -99,6 +99,73 @@ fn snapshots_are_deleted_in_any_order() {
         explore(&mut totals, &format!("deleted, {number}"), &roomy(), &before, &ops).assert_ok();
     }
     totals.print("snapshots deleted in any order");
+}
+
+/// Deleting hides a snapshot; then what it leaves is cleaned up in steps, between which anything may happen.
+#[test]
+fn what_deleted_snapshots_leave_is_cleaned_up_step_by_step() {
+    let setting = Setting { cleaning: Cleaning::ByHand, ..roomy() };
+    let before = [BEFORE, &[Write("/foo", 0, 9000, 1), Snapshot("a"), Write("/foo", 0, 4096, 2)]].concat();
+    let ops = [
+        Unlink("/A/bar"),
+        Snapshot("b"),
+        Write("/foo", 0, 4096, 3),
+        Snapshot("c"),
+        Append("/B/foo", 200, 4),
+        DeleteSnapshot("b"),
+        Append("/foo", 5000, 5),
+        Clean,
+        Unlink("/foo"),
+        Clean,
+        DeleteSnapshot("c"),
+        Create("/foo"),
+        Clean,
+        Append("/B/foo", 100, 6),
+        Clean,
+        Clean,
+        Append("/foo", 100, 7),
+        DeleteSnapshot("a"),
+        Clean,
+        Clean,
+    ];
+    let mut totals = Totals::default();
+    explore(&mut totals, "cleaned up by steps", &setting, &before, &ops).assert_ok();
+    // Two are hidden before anything is done; unmounted in between; and by another life.
+    let ops = [
+        Snapshot("b"),
+        Write("/foo", 0, 4096, 3),
+        Snapshot("c"),
+        Unlink("/A/bar"),
+        DeleteSnapshot("c"),
+        DeleteSnapshot("b"),
+        Clean,
+        Remount,
+        Append("/foo", 5000, 5),
+        Clean,
+    ];
+    let later = [Clean, Append("/foo", 100, 8), Clean, DeleteSnapshot("a"), Clean];
+    let setting = Setting { bound: 6, samples: 2, nested: 1, depth: 1, ..setting };
+    explore_lives(&mut totals, "cleaned up over lives", &setting, &before, &ops, &later).assert_ok();
+    // Copies of mapped pages. (Of words that a write has a part of, in place, a part may be there.)
+    let setting = Setting { torn: true, blocks: 144, cleaning: Cleaning::ByHand, ..Setting::default() };
+    let ops = [
+        Map("/foo"),
+        Snapshot("b"),
+        Write("/foo", 0, 104, 3),
+        Snapshot("c"),
+        Write("/foo", 48, 5000, 4),
+        DeleteSnapshot("b"),
+        Clean,
+        Write("/foo", 4096, 200, 5),
+        Clean,
+        DeleteSnapshot("c"),
+        Clean,
+        CloseAll,
+        Clean,
+        Write("/foo", 0, 104, 6),
+    ];
+    explore(&mut totals, "copies of pages, cleaned up", &setting, &before, &ops).assert_ok();
+    totals.print("what deleted snapshots leave");
 }
 
 #[test]

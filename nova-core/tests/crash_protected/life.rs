@@ -118,9 +118,9 @@ fn mapping_and_unmapping_may_be_cut_off_at_any_store() {
 }
 
 #[test]
-fn a_mapping_that_is_not_marked_or_unmarked_too_early_is_found() {
+fn a_mapping_that_is_not_marked_or_unmarked_too_early_or_not_protected_again_is_found() {
     let before = content(12_000, 5);
-    for rule in [Rule::MappedBeforeStores, Rule::ProtectionBeforeUnmapped] {
+    for rule in [Rule::MappedBeforeStores, Rule::ProtectionBeforeUnmapped, Rule::StoredPagesProtected] {
         let name = format!("without {rule:?}");
         let report = explore(&name, with_a_file(&before), Some(rule), map_store_unmap, |found, done| {
             of_a_map(&before, found, done)

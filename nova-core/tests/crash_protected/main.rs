@@ -17,6 +17,8 @@ mod media;
 mod ops;
 #[path = "../crash/regressions.rs"]
 mod regressions;
+#[path = "../crash/stores.rs"]
+mod stores;
 #[path = "../crash/themes.rs"]
 mod themes;
 #[path = "../crash/tree.rs"]

@@ -1,7 +1,8 @@
 //! Files in more pieces than a process can map.
 
-use crate::{Memory, extents, volume};
-use nova_core::{BLOCK, Error, File, Nova};
+use crate::{Memory, extents};
+use nova_core::{BLOCK, Error, File, FormatOptions, MountOptions, Nova, ScrubOptions};
+use pmem_map::Granularity;
 
 const MOST: u64 = 16_384;
 const BLOCKS: u64 = MOST + 6;
@@ -11,8 +12,9 @@ fn word(block: u64) -> [u8; 8] {
 }
 
 /// A volume with a file of which no block is beside the next.
-fn scattered(len: u64) -> (Memory, Nova, File) {
-    let (memory, nova) = volume(len);
+fn scattered(len: u64, checksums: bool) -> (Memory, Nova, File) {
+    let (memory, mapping) = Memory::new(len, Granularity::CacheLine);
+    let nova = FormatOptions::new().checksums(checksums).format(mapping, MountOptions::new()).unwrap();
     let (file, other) = (nova.create_file("/file").unwrap(), nova.create_file("/other").unwrap());
     let mut content = [3; BLOCK as usize];
     for block in 0..BLOCKS {
@@ -32,7 +34,7 @@ fn assert_content(bytes: &[u8]) {
 
 #[test]
 fn a_file_in_more_pieces_than_can_be_mapped_is_made_contiguous_first() {
-    let (memory, nova, file) = scattered(256 << 20);
+    let (memory, nova, file) = scattered(256 << 20, false);
     let before = nova.statfs();
     let refused = file.map_read().unwrap_err();
     assert!(
@@ -55,7 +57,7 @@ fn a_file_in_more_pieces_than_can_be_mapped_is_made_contiguous_first() {
 
 #[test]
 fn without_space_for_a_copy_it_is_refused_with_the_number_of_its_pieces_and_nothing_changes() {
-    let (_, nova, file) = scattered(140 << 20);
+    let (_, nova, file) = scattered(143 << 20, true);
     let before = nova.statfs();
     for refused in [
         file.map().map(drop),
@@ -70,6 +72,8 @@ fn without_space_for_a_copy_it_is_refused_with_the_number_of_its_pieces_and_noth
     }
     assert_eq!((nova.statfs().free, nova.statfs().blocks), (before.free, before.blocks));
     assert_content(&file.read_to_end().unwrap());
+    let scrubbed = nova.scrub(&ScrubOptions::new()).unwrap();
+    assert_eq!(scrubbed.unprotected, 0, "what was marked before it was refused is so no longer");
     // Its lease is nobody's; and a copy in memory has no pieces.
     file.write_at(0, &word(0)).unwrap();
     assert_content(&file.map_atomic().unwrap());

@@ -1,11 +1,11 @@
 //! Snapshots while files are mapped: what a program stores without a call.
 
 use crate::{Memory, format, pattern, volume};
-use nova_core::{BLOCK, Changed, Code, FormatOptions, MountOptions, Nova, Rule, ScrubOptions};
+use nova_core::{BLOCK, Changed, Code, Error, FormatOptions, MountOptions, Nova, Rule, ScrubOptions};
 use pmem_collections::{Named, PBTreeMap, Pool, PoolOptions};
-use pmem_map::{Granularity, Mapping};
+use pmem_map::{Decision, Event, Granularity, Mapping, Observer, Region};
 use std::sync::{
-    RwLock,
+    Arc, Mutex, RwLock,
     atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
 };
 
@@ -175,6 +175,67 @@ fn deleting_the_snapshot_that_pages_are_copied_for_leaves_older_ones_right() {
     assert_eq!(Nova::mount(nova.unmount().unwrap()).unwrap().snapshots().len(), 0);
 }
 
+/// Fails a drain of one thread's, and lets a program store before that.
+struct FailingDrain {
+    thread: std::thread::ThreadId,
+    /// Drains until then; 0: never.
+    left: AtomicU64,
+    program: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Observer for FailingDrain {
+    fn event(&self, _: &Region, _: Event<'_>) {}
+
+    fn decide(&self, _: &Region, event: &Event<'_>) -> Decision {
+        let is_counted = matches!(event, Event::Drain { .. }) && std::thread::current().id() == self.thread;
+        if !is_counted || self.left.load(SeqCst) == 0 || self.left.fetch_sub(1, SeqCst) > 1 {
+            return Decision::Perform;
+        }
+        let program = self.program.lock().unwrap().take();
+        program.into_iter().for_each(|store| store());
+        Decision::Fail
+    }
+}
+
+/// A page that was first stored to between a snapshot's moment and its failure was copied for it; the one before it has that copy now.
+#[test]
+fn a_snapshot_that_fails_after_its_moment_loses_nothing_of_the_one_before_it() {
+    let (memory, mapping) = Memory::new(16 << 20, Granularity::CacheLine);
+    let failing = Arc::new(FailingDrain {
+        thread: std::thread::current().id(),
+        left: AtomicU64::new(0),
+        program: Mutex::new(None),
+    });
+    assert!(mapping.observe(failing.clone()).is_ok());
+    let nova = format(mapping);
+    let mut file = mapped(&nova, "/f", 8 * BLOCK);
+    let old = pattern(8 * BLOCK as usize);
+    file.write(0, &old).unwrap();
+    nova.create_snapshot("a").unwrap();
+    file.write(BLOCK, &[1; 100]).unwrap();
+    let region = Arc::new(file.into_region());
+    let program = region.clone();
+    *failing.program.lock().unwrap() = Some(Box::new(move || {
+        for page in [1, 2, 5] {
+            // SAFETY: nobody has references to these bytes.
+            unsafe { program.store_word(page * BLOCK, 7) };
+        }
+    }));
+    failing.left.store(2, SeqCst); // after what is prepared, and the moment
+    nova.create_snapshot("b").unwrap_err();
+    assert!(failing.program.lock().unwrap().is_none(), "the program has stored");
+    assert!(seen(&nova, "a", "/f") == old, "pages stored to since the moment, and before it");
+    assert!(seen(&memory.mount_killed(), "a", "/f") == old);
+    // From here on nothing can be made durable, and no store refused: that is reported.
+    // SAFETY: as above.
+    unsafe { region.store_word(6 * BLOCK, 7) };
+    let past = nova.mount_snapshot("a").unwrap();
+    let read = |page: u64| past.open("/f").unwrap().read_at(page * BLOCK, &mut [0; 4096]);
+    assert!(matches!(read(6), Err(Error::Damaged { .. })));
+    read(5).unwrap();
+    read(7).unwrap();
+}
+
 /// A pool in a mapped file: a writer commits, and every snapshot opens and checks clean, live and as a kill leaves it.
 #[test]
 fn a_pool_opens_from_every_snapshot() {
@@ -228,7 +289,7 @@ fn a_pool_opens_from_every_snapshot() {
 fn no_snapshot_has_a_later_store_without_an_earlier_one() {
     let (memory, nova) = volume(64 << 20);
     let files: Vec<Mapping> = (0..4).map(|n| mapped(&nova, &format!("/{n}"), 256 * BLOCK)).collect();
-    let regions: Vec<pmem_map::Region> = files.into_iter().map(Mapping::into_region).collect();
+    let regions: Vec<Region> = files.into_iter().map(Mapping::into_region).collect();
     let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     // A kill is between two stores, not during the time it takes to copy all bytes.
     let pause = RwLock::new(());

@@ -1,11 +1,11 @@
 //! Bytes of another owner: side by side, checked, kept alive, grown.
 
-use pmem_map::{Backing, Durability, Error, Extent, Granularity, MapOptions, Mapping, PAGE, Result};
+use pmem_map::{Backing, Durability, Error, Extent, Granularity, MapOptions, Mapping, PAGE, Pages, Result};
 use std::{
     fs::File,
     os::unix::fs::FileExt,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -100,6 +100,57 @@ fn the_owner_lives_as_long_as_the_mapping_in_whatever_form() {
     assert!(!dropped.load(Relaxed));
     drop(region);
     assert!(dropped.load(Relaxed));
+}
+
+/// What the owner sees of its mapping's end.
+struct Leaving {
+    lender: Lender,
+    pages: OnceLock<Pages>,
+    seen: Arc<Mutex<Vec<&'static str>>>,
+}
+
+// SAFETY: as `Lender`.
+unsafe impl Backing for Leaving {
+    fn extents(&self) -> Vec<Extent> {
+        self.lender.extents()
+    }
+    fn granularity(&self) -> Granularity {
+        self.lender.granularity()
+    }
+    fn durability(&self) -> Durability {
+        self.lender.durability()
+    }
+    fn attached(&self, pages: Pages) {
+        assert!(self.pages.set(pages).is_ok());
+    }
+    fn detaching(&self) {
+        // Mapped still: its pages can be protected.
+        self.pages.get().unwrap().protect(0..P).unwrap();
+        self.seen.lock().unwrap().push("detaching");
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(pages) = self.pages.get() {
+            assert!(pages.protect(0..P).is_err(), "not mapped any more");
+        }
+        self.seen.lock().unwrap().push("drop");
+    }
+}
+
+#[test]
+fn the_owner_is_asked_once_more_before_its_pages_are_unmapped() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let leaving = |now| Leaving {
+        lender: Lender { now, ..Lender::default() },
+        pages: OnceLock::new(),
+        seen: seen.clone(),
+    };
+    drop(Mapping::from_backing(leaving(vec![extent(&numbered(1), 0, 1)])).unwrap());
+    assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), ["detaching", "drop"]);
+    assert!(Mapping::from_backing(leaving(Vec::new())).is_err());
+    assert_eq!(*seen.lock().unwrap(), ["drop"], "what was never mapped");
 }
 
 #[test]
