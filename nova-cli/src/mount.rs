@@ -7,7 +7,7 @@ use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 use std::{
     ffi::CString,
     io::{BufRead, BufReader, IsTerminal, Read, Write},
-    os::unix::{ffi::OsStrExt, process::CommandExt},
+    os::unix::{ffi::OsStrExt, fs::FileTypeExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::mpsc,
@@ -143,13 +143,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn source_of(dir: &Path) -> std::io::Result<Option<PathBuf>> {
     let mounts = fuse_mounts()?;
     let source = mounts.into_iter().rev().find(|(_, at, _)| at == dir).map(|(source, ..)| source);
-    Ok(source.filter(|image| image.is_file()))
+    Ok(source.filter(|image| holds_a_volume(image)))
 }
 
-/// Where volumes may be mounted: what is mounted by FUSE from a file, and does not say that it is another program's.
+/// Whether a volume can be there: in a file, or on a device.
+fn holds_a_volume(source: &Path) -> bool {
+    source.metadata().is_ok_and(|found| {
+        let kind = found.file_type();
+        kind.is_file() || kind.is_block_device() || kind.is_char_device()
+    })
+}
+
+/// Where volumes may be mounted: what is mounted by FUSE from a file or a device, and does not say that it is another program's.
 pub(crate) fn mounted() -> std::io::Result<Vec<PathBuf>> {
     let is_ours = |(source, _, kind): &(PathBuf, PathBuf, String)| {
-        matches!(kind.as_str(), "fuse" | "fuse.nova") && source.is_file()
+        matches!(kind.as_str(), "fuse" | "fuse.nova") && holds_a_volume(source)
     };
     Ok(fuse_mounts()?.into_iter().filter(is_ours).map(|(_, at, _)| at).collect())
 }

@@ -65,6 +65,7 @@ mod ptr;
 mod region;
 mod stores;
 
+mod block;
 mod cpu;
 mod dax;
 mod durability;
