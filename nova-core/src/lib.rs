@@ -116,6 +116,7 @@ pub use collect::Collections;
 pub use error::{Code, Error, Result};
 pub use file::{Access, File};
 pub use fsck::{Anatomy, FileAnatomy, FileExtent, FsckReport, Holds, Stretch};
+pub use guard::WriteProtection;
 pub use integrity::{
     Repairs,
     scrub::{Scrub, ScrubOptions, ScrubProgress, ScrubReport},
@@ -228,6 +229,11 @@ impl Nova {
     /// What makes a store durable here.
     pub fn granularity(&self) -> Granularity {
         self.volume().media.region().granularity()
+    }
+
+    /// How the volume's bytes are protected against stray stores of the program.
+    pub fn write_protection(&self) -> WriteProtection {
+        self.volume().media.write_protection()
     }
 
     /// What a call that returned survives.

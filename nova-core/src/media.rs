@@ -10,7 +10,7 @@
 use crate::{
     Error, Result,
     format::{BLOCK, LINE, Structure},
-    guard::{self, Guard},
+    guard::{self, Guard, WriteProtection},
 };
 use bytemuck::{Pod, Zeroable};
 use pmem_map::Region;
@@ -43,6 +43,10 @@ impl Media {
         Media { guard, ..self }
     }
 
+    pub(crate) fn write_protection(&self) -> WriteProtection {
+        guard::kind(&self.guard)
+    }
+
     pub(crate) fn guard(&self) -> Option<Arc<Guard>> {
         self.guard.clone()
     }
@@ -66,6 +70,7 @@ impl Media {
         if at.checked_add(into.len() as u64).is_none_or(|end| end > self.len) {
             return Error::damaged(what, at, "it is outside the volume");
         }
+        guard::load(&self.guard);
         // A page that is gone is an error.
         self.region.guarded(|| {
             // SAFETY: in bounds. Who stores to these bytes is excluded by the locks that the module's head names; of a mapped file's
@@ -140,6 +145,12 @@ impl Media {
                 unsafe { self.region.fill_nontemporal(at, 0, len) };
             });
         }
+    }
+
+    /// Has what mappings of files stored to these bytes on its way: durable after this thread's next drain.
+    pub(crate) fn flush(&self, bytes: Range<u64>) -> pmem_map::Result<()> {
+        guard::load(&self.guard); // a flush is a load, to who asks whether it may be
+        self.region.flush(bytes)
     }
 
     /// What this thread has stored is durable on return.

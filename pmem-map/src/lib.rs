@@ -40,6 +40,7 @@
 //! - [`Observer`], how a crash explorer sees every store, flush and drain, and [`Counters`], budgets as tests;
 //! - [`Backing`], how a filesystem or a device lends bytes that are mapped here, and serves the faults of its pages;
 //! - [`FirstStores`], how a snapshot learns of the first store to each page after its moment;
+//! - [`ProtectionKey`], how each thread opens pages to its own stores alone;
 //! - [`StoreHook`], how a tracer deals with stores inside the signal handler.
 //!
 //! # What it does not do
@@ -80,6 +81,7 @@ mod file;
 mod first_store;
 mod fork;
 mod futex;
+mod key;
 mod lock;
 mod lost;
 mod memory;
@@ -98,6 +100,7 @@ pub use cpu::FlushMethod;
 pub use error::{Error, Result};
 pub use first_store::{Dirtiness, FirstStore, FirstStoreFailure, FirstStores, Protecting, RangeId, Watched};
 pub use granularity::{Durability, Granularity};
+pub use key::{ProtectionKey, Stores};
 pub use lock::Lock;
 pub use mapping::Mapping;
 pub use medium::{Filesystem, Medium};
