@@ -60,7 +60,8 @@ impl ProtectionKey {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfBounds`]; [`Error::Forked`]; [`Error::Io`] if the kernel refuses to mark the pages.
+    /// [`Error::OutOfBounds`](crate::Error::OutOfBounds); [`Error::Forked`](crate::Error::Forked); [`Error::Io`](crate::Error::Io) if the kernel
+    /// refuses to mark the pages.
     pub fn new(region: Arc<Region>, range: Range<u64>) -> Result<Option<ProtectionKey>> {
         region.check_process()?;
         region.check(range.start, range.end.saturating_sub(range.start))?;
