@@ -97,7 +97,8 @@ impl<'s> Timed<'s> {
     /// So many of each operation, in turn, each of which has to have done what it says.
     fn round(&mut self, names: &[Name], random: &mut fastrand::Rng) {
         let (system, count) = (self.system, names.len() as u64);
-        let blocks: Vec<u64> = names.iter().map(|_| random.u64(..DATA / BLOCK as u64) * BLOCK as u64).collect();
+        let blocks: Vec<u64> =
+            names.iter().map(|_| random.u64(..DATA / BLOCK as u64) * BLOCK as u64).collect();
         let bytes = [random.u8(1..); BLOCK];
         let mut into = [0; BLOCK];
         let writes = Latency::of(count, |n| system.write(blocks[n as usize], &bytes));
@@ -147,5 +148,7 @@ pub(crate) fn run(scale: Scale) {
         let cell = |timed: &Timed<'_>| format!("{:.2} / {:.2}", us(0.5, timed), us(0.99, timed));
         line([(*operation).to_owned()].into_iter().chain(timed.iter().map(cell)).collect());
     }
-    println!("(Durable when it returns: in this process and through the mount. Of tmpfs and the disk nothing is.)");
+    println!(
+        "(Durable when it returns: in this process and through the mount. Of tmpfs and the disk nothing is.)"
+    );
 }

@@ -5,13 +5,11 @@ use nova_core::{BLOCK, Damage, MountOptions};
 use nova_fuse::{Options, Server};
 use signal_hook::{consts::TERM_SIGNALS, iterator::Signals};
 use std::{
-    ffi::CString,
     io::{BufRead, BufReader, IsTerminal, Read, Write},
-    os::unix::{ffi::OsStrExt, process::CommandExt},
-    path::{Path, PathBuf},
+    os::unix::process::CommandExt,
     process::{Command, ExitCode, Stdio},
     sync::mpsc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 pub(crate) fn mount(args: &args::Mount) -> Outcome {

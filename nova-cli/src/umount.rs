@@ -4,7 +4,10 @@ use crate::{Outcome, image};
 use std::{
     ffi::CString,
     fs, io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt},
+    },
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -48,15 +51,22 @@ pub(crate) fn umount(dir: &Path) -> Outcome {
 fn source_of(dir: &Path) -> io::Result<Option<PathBuf>> {
     let mounts = fuse_mounts()?;
     let source = mounts.into_iter().rev().find(|(_, at, _)| at == dir).map(|(source, ..)| source);
-    Ok(source.filter(|image| image.is_file()))
+    Ok(source.filter(|image| holds_a_volume(image)))
+}
+
+/// Whether a volume can be there: in a file, or on a device.
+fn holds_a_volume(source: &Path) -> bool {
+    source.metadata().is_ok_and(|found| {
+        let kind = found.file_type();
+        kind.is_file() || kind.is_block_device() || kind.is_char_device()
+    })
 }
 
 /// Processes, as folders of `/proc`, that serve this file: that have it open, and `/dev/fuse`. Those that may be looked into.
 fn servers_of(image: &Path) -> io::Result<Vec<PathBuf>> {
     let processes = fs::read_dir("/proc")?.flatten().map(|entry| entry.path());
-    let is_process = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.as_bytes().iter().all(u8::is_ascii_digit))
-    };
+    let is_process =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_bytes().iter().all(u8::is_ascii_digit));
     let serves = |process: &PathBuf| has_open(process, Path::new("/dev/fuse")) && has_open(process, image);
     Ok(processes.filter(is_process).filter(serves).collect())
 }
@@ -66,14 +76,15 @@ fn has_open(process: &Path, file: &Path) -> bool {
     let Ok(wanted) = fs::metadata(file) else { return false };
     let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return false };
     descriptors.flatten().any(|descriptor| {
-        fs::metadata(descriptor.path()).is_ok_and(|found| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino()))
+        fs::metadata(descriptor.path())
+            .is_ok_and(|found| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino()))
     })
 }
 
-/// Where volumes may be mounted: what is mounted by FUSE from a file, and does not say that it is another program's.
+/// Where volumes may be mounted: what is mounted by FUSE from a file or a device, and does not say that it is another program's.
 pub(crate) fn mounted() -> std::io::Result<Vec<PathBuf>> {
     let is_ours = |(source, _, kind): &(PathBuf, PathBuf, String)| {
-        matches!(kind.as_str(), "fuse" | "fuse.nova") && source.is_file()
+        matches!(kind.as_str(), "fuse" | "fuse.nova") && holds_a_volume(source)
     };
     Ok(fuse_mounts()?.into_iter().filter(is_ours).map(|(_, at, _)| at).collect())
 }

@@ -76,17 +76,17 @@ unsafe impl Backing for Leased {
     }
 
     fn sync(&self, range: Range<u64>) -> pmem_map::Result<()> {
-        let region = self.file.volume().media.region();
+        let media = &self.file.volume().media;
         let mut at = 0;
         for run in &*self.runs.lock() {
             let len = run.end - run.start;
             let (start, end) = (range.start.max(at), range.end.min(at + len));
             if start < end {
-                region.flush(run.start + (start - at)..run.start + (end - at))?;
+                media.flush(run.start + (start - at)..run.start + (end - at))?;
             }
             at += len;
         }
-        region.drain()
+        media.region().drain()
     }
 
     fn grow(&self, len: u64) -> pmem_map::Result<Vec<Extent>> {

@@ -118,6 +118,7 @@ pub use collect::Collections;
 pub use error::{Code, Error, Result};
 pub use file::{Access, File};
 pub use fsck::{Anatomy, FileAnatomy, FileExtent, FsckReport, Holds, Stretch};
+pub use guard::WriteProtection;
 pub use integrity::{
     Repairs,
     scrub::{Scrub, ScrubOptions, ScrubProgress, ScrubReport},
@@ -129,7 +130,8 @@ pub use quota::{Quota, Usage};
 #[doc(hidden)]
 pub use rules::Rule;
 pub use snapshot::{
-    Change, Changed, ChangedAttributes, ChangedRange, Cleaning, Holder, ReceiveReport, SendReport, SnapshotInfo,
+    Change, Changed, ChangedAttributes, ChangedRange, Cleaning, Holder, ReceiveReport, SendReport,
+    SnapshotInfo,
 };
 pub use types::{Allocate, Credentials, DirEntry, Kind, Rename, Seek, SetAttr, Stat, StatFs, Time};
 
@@ -243,6 +245,11 @@ impl Nova {
     /// What makes a store durable here.
     pub fn granularity(&self) -> Granularity {
         self.volume().media.region().granularity()
+    }
+
+    /// How the volume's bytes are protected against stray stores of the program.
+    pub fn write_protection(&self) -> WriteProtection {
+        self.volume().media.write_protection()
     }
 
     /// What a call that returned survives.

@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     alloc::Run,
     format::{BLOCK, LINE, Structure},
-    guard::{self, Guard},
+    guard::{self, Guard, WriteProtection},
     integrity::replica::{Look, Replicas},
 };
 use bytemuck::{Pod, Zeroable};
@@ -70,6 +70,10 @@ impl Media {
         Media { guard, ..self }
     }
 
+    pub(crate) fn write_protection(&self) -> WriteProtection {
+        guard::kind(&self.guard)
+    }
+
     /// Whether metadata may name these blocks.
     pub(crate) fn has_blocks(&self, start: u64, count: u64) -> bool {
         self.blocks.contains(&start) && count <= self.blocks.end - start
@@ -89,6 +93,7 @@ impl Media {
         if at.checked_add(into.len() as u64).is_none_or(|end| end > self.len) {
             return Error::damaged(what, at, "it is outside the volume");
         }
+        guard::load(&self.guard);
         // A page that is gone is an error.
         self.region.guarded(|| {
             // SAFETY: in bounds. Who stores to these bytes is excluded by the locks that the module's head names; of a mapped file's
@@ -172,6 +177,12 @@ impl Media {
                 unsafe { self.region.fill_nontemporal(at, 0, len) };
             });
         }
+    }
+
+    /// Has what mappings of files stored to these bytes on its way: durable after this thread's next drain.
+    pub(crate) fn flush(&self, bytes: Range<u64>) -> pmem_map::Result<()> {
+        guard::load(&self.guard); // a flush is a load, to who asks whether it may be
+        self.region.flush(bytes)
     }
 
     /// What this thread has stored is durable on return.

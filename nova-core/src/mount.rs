@@ -217,8 +217,9 @@ impl MountOptions {
         self
     }
 
-    /// Stray stores of the program do not reach the volume: its pages are read-only but for the time that a record, or content, is stored. Two system calls for
-    /// each, which the benchmark `fs_protect` has figures of. A stray store is a SIGSEGV.
+    /// Stray stores of the program do not reach the volume: its pages are read-only but for the time that a record, or content, is stored. A stray store
+    /// is a SIGSEGV. Where the processor has protection keys that is so for all threads but the one that stores, and takes two instructions; elsewhere it takes
+    /// two system calls, and while one thread stores others may: [`Nova::write_protection`](crate::Nova::write_protection). The benchmark `fs_protect` has figures.
     pub fn write_protected(mut self, write_protected: bool) -> MountOptions {
         self.write_protected = write_protected;
         self

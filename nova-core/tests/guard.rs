@@ -1,6 +1,6 @@
 //! Write protection of the volume: everything works, and a stray store of the program ends it before it does damage.
 
-use nova_core::{FormatOptions, MountOptions, Nova};
+use nova_core::{FormatOptions, MountOptions, Nova, WriteProtection};
 use pmem_map::Mapping;
 use std::{os::unix::process::ExitStatusExt, process::Command};
 
@@ -48,6 +48,52 @@ fn everything_works_in_windows() {
     assert!(nova.mount_report().clean);
     assert_eq!(nova.read_file("/file").unwrap()[..10], [4; 10]);
     assert_eq!(nova.read_dir("/").unwrap().len(), 202);
+}
+
+/// A processor with protection keys that the kernel uses says so.
+#[test]
+fn a_processor_that_has_keys_is_asked_for_one() {
+    let has_keys = std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains(" ospke"));
+    let nova = FormatOptions::new().format(Mapping::memfd(8 << 20).unwrap(), guarded()).unwrap();
+    let expected = if has_keys { WriteProtection::Key } else { WriteProtection::Pages };
+    assert_eq!(nova.write_protection(), expected);
+    println!("stray stores are stopped by: {expected:?}");
+    let plain = FormatOptions::new().format(Mapping::memfd(8 << 20).unwrap(), MountOptions::new()).unwrap();
+    assert_eq!(plain.write_protection(), WriteProtection::None);
+}
+
+/// Such a thread has no right to a key: not to store, not even to load and to flush.
+#[test]
+fn threads_that_were_there_before_the_mount_work_too() {
+    let (sender, volumes) = std::sync::mpsc::channel::<Nova>();
+    let (mappings_sender, mappings) = std::sync::mpsc::channel::<Mapping>();
+    // Its first call is a flush.
+    let flusher = std::thread::spawn(move || {
+        for mapping in mappings.iter() {
+            mapping.sync(0..9000).unwrap();
+        }
+    });
+    let worker = std::thread::spawn(move || {
+        for (n, nova) in volumes.iter().enumerate() {
+            match n {
+                0 => assert_eq!(nova.read_file("/file").unwrap(), [7; 9000]),
+                1 => work(&nova),
+                _ => assert!(nova.fsck().unwrap().is_clean()),
+            }
+        }
+    });
+    let nova = FormatOptions::new().format(Mapping::memfd(32 << 20).unwrap(), guarded()).unwrap();
+    nova.write_file("/file", &[7; 9000]).unwrap();
+    let mut mapping = nova.open("/file").unwrap().map().unwrap();
+    mapping.write(0, &[7]).unwrap();
+    mappings_sender.send(mapping).unwrap();
+    drop(mappings_sender);
+    flusher.join().unwrap();
+    for _ in 0..3 {
+        sender.send(nova.clone()).unwrap();
+    }
+    drop(sender);
+    worker.join().unwrap();
 }
 
 const CHILD: &str = "NOVA_GUARD_CHILD";

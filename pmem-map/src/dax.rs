@@ -60,7 +60,7 @@ mod tests {
     use crate::{
         Durability, Error, FlushMethod, Granularity, Lock, MapOptions, Medium,
         durability::{Verdict, kept_by},
-        file::LockedFile,
+        file::{Device, LockedFile},
         system,
     };
     use std::os::unix::fs::symlink;
@@ -155,7 +155,7 @@ mod tests {
     fn standing_for(device: DaxDevice) -> LockedFile {
         let file = system::memfd("stands for a device").unwrap();
         file.set_len(device.len).unwrap();
-        LockedFile::of_device(file, Path::new("/dev/dax0.0"), device)
+        LockedFile::of_device(file, Path::new("/dev/dax0.0"), Device::Dax(device))
     }
 
     /// What is left of a device's promise on this processor.

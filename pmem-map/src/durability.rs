@@ -63,6 +63,17 @@ pub(crate) fn judge_device(persistence_domain: Option<&str>) -> Verdict {
     Verdict { granularity, durability, medium: Medium::DaxDevice }
 }
 
+/// The verdict on a block device: it is written back by pages, and keeps what was. Or it is treated as persistent memory.
+pub(crate) fn judge_block(kept: Durability, emulate: Option<Granularity>) -> Verdict {
+    let none = Filesystem::BlockDevice;
+    match emulate {
+        Some(granularity) => {
+            Verdict { granularity, durability: Durability::Process, medium: Medium::EmulatedPmem(none) }
+        }
+        None => Verdict { granularity: Granularity::Page, durability: kept, medium: Medium::File(none) },
+    }
+}
+
 /// The verdict on a file that is treated as persistent memory of this granularity, whatever it is.
 pub(crate) fn emulated(magic: u64, granularity: Granularity) -> Verdict {
     let medium = Medium::EmulatedPmem(Filesystem::from_magic(magic));

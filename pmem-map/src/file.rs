@@ -5,6 +5,7 @@
 use crate::{
     Error, Event, Filesystem, Granularity, Lock, PAGE, Result,
     address_space::grants_map_sync,
+    block::{self, BlockDevice},
     dax::{self, DaxDevice},
     durability::{self, Facts, Verdict},
     fork::Generation,
@@ -24,8 +25,15 @@ pub(crate) struct LockedFile {
     file: File,
     path: PathBuf,
     /// What it is, if it is no file at all.
-    device: Option<DaxDevice>,
+    device: Option<Device>,
     made_in: Generation,
+}
+
+/// What is mapped as a file and is none: it has its length for good.
+#[derive(Clone, Debug)]
+pub(crate) enum Device {
+    Dax(DaxDevice),
+    Block(BlockDevice),
 }
 
 impl Drop for LockedFile {
@@ -49,8 +57,8 @@ impl LockedFile {
         LockedFile { file, path: path.into(), device: None, made_in: Generation::current() }
     }
 
-    /// The DAX device at `path`.
-    pub(crate) fn of_device(file: File, path: &Path, device: DaxDevice) -> LockedFile {
+    /// The device at `path`.
+    pub(crate) fn of_device(file: File, path: &Path, device: Device) -> LockedFile {
         let mut device_file = LockedFile::new(file, path);
         device_file.device = Some(device);
         device_file
@@ -58,7 +66,12 @@ impl LockedFile {
 
     /// The file at `path`, locked; `None` if there is none.
     pub(crate) fn existing(path: &Path, lock: Lock) -> Result<Option<LockedFile>> {
-        let found = LockedFile::unlocked(path, lock == Lock::Exclusive)?;
+        // A block device that is mounted, or that somebody else opens in this way, is refused then. (Of files this flag asks nothing
+        // that is defined.)
+        let is_block_device =
+            || fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_block_device());
+        let alone = if lock == Lock::Exclusive && is_block_device() { libc::O_EXCL } else { 0 };
+        let found = LockedFile::opened(path, lock == Lock::Exclusive, alone)?;
         if let Some(found) = &found {
             lock::take(&found.file, lock, path)?;
         }
@@ -67,10 +80,14 @@ impl LockedFile {
 
     /// The file at `path`, of which no lock is taken; `None` if there is none.
     pub(crate) fn unlocked(path: &Path, write: bool) -> Result<Option<LockedFile>> {
+        LockedFile::opened(path, write, 0)
+    }
+
+    fn opened(path: &Path, write: bool, flags: libc::c_int) -> Result<Option<LockedFile>> {
         let opened = OpenOptions::new()
             .read(true)
             .write(write)
-            .custom_flags(libc::O_NONBLOCK) // a named pipe must not make us wait
+            .custom_flags(libc::O_NONBLOCK | flags) // a named pipe must not make us wait
             .open(path);
         let file = match opened {
             Ok(file) => file,
@@ -82,14 +99,18 @@ impl LockedFile {
         if kind.is_dir() {
             return Err(Error::io("map", path)(io::ErrorKind::IsADirectory.into()));
         }
+        let (major, minor) = system::device_numbers(metadata.rdev());
+        let sysfs = Path::new("/sys");
         let device = if kind.is_char_device() {
-            let (major, minor) = system::device_numbers(metadata.rdev());
-            dax::look(Path::new("/sys"), major, minor).map_err(Error::io("map", path))?
+            dax::look(sysfs, major, minor).map(|device| device.map(Device::Dax))
+        } else if kind.is_block_device() {
+            block::look(&file, sysfs, major, minor).map(|device| Some(Device::Block(device)))
         } else {
-            None
+            Ok(None)
         };
+        let device = device.map_err(Error::io("map", path))?;
         if !kind.is_file() && device.is_none() {
-            let what = "neither a regular file nor a DAX device";
+            let what = "neither a regular file nor a block device nor a DAX device";
             return Err(Error::io("map", path)(io::Error::new(io::ErrorKind::InvalidInput, what)));
         }
         Ok(Some(match device {
@@ -174,15 +195,21 @@ impl LockedFile {
         &self.path
     }
 
-    /// Whether it is a device, which has its length for good and no private views.
+    /// Whether it is a device, which has its length for good.
     pub(crate) fn is_device(&self) -> bool {
         self.device.is_some()
+    }
+
+    /// Whether it is a DAX device, which has no private views.
+    pub(crate) fn is_dax_device(&self) -> bool {
+        matches!(self.device, Some(Device::Dax(_)))
     }
 
     /// Bytes of its pages, which it is mapped and extended in.
     pub(crate) fn unit(&self) -> Result<u64> {
         match &self.device {
-            Some(device) => Ok(device.align),
+            Some(Device::Dax(device)) => Ok(device.align),
+            Some(Device::Block(_)) => Ok(PAGE),
             None => Ok(unit_of(&self.filesystem()?)),
         }
     }
@@ -196,10 +223,11 @@ impl LockedFile {
 
     /// Length in bytes.
     pub(crate) fn len(&self) -> Result<u64> {
-        if let Some(device) = &self.device {
-            return Ok(device.len);
+        match &self.device {
+            Some(Device::Dax(device)) => Ok(device.len),
+            Some(Device::Block(device)) => Ok(device.len),
+            None => Ok(self.file.metadata().map_err(Error::io("inspect", &self.path))?.len()),
         }
-        Ok(self.file.metadata().map_err(Error::io("inspect", &self.path))?.len())
     }
 
     /// Extends the file from `from` to `to` bytes or to the next whole page of its filesystem, with blocks
@@ -287,10 +315,22 @@ impl LockedFile {
         system::filesystem(&self.file).map_err(Error::io("inspect", &self.path))
     }
 
+    /// What it is on.
+    pub(crate) fn kind(&self) -> Result<Filesystem> {
+        match &self.device {
+            Some(Device::Block(_)) => Ok(Filesystem::BlockDevice),
+            _ => Ok(Filesystem::from_magic(self.filesystem()?.magic)),
+        }
+    }
+
     /// What makes a store to this file durable, and what a durable store survives.
     pub(crate) fn judge(&self, emulate: Option<Granularity>) -> Result<Verdict> {
-        if let Some(device) = &self.device {
-            return Ok(durability::judge_device(device.persistence_domain.as_deref()));
+        match &self.device {
+            Some(Device::Dax(device)) => {
+                return Ok(durability::judge_device(device.persistence_domain.as_deref()));
+            }
+            Some(Device::Block(device)) => return Ok(durability::judge_block(device.durability, emulate)),
+            None => {}
         }
         let magic = self.filesystem()?.magic;
         if let Some(granularity) = emulate {

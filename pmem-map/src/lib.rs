@@ -41,6 +41,7 @@
 //! - [`lease`], how a file of a mounted volume is mapped past the kernel's pages;
 //! - [`Backing`], how a filesystem or a device lends bytes that are mapped here, and serves the faults of its pages;
 //! - [`FirstStores`], how a snapshot learns of the first store to each page after its moment;
+//! - [`ProtectionKey`], how each thread opens pages to its own stores alone;
 //! - [`StoreHook`], how a tracer deals with stores inside the signal handler.
 //!
 //! # What it does not do
@@ -66,6 +67,7 @@ mod ptr;
 mod region;
 mod stores;
 
+mod block;
 mod cpu;
 mod dax;
 mod durability;
@@ -80,6 +82,7 @@ mod file;
 mod first_store;
 mod fork;
 mod futex;
+mod key;
 pub mod lease;
 mod lock;
 mod lost;
@@ -99,6 +102,7 @@ pub use cpu::FlushMethod;
 pub use error::{Error, Result};
 pub use first_store::{Dirtiness, FirstStore, FirstStoreFailure, FirstStores, Protecting, RangeId, Watched};
 pub use granularity::{Durability, Granularity};
+pub use key::{ProtectionKey, Stores};
 pub use lock::Lock;
 pub use mapping::Mapping;
 pub use medium::{Filesystem, Medium};

@@ -28,6 +28,8 @@ pub enum Filesystem {
     Ceph,
     /// 9P, as between a virtual machine and its host.
     Plan9,
+    /// None: a disk itself, or persistent memory that is used as one (`/dev/pmem0`).
+    BlockDevice,
     /// overlayfs: the file is on another filesystem, which cannot be asked.
     Overlay,
     /// None of these.
@@ -72,6 +74,7 @@ impl fmt::Display for Filesystem {
             Filesystem::Smb => "SMB",
             Filesystem::Ceph => "Ceph",
             Filesystem::Plan9 => "9P",
+            Filesystem::BlockDevice => "a block device",
             Filesystem::Overlay => "overlayfs",
             Filesystem::Other { magic } => return write!(f, "an unknown filesystem ({magic:#x})"),
         })

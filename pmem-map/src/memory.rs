@@ -8,6 +8,7 @@ use crate::{
     backing::{Extent, Lent, whole_pages},
     file::LockedFile,
     fork::OwnedByProcess,
+    key,
     write_back::Pending,
 };
 use memmap2::MmapMut;
@@ -267,5 +268,14 @@ impl Memory {
             let at = self.base().add(pages.start as usize);
             set_writable(at, pages.end - pages.start, writable)
         }
+    }
+
+    /// Gives whole pages inside the mapping a protection key.
+    pub(crate) fn mark(&self, pages: Range<u64>, number: u32) -> io::Result<()> {
+        if matches!(self, Memory::Heap(_)) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        // SAFETY: pages of this mapping, which is alive, readable and writable.
+        unsafe { key::mark(self.base().as_ptr().add(pages.start as usize), pages.end - pages.start, number) }
     }
 }

@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 use crate::{
-    Backing, Durability, Error, Event, Filesystem, FlushMethod, Granularity, Lock, Mapping, Medium, Observer,
-    PAGE, Region, Result,
+    Backing, Durability, Error, Event, FlushMethod, Granularity, Lock, Mapping, Medium, Observer, PAGE,
+    Region, Result,
     address_space::{AddressSpace, HUGE_PAGE, Prefault, Sharing, Treatment, grants_map_sync},
     backing::Lent,
     durability::{Verdict, kept_by},
@@ -160,8 +160,8 @@ impl MapOptions {
 
     /// Maps the file at `path`.
     ///
-    /// That can be a regular file (on hugetlbfs: in huge pages) or a DAX device (`/dev/dax0.0`), which has its length
-    /// for good. A file that exists is neither shrunk nor extended nor written to; under an exclusive lock its folder is synced,
+    /// That can be a regular file (on hugetlbfs: in huge pages), a DAX device (`/dev/dax0.0`), or a block device (`/dev/pmem0`), which is
+    /// written back by pages on persistent memory too, and refused while it is mounted. Devices have their length for good. A file that exists is neither shrunk nor extended nor written to; under an exclusive lock its folder is synced,
     /// so that its name is durable before anything that is written to it. Whether it is persistent memory is
     /// learned from the kernel (`MAP_SYNC`) and from sysfs; see [`Region::granularity`],
     /// [`Region::durability`] and [`Region::medium`].
@@ -231,16 +231,13 @@ impl MapOptions {
             _ => file,
         };
         let (sharing, verdict) = match self.lock {
-            Lock::Shared if file.is_device() => {
-                let what = "a device has no private views; open it exclusively";
+            Lock::Shared if file.is_dax_device() => {
+                let what = "a DAX device has no private views; open it exclusively";
                 let refused = std::io::Error::new(std::io::ErrorKind::InvalidInput, what);
                 return Err(Error::io("map", file.path())(refused));
             }
             // Stores to a private view end with it; `Process` is the least that there is a word for.
-            Lock::Shared => (
-                Sharing::Private,
-                memory_verdict(Medium::PrivateView(Filesystem::from_magic(file.filesystem()?.magic))),
-            ),
+            Lock::Shared => (Sharing::Private, memory_verdict(Medium::PrivateView(file.kind()?))),
             Lock::Exclusive => {
                 let synchronous = !file.is_device() && grants_map_sync(file.file());
                 let sharing = if synchronous { Sharing::Synchronous } else { Sharing::Shared };

@@ -529,6 +529,16 @@ impl Region {
         let pages = whole_pages(range);
         self.memory.set_writable(pages, writable).map_err(Error::io(action, "pages"))
     }
+
+    /// Gives all pages that `range` touches a protection key; 0 is the one that everybody has all rights to.
+    pub(crate) fn mark(&self, range: Range<u64>, key: u32) -> Result<()> {
+        self.check_process()?;
+        self.check(range.start, range.end.saturating_sub(range.start))?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.memory.mark(whole_pages(range), key).map_err(Error::io("protect", "pages by a key"))
+    }
 }
 
 impl Drop for Region {

@@ -13,7 +13,7 @@ declare -A heard=()
 hear() {
     local name number
     while read -r name number; do heard[$name]=$number; done < <(
-        sed -n 's/^acknowledged \([a-z]*\) \([0-9]*\)\r$/\1 \2/p' "$scratch/output" | awk '{ last[$1] = $2 } END { for (name in last) print name, last[name] }'
+        sed -n 's/^acknowledged \([a-z-]*\) \([0-9]*\)\r$/\1 \2/p' "$scratch/output" | awk '{ last[$1] = $2 } END { for (name in last) print name, last[name] }'
     )
 }
 

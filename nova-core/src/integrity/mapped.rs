@@ -81,7 +81,7 @@ impl Volume {
             }
             let run = mapped.run();
             // What the program stored and did not flush is content, too: it has to last as long as its checksums.
-            self.media.region().flush(run.start * BLOCK..(run.start + run.blocks) * BLOCK)?;
+            self.media.flush(run.start * BLOCK..(run.start + run.blocks) * BLOCK)?;
             self.protect_again(run)?;
         }
         if self.keeps(Rule::ProtectionBeforeUnmapped) {

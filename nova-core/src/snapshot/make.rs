@@ -183,7 +183,7 @@ impl Volume {
         stored.extend(self.snapshots.mapped.take_left());
         // What is not copied away later has to be durable as it is.
         for stored in stored.into_iter().filter(|_| self.keeps(Rule::StoresBeforeRecord)) {
-            self.media.region().flush(stored)?;
+            self.media.flush(stored)?;
         }
         let head = SnapshotHead {
             magic: SNAPSHOT_MAGIC,

@@ -1,7 +1,9 @@
 //! Files on disk and in memory: made, found, judged, refused.
 
 use crate::{folder::folder, recorder::Recorder};
-use pmem_map::{Durability, Error, FlushMethod, Granularity, Lock, MapOptions, Mapping, Medium, PAGE};
+use pmem_map::{
+    Durability, Error, Filesystem, FlushMethod, Granularity, Lock, MapOptions, Mapping, Medium, PAGE,
+};
 use std::{fs, io::ErrorKind, path::Path};
 
 fn open(options: &MapOptions, path: &Path) -> Result<Mapping, Error> {
@@ -287,4 +289,38 @@ fn a_dax_device_keeps_what_was_persisted_and_its_length() {
     drop(mapping);
     assert_io(open(&MapOptions::new().lock(Lock::Shared), path), "map", ErrorKind::InvalidInput);
     assert_eq!(&open(&MapOptions::new(), path).unwrap().as_slice()[len as usize - 5..], b"there");
+}
+
+/// With a device to spare, of which the content is lost: `PMEM_TEST_BLOCK_DEVICE=/dev/pmem0`.
+#[test]
+fn a_block_device_is_written_back_by_pages_and_keeps_its_length() {
+    let Some(path) = std::env::var_os("PMEM_TEST_BLOCK_DEVICE") else {
+        return println!("skipped: PMEM_TEST_BLOCK_DEVICE names no device");
+    };
+    let path = Path::new(&path);
+    let mut mapping = open(&MapOptions::new(), path).unwrap();
+    println!("{}: {} bytes, {:?}", mapping.medium(), mapping.len(), mapping.durability());
+    let (medium, granularity, len) = (mapping.medium(), mapping.granularity(), mapping.len());
+    // What is at its path is on a tmpfs, `/dev`, which it has nothing to do with.
+    assert!(medium == Medium::File(Filesystem::BlockDevice) && granularity == Granularity::Page, "{medium}");
+    assert!(mapping.durability() != Durability::Process);
+    mapping.write(len - 5, b"there").unwrap();
+    mapping.persist(len - 5..len).unwrap();
+    assert_eq!((mapping.counters().syncs, mapping.counters().lines_flushed), (1, 1));
+    // SAFETY: nobody else knows these bytes.
+    unsafe { mapping.write_through(4090, b"through") }.unwrap();
+    assert_eq!(&mapping.as_slice()[4090..4097], b"through");
+    assert!(matches!(mapping.grow(len + 1), Err(Error::CannotGrow { .. })));
+    assert!(matches!(open(&MapOptions::new(), path), Err(Error::Io { .. } | Error::Locked { .. })));
+    drop(mapping);
+    let mut view = open(&MapOptions::new().lock(Lock::Shared), path).unwrap();
+    assert_eq!(view.medium(), Medium::PrivateView(Filesystem::BlockDevice));
+    view.write(len - 5, b"stays").unwrap();
+    drop(view);
+    assert_eq!(&open(&MapOptions::new(), path).unwrap().as_slice()[len as usize - 5..], b"there");
+    let emulated = open(&MapOptions::new().emulate_pmem(true), path).unwrap();
+    assert_eq!(
+        (emulated.granularity(), emulated.durability()),
+        (Granularity::CacheLine, Durability::Process)
+    );
 }

@@ -12,6 +12,7 @@ mod folder;
 mod forks;
 mod growth;
 mod hooks;
+mod keys;
 mod large_pages;
 mod locks;
 mod lost_pages;

@@ -4,21 +4,24 @@
 //! step has returned. At the next boot `VM_ACKNOWLEDGED` has the last of these (`pool=17,page=3`): so many steps must be
 //! there, and those that are, as a whole and in order. `VM_LAST` ends the program after that comparison.
 
-use crate::{Result, check, place};
+use crate::{Result, check, fsync, place};
 use nova_core::{File, Nova};
 use pmem_collections::{Named, PBTreeMap, Pool, PoolOptions};
-use pmem_map::{Granularity, MapOptions};
-use std::{env, path::Path, thread};
+use pmem_map::{Granularity, MapOptions, Mapping};
+use std::{env, fs, os::unix::fs::MetadataExt, path::Path, thread};
 
 /// Steps after which a subject is not made any larger.
 const MOST: u64 = 100_000;
-const NAMES: &str = "pool, volume, page or control";
+const NAMES: &str =
+    "pool, volume, page, growth and block, and the controls control, control-growth and control-block";
 
 pub(crate) fn run(names: &[&str]) -> Result<()> {
     let mut subjects = Vec::new();
     for &name in names {
-        let subject = Subject::open(name)?;
-        let (found, acknowledged) = (subject.steps()?, acknowledged(name)?.unwrap_or(0));
+        let acknowledged = acknowledged(name)?.unwrap_or(0);
+        let opened = Subject::open(name).and_then(|subject| Ok((subject.steps()?, subject)));
+        let (found, subject) = opened
+            .map_err(|error| format!("{name}: LOST: {acknowledged} steps were acknowledged, and: {error}"))?;
         check(found >= acknowledged, || {
             format!("{name}: LOST: {acknowledged} steps were acknowledged, and {found} are there")
         })?;
@@ -51,6 +54,10 @@ fn work(name: &str, subject: &Subject, from: u64) -> Result<()> {
         subject.perform(step)?;
         println!("acknowledged {name} {}", step + 1);
     }
+    wait_for_the_cut()
+}
+
+fn wait_for_the_cut() -> ! {
     loop {
         thread::park();
     }
@@ -68,6 +75,8 @@ enum Subject {
     Pool(Pool),
     /// Each step appends a record to a file; every [`RECORDS`] there is a new one.
     Volume(Nova),
+    /// Each step makes a file longer, as pools do, and stores nothing.
+    Growth(Box<Mapping>),
 }
 
 impl Subject {
@@ -77,11 +86,19 @@ impl Subject {
             "pool" => Ok(Subject::Pool(pool(&place::dax_file("cut.pool")?, place::promised().0)?)),
             "page" => Ok(Subject::Pool(pool(&disk.join("cut.pool"), Granularity::Page)?)),
             "control" => Ok(Subject::Pool(without_fdatasync(&disk.join("control.pool"))?)),
-            "volume" => {
-                let mapping = place::map(&place::dax_file("cut.volume")?, 64 << 20)?;
-                // A cut while it was formatted leaves no volume: then nobody heard of it.
-                let made = acknowledged(name)?.is_some();
-                Ok(Subject::Volume(if made { Nova::mount(mapping)? } else { Nova::format(mapping)? }))
+            "growth" => Ok(Subject::Growth(Box::new(growing_file(&disk.join("cut.growth"))?))),
+            "control-growth" => {
+                let mapping = growing_file(&disk.join("control.growth"))?;
+                fsync::skip(); // that the file is there is durable; how long it is from here on is not
+                Ok(Subject::Growth(Box::new(mapping)))
+            }
+            "volume" => volume(name, place::map(&place::dax_file("cut.volume")?, 64 << 20)?),
+            "block" => volume(name, place::map(&place::block_device()?, 0)?),
+            // Lines are flushed, and nothing is written back.
+            "control-block" => {
+                let options = MapOptions::new().emulate_pmem(true);
+                // SAFETY: nobody else in the guest uses this device.
+                volume(name, unsafe { options.open(place::block_device()?) }?)
             }
             _ => Err(format!("{name} is no subject; there is {NAMES}").into()),
         }
@@ -92,6 +109,7 @@ impl Subject {
         match self {
             Subject::Pool(pool) => steps_of_pool(pool),
             Subject::Volume(nova) => steps_of_volume(nova),
+            Subject::Growth(mapping) => Ok(mapping.len() / GROWTH - 1),
         }
     }
 
@@ -110,6 +128,9 @@ impl Subject {
                 file.append(&record(step))?;
                 Ok(())
             }
+            // Not all of the disk.
+            Subject::Growth(_) if step >= MOST_GROWTH => wait_for_the_cut(),
+            Subject::Growth(mapping) => Ok(mapping.grow((step + 2) * GROWTH)?),
         }
     }
 }
@@ -156,6 +177,25 @@ fn steps_of_pool(pool: &Pool) -> Result<u64> {
     }
     check(entries.is_multiple_of(ENTRIES), || format!("{entries} entries: a commit is there by half"))?;
     Ok(entries / ENTRIES)
+}
+
+/// Bytes of a step of [`Subject::Growth`]; the file is made with as many.
+const GROWTH: u64 = 16 << 10;
+const MOST_GROWTH: u64 = 3000;
+
+fn growing_file(path: &Path) -> Result<Mapping> {
+    let options = MapOptions::new().len(GROWTH).max_len((MOST_GROWTH + 2) * GROWTH).create(true);
+    // SAFETY: nobody else in the guest uses this file.
+    let mapping = unsafe { options.open(path) }?;
+    let blocks = fs::metadata(path)?.blocks() * 512;
+    check(blocks >= mapping.len(), || format!("{blocks} bytes of blocks for {} bytes", mapping.len()))?;
+    Ok(mapping)
+}
+
+fn volume(name: &str, mapping: Mapping) -> Result<Subject> {
+    // A cut while it was formatted leaves no volume: then nobody heard of it.
+    let made = acknowledged(name)?.is_some();
+    Ok(Subject::Volume(if made { Nova::mount(mapping)? } else { Nova::format(mapping)? }))
 }
 
 /// Records of a file.

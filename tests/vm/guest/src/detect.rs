@@ -34,16 +34,15 @@ pub(crate) fn run() -> Result<()> {
         Durability::Process,
     )?;
 
-    // A block device goes through the page cache, on persistent memory too, so it is not mapped as if it were DAX.
     // SAFETY: it is not mapped.
     let refused = unsafe { MapOptions::new().open("/dev/pmem0") };
     check(matches!(refused, Err(Error::Io { .. })), || format!("/dev/pmem0 is mapped as {refused:?}"))?;
-    println!("ok detect   /dev/pmem0, a block device: refused");
+    println!("ok detect   /dev/pmem0, a block device that is mounted: refused");
     fs::remove_file(file)?;
     Ok(())
 }
 
-fn expect(
+pub(crate) fn expect(
     mapping: &Mapping,
     is_medium: impl Fn(Medium) -> bool,
     granularity: Granularity,

@@ -1,17 +1,20 @@
 //! What `tests/vm/run` runs in a guest that has real DAX: persistent memory that the kernel knows as such.
 //!
 //! ```text
-//! vm-guest all              everything below but `cut`
+//! vm-guest all              the next three
 //! vm-guest detect           what pmem-map finds out about each medium
 //! vm-guest pool             a pool on a DAX file, and on a DAX device
 //! vm-guest volume           a filesystem on a DAX file, and on a DAX device
-//! vm-guest cut SUBJECT...   work on these until the power is cut: pool, volume, page, control
+//! vm-guest block            what /dev/pmem0 is without a filesystem, and a volume on it
+//! vm-guest cut SUBJECT...   work on these until the power is cut: pool, volume, page, growth, block, and controls
 //! ```
 //!
 //! Each check prints a line, and the first that fails ends the program with exit code 1.
 
+mod block;
 mod cut;
 mod detect;
+mod fsync;
 mod place;
 mod pool;
 mod volume;
@@ -35,10 +38,14 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["detect"] => detect::run(),
         ["pool"] => pool::run(),
         ["volume"] => volume::run(),
+        ["block"] => block::run(),
         ["abandon-pool", path] => pool::abandon(path.as_ref()),
         ["abandon-volume", path] => volume::abandon(path.as_ref()),
         ["cut", names @ ..] if !names.is_empty() => cut::run(names),
-        _ => Err("usage: vm-guest all|detect|pool|volume, or cut SUBJECT...; run it by tests/vm/run".into()),
+        _ => {
+            Err("usage: vm-guest all|detect|pool|volume|block, or cut SUBJECT...; run it by tests/vm/run"
+                .into())
+        }
     }
 }
 

@@ -23,6 +23,17 @@ pub(crate) fn dax_device() -> Result<PathBuf> {
     Ok(env::var_os("PMEM_TEST_DAX_DEVICE").ok_or("PMEM_TEST_DAX_DEVICE names no DAX device")?.into())
 }
 
+/// Persistent memory as a block device, which nothing is mounted from.
+pub(crate) fn block_device() -> Result<PathBuf> {
+    let path = env::var_os("PMEM_TEST_BLOCK_DEVICE");
+    Ok(path.ok_or("PMEM_TEST_BLOCK_DEVICE names no block device; run this with --fs none or raw")?.into())
+}
+
+/// What a block device on it does.
+pub(crate) fn promised_of_blocks() -> (Granularity, Durability) {
+    (Granularity::Page, promised().1)
+}
+
 /// What persistent memory asks for and promises, by what the firmware says of it (`--persistence`).
 pub(crate) fn promised() -> (Granularity, Durability) {
     match env::var("VM_PERSISTENCE").as_deref() {
