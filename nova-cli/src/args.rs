@@ -1,6 +1,8 @@
 //! What the command line can say.
 
 use crate::{check, crash, debug, docs, files::Place, map, pool, scrub, size::Size, top};
+#[cfg(feature = "replica")]
+use crate::{remote, replica};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -17,7 +19,8 @@ const EXIT_CODES: &str = "Exit codes:
   0  done
   1  an error, which is on stderr
   2  wrong arguments
-  4  something is wrong with what was checked, and still is (fsck, scrub, pool check, pool repair, crash replay)
+  4  something is wrong with what was checked, and still is (fsck, scrub, pool check, pool repair, crash replay,
+     remote list)
 
 Colours and progress bars are for terminals alone; NO_COLOR turns colours off.";
 
@@ -103,6 +106,18 @@ pub(crate) enum Command {
     Pool {
         #[command(subcommand)]
         command: pool::Command,
+    },
+    /// Looks after snapshots and pools that were pushed to a folder or a bucket
+    #[cfg(feature = "replica")]
+    Remote {
+        #[command(subcommand)]
+        command: remote::Command,
+    },
+    /// Looks after pools that are replicated through NATS JetStream
+    #[cfg(feature = "replica")]
+    Replica {
+        #[command(subcommand)]
+        command: replica::Command,
     },
     /// Draws what is where in a volume, or where one of its files is
     Map(map::Map),
@@ -262,6 +277,12 @@ pub(crate) enum Snapshot {
         /// The stream; otherwise standard input
         stream: Option<PathBuf>,
     },
+    /// Pushes a snapshot to a folder or a bucket: what changed since the newest one that is there
+    #[cfg(feature = "replica")]
+    Push(remote::SnapshotPush),
+    /// Pulls a snapshot, and those that it goes on from; a pull that broke off goes on when it is done again
+    #[cfg(feature = "replica")]
+    Pull(remote::SnapshotPull),
     /// Makes the files what they were when a snapshot was made; what came later is lost, unless a snapshot has it
     Rollback {
         /// The volume, not mounted

@@ -19,6 +19,10 @@ mod mounted;
 mod picture;
 mod pool;
 mod progress;
+#[cfg(feature = "replica")]
+mod remote;
+#[cfg(feature = "replica")]
+mod replica;
 mod scrub;
 mod signatures;
 mod size;
@@ -54,6 +58,10 @@ fn main() -> ExitCode {
         Command::Cp { from, to, snapshot } => copy::cp(&from, &to, snapshot.as_deref()),
         Command::Snapshot { command } => snapshot::run(&command),
         Command::Pool { command } => pool::run(&command),
+        #[cfg(feature = "replica")]
+        Command::Remote { command } => remote::run(&command),
+        #[cfg(feature = "replica")]
+        Command::Replica { command } => replica::run(&command),
         Command::Map(args) => map::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Crash { command } => crash::run(&command),

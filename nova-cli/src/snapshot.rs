@@ -21,13 +21,17 @@ pub(crate) fn run(command: &args::Snapshot) -> Outcome {
             stream::send(image, from.as_deref(), name, output.as_deref())
         }
         args::Snapshot::Receive { image, stream } => stream::receive(image, stream.as_deref()),
+        #[cfg(feature = "replica")]
+        args::Snapshot::Push(args) => crate::remote::push_snapshot(args),
+        #[cfg(feature = "replica")]
+        args::Snapshot::Pull(args) => crate::remote::pull_snapshot(args),
         args::Snapshot::Rollback { image, name, force } => rollback(image, name, *force),
         args::Snapshot::Delete { image, name } => delete(image, name),
     }
 }
 
 /// Changes a volume, and unmounts it, whatever came of it.
-fn change<T>(image: &Path, work: impl FnOnce(&Nova) -> Result<T, Failure>) -> Result<T, Failure> {
+pub(crate) fn change<T>(image: &Path, work: impl FnOnce(&Nova) -> Result<T, Failure>) -> Result<T, Failure> {
     let nova = image::write(image)?;
     let done = work(&nova);
     nova.unmount()?;
@@ -35,7 +39,7 @@ fn change<T>(image: &Path, work: impl FnOnce(&Nova) -> Result<T, Failure>) -> Re
 }
 
 /// What an error means for a snapshot's name.
-fn named(name: &str, error: Error) -> Failure {
+pub(crate) fn named(name: &str, error: Error) -> Failure {
     match error {
         Error::Posix(Code::NotFound) => {
             format!("there is no snapshot {name:?}: `nova snapshot list` says which there are").into()
@@ -123,7 +127,7 @@ fn list(image: &Path, as_json: bool) -> Outcome {
 }
 
 /// How long ago that was, in one unit.
-fn age(created: i64) -> String {
+pub(crate) fn age(created: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
     let seconds = (now - created / 1_000_000_000).max(0);
     match seconds {

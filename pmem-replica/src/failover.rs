@@ -30,6 +30,10 @@ pub struct Promotion {
     /// lease. What it committed after that, only it knows; its own opening says so ([`Error::Fenced`]). None of them was acknowledged in
     /// [`Mode::Sync`](crate::Mode::Sync).
     pub missing: u64,
+    /// How many it can be at most, as no transaction began at the old primary while more than its [`Bound`](crate::Bound) waited. That is
+    /// so for one thread that writes; each further one may have added one, and so may each growth of the pool. `None`: it had no bound that
+    /// it kept ([`Beyond::Warn`](crate::Beyond::Warn)), or did not say.
+    pub at_most: Option<u64>,
     /// How long it took.
     pub took: Duration,
 }
@@ -53,20 +57,22 @@ impl Follower {
         let (holder, stream) =
             (self.pool.identity()?, self.pool.following().ok_or(Error::NotAFollower)?.stream);
         let config = self.config.clone();
-        let (term, record, told) = link::block_on(async {
+        let (term, record, told, most) = link::block_on(async {
             let link = Link::connect_patiently(&config).await?;
             let millis = config.lease.as_millis() as u64;
             let found = link::patiently(config.patience, async || {
                 let term = link.last().await?.map_or(0, |last| last.envelope.term) + 1;
-                let lease = Lease { holder, term, told: 0, millis };
+                let lease = Lease { holder, term, told: 0, millis, waiting: None };
                 Ok(Bucket::open(&link).await?.take(lease).await?.0)
             })
             .await?;
-            let told = found.filter(|(lease, _)| lease.holder != holder).map_or(0, |(lease, _)| lease.told);
+            let other = found.map(|(lease, _)| lease).filter(|lease| lease.holder != holder);
+            let told = other.map_or(0, |lease| lease.told);
+            let most = other.and_then(|lease| lease.waiting?.most);
             let begun =
                 link::patiently(config.patience, async || self.fence(&link, holder, stream, told).await)
                     .await;
-            begun.map(|(term, record)| (term, record, told))
+            begun.map(|(term, record)| (term, record, told, most))
         })??;
         let told = told.max(self.status().told);
         self.stop();
@@ -79,7 +85,8 @@ impl Follower {
         // SAFETY: the caller's promise.
         let primary = unsafe { Primary::open(&path, options, &config) }?;
         let missing = told.saturating_sub(record);
-        Ok((primary, Promotion { term, record, missing, took: started.elapsed() }))
+        let at_most = most.map(|most| most.max(missing));
+        Ok((primary, Promotion { term, record, missing, at_most, took: started.elapsed() }))
     }
 
     /// Begins a new term after everything that is applied here. Its number, and the last record before it.

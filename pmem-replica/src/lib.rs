@@ -46,15 +46,21 @@
 #![deny(unsafe_code)]
 
 mod config;
+#[cfg(test)]
+mod crash;
 mod error;
 mod failover;
 mod follower;
 mod lease;
 mod link;
+#[cfg(feature = "objects")]
+pub mod objects;
 mod outbox;
+mod overview;
 mod primary;
 mod publisher;
 mod record;
+mod reseed;
 mod shared;
 
 pub use async_nats;
@@ -62,5 +68,8 @@ pub use config::{Beyond, Bound, Config, Mode};
 pub use error::{Error, Result};
 pub use failover::Promotion;
 pub use follower::{Followed, Follower};
+pub use lease::Waiting;
+pub use overview::{Behind, Held, Overview, Streamed, overview};
 pub use primary::Primary;
+pub use reseed::{Reseeded, reseed};
 pub use shared::Status;

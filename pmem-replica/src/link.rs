@@ -10,7 +10,10 @@ use async_nats::{
         stream::{self, Stream},
     },
 };
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    time::{Duration, SystemTime},
+};
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(2);
@@ -92,6 +95,20 @@ impl Link {
     pub(crate) async fn bounds(&self) -> Result<(u64, u64)> {
         let state = self.stream().await?.cached_info().state.clone();
         Ok((state.first_sequence, state.last_sequence))
+    }
+
+    /// What the servers say of the stream.
+    pub(crate) async fn info(&self) -> Result<stream::Info> {
+        Ok(self.stream().await?.cached_info().clone())
+    }
+
+    /// When a message came; `None` if it is gone.
+    pub(crate) async fn time_of(&self, message: u64) -> Result<Option<SystemTime>> {
+        match self.stream().await?.get_raw_message(message).await {
+            Ok(found) => Ok(Some(found.time.into())),
+            Err(e) if e.kind() == stream::RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(e) => Err(Error::Server { what: "read a message", source: Box::new(e) }),
+        }
     }
 
     /// The stream's last message; `None` if there never was one.

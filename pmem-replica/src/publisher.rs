@@ -66,13 +66,9 @@ impl Publisher {
     }
 
     fn lease(&self) -> Lease {
-        let told = self.shared.with(|state| state.told);
-        Lease {
-            holder: self.holder,
-            term: self.term,
-            told,
-            millis: self.shared.config.lease.as_millis() as u64,
-        }
+        let (told, waiting) = self.shared.waiting();
+        let millis = self.shared.config.lease.as_millis() as u64;
+        Lease { holder: self.holder, term: self.term, told, millis, waiting: Some(waiting) }
     }
 
     fn envelope(&self, kind: Kind, complete: u64) -> Envelope {
@@ -212,8 +208,8 @@ async fn keep_lease(shared: Arc<Shared>, link: Link, lease: Lease, version: u64)
     let mut trimmed = Instant::now();
     loop {
         tokio::time::sleep(shared.config.lease / 3).await;
-        let told = shared.with(|state| state.told);
-        match renew(&link, Lease { told, ..lease }, version).await {
+        let (told, waiting) = shared.waiting();
+        match renew(&link, Lease { told, waiting: Some(waiting), ..lease }, version).await {
             Ok(Ok(renewed)) => version = renewed,
             Ok(Err(other)) => {
                 let stream = shared.with(|state| state.acked);

@@ -2,7 +2,8 @@
 
 use crate::{
     Error,
-    config::{Beyond, Config, Mode},
+    config::{Beyond, Bound, Config, Mode},
+    lease::Waiting,
     outbox::{Outbox, Sealed},
     record::{Changes, LogPosition},
 };
@@ -51,7 +52,7 @@ pub struct Status {
 }
 
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct Queued {
     pub(crate) sealed: Sealed,
     since: Instant,
 }
@@ -59,7 +60,7 @@ pub(crate) struct Waiting {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     /// In order; the stream has none of them, as far as is known.
-    pub(crate) queue: VecDeque<Waiting>,
+    pub(crate) queue: VecDeque<Queued>,
     bytes: u64,
     pub(crate) told: u64,
     pub(crate) acked: u64,
@@ -84,7 +85,7 @@ impl State {
     fn push(&mut self, sealed: Sealed) {
         self.told = sealed.number;
         self.bytes += sealed.bytes.len() as u64;
-        self.queue.push_back(Waiting { sealed, since: Instant::now() });
+        self.queue.push_back(Queued { sealed, since: Instant::now() });
     }
 
     fn age(&self) -> Duration {
@@ -179,6 +180,19 @@ impl Shared {
             stopped: state.error(&self.config).map(|error| error.to_string()),
             fenced: matches!(state.stop, Some(Stop::Fenced { .. })),
         }
+    }
+
+    /// What is committed here, and what of that waits for the stream.
+    pub(crate) fn waiting(&self) -> (u64, Waiting) {
+        let state = self.state.lock();
+        let Bound { records, beyond, .. } = self.config.bound;
+        let waiting = Waiting {
+            records: state.queue.len() as u64,
+            bytes: state.bytes,
+            millis: state.age().as_millis() as u64,
+            most: (beyond != Beyond::Warn).then_some(records + 1),
+        };
+        (state.told, waiting)
     }
 
     /// Waits until the stream has everything that is committed now.

@@ -90,6 +90,12 @@ pub(crate) enum Command {
         /// The copy, which must not be there
         to: PathBuf,
     },
+    /// Pushes a pool to a folder or a bucket: what earlier copies there do not have
+    #[cfg(feature = "replica")]
+    Push(crate::remote::PoolPush),
+    /// Pulls a pool, to a new file; a pull that broke off goes on when it is done again
+    #[cfg(feature = "replica")]
+    Pull(crate::remote::PoolPull),
     /// Mends what can be proved wrong, after a copy of the file as it is
     Repair {
         /// The pool
@@ -117,13 +123,17 @@ pub(crate) fn run(command: &Command) -> Outcome {
         Command::Grow { pool, by, max_size } => care::grow(pool, *by, *max_size),
         Command::Compact { pool, room, json } => care::compact(pool, *room, *json),
         Command::Backup { pool, to } => care::backup(pool, to),
+        #[cfg(feature = "replica")]
+        Command::Push(args) => crate::remote::push_pool(args),
+        #[cfg(feature = "replica")]
+        Command::Pull(args) => crate::remote::pull_pool(args),
         Command::Repair { pool, backup, json } => care::repair(pool, backup, *json),
     }
 }
 
 /// A pool in a private view: the file stays as it is, and a recovery happens in the view.
 #[allow(unsafe_code)]
-fn look(path: &Path) -> Result<Pool, pmem_alloc::Error> {
+pub(crate) fn look(path: &Path) -> Result<Pool, pmem_alloc::Error> {
     // SAFETY: whoever runs the command says that nobody else writes the file; the lock keeps programs like this one out.
     unsafe { PoolOptions::new().open_private(path) }
 }

@@ -8,4 +8,6 @@ mod failover;
 mod follow;
 mod kill;
 mod network;
+mod overview;
+mod tls;
 mod wrong;
