@@ -37,6 +37,10 @@ vm *ARGS:
 bench *ARGS:
     cargo bench -p benches {{ARGS}}
 
+# Instructions of the hot operations, against those that are kept. `--update` keeps what is counted.
+instructions *ARGS:
+    cargo run --release -p benches --bin count-instructions -- {{ARGS}}
+
 # Warnings are errors.
 lint:
     cargo clippy --workspace --all-targets -- -D warnings

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`raw`], the hand-written baselines, at their best, and [`baselines`], the rows made of them;
 //! [`stream`], which objects are updated and how the result is verified; [`cpu_time`], what is measured, and [`rounds`], how rows become comparable; [`latency`],
-//! single operations; [`maps`], the trees, [`hash_maps`], the hash maps; [`place`], where the bytes are.
+//! single operations; [`maps`], the trees, [`hash_maps`], the hash maps; [`place`], where the bytes are. Beside the benches, `count/`: what is counted instead of timed.
 
 pub mod baselines;
 pub mod cpu_time;

@@ -1,87 +1,47 @@
-//! Other stores under the workload of the durability bench: threads that each insert one 64-byte value under a random
-//! u64 key, one durable transaction each.
+//! Other stores, under the workloads that this project's structures run. Apart, so that nobody compiles them to run a test.
 //!
-//!     peers NAME FILE THREADS MILLISECONDS
+//!     peers serve                          rounds of workloads, asked for by JSON lines on the standard input
+//!     peers NAME FILE THREADS MILLISECONDS   the durability bench's workload, for a while
 //!
-//! prints how many transactions were committed, and in how many seconds. `NAME` is one of `redb`. `FILE` is made anew.
+//! Reading order: [`protocol`], what is asked and answered, and [`serve`], who answers; [`workload`], what the operations are, with
+//! [`choice`], which records they meet, [`value`], keys and values, and [`stream`], the operations of a thread and what they leave;
+//! [`round`], how they are timed; [`store`], what a store has to do for it, and [`stores`], those that do. [`durability`] is the older
+//! command.
 
-use redb::{Database, Durability, ReadableDatabase, TableDefinition};
-use std::{
-    env,
-    error::Error,
-    path::Path,
-    sync::Barrier,
-    thread,
-    time::{Duration, Instant},
-};
+mod choice;
+mod durability;
+mod protocol;
+mod round;
+mod serve;
+mod store;
+mod stores;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod value;
+mod workload;
 
+use std::{env, error::Error, io, process::ExitCode};
+
+/// What went wrong, and what to do.
 type Failure = Box<dyn Error + Send + Sync>;
+/// Or why not.
+type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// Keys of one thread; those of the next follow.
-const KEYS: u64 = 10_000;
-const TABLE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("objects");
-
-fn main() -> Result<(), Failure> {
+fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [name, file, threads, milliseconds] = arguments.as_slice() else {
-        return Err("usage: peers NAME FILE THREADS MILLISECONDS".into());
+    #[cfg(pmdk)]
+    stores::pmdk::prefer_flushes();
+    let result = match arguments.as_slice() {
+        [mode] if mode == "serve" => serve::serve(io::stdin().lock(), io::stdout().lock()),
+        [name, file, threads, milliseconds] => durability::run(name, file, threads, milliseconds),
+        _ => Err("usage: peers serve, or peers NAME FILE THREADS MILLISECONDS".into()),
     };
-    let (threads, time) = (threads.parse()?, Duration::from_millis(milliseconds.parse()?));
-    let (commits, taken) = match name.as_str() {
-        "redb" => redb(Path::new(file), threads, time)?,
-        _ => return Err(format!("no store {name:?}; there is redb").into()),
-    };
-    println!("{commits} {}", taken.as_secs_f64());
-    Ok(())
-}
-
-fn redb(file: &Path, threads: u64, time: Duration) -> Result<(u64, Duration), Failure> {
-    let database = Database::create(file)?;
-    let transaction = database.begin_write()?;
-    {
-        let mut table = transaction.open_table(TABLE)?;
-        for key in 0..threads * KEYS {
-            table.insert(key, [0; 64].as_slice())?;
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("peers: {failure}");
+            ExitCode::FAILURE
         }
     }
-    transaction.commit()?;
-    let start = Barrier::new(threads as usize);
-    let results: Vec<Result<(u64, u64, Duration), Failure>> = thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads)
-            .map(|thread| {
-                let (database, start) = (&database, &start);
-                scope.spawn(move || {
-                    let mut random = fastrand::Rng::with_seed(thread);
-                    let (mut commits, mut last) = (0u64, 0);
-                    start.wait();
-                    let began = Instant::now();
-                    while began.elapsed() < time {
-                        last = thread * KEYS + random.u64(0..KEYS);
-                        commits += 1;
-                        let mut value = [0u8; 64];
-                        value[..8].copy_from_slice(&commits.to_le_bytes());
-                        let mut transaction = database.begin_write()?;
-                        transaction.set_durability(Durability::Immediate)?;
-                        transaction.open_table(TABLE)?.insert(last, value.as_slice())?;
-                        transaction.commit()?;
-                    }
-                    Ok((commits, last, began.elapsed()))
-                })
-            })
-            .collect();
-        handles.into_iter().map(|handle| handle.join().expect("no panic")).collect()
-    });
-    let (mut all, mut longest) = (0, Duration::ZERO);
-    let transaction = database.begin_read()?;
-    let table = transaction.open_table(TABLE)?;
-    for result in results {
-        let (commits, last, taken) = result?;
-        let value = table.get(last)?.ok_or("a key is missing")?;
-        if value.value()[..8] != commits.to_le_bytes() {
-            return Err("a value is not the last one".into());
-        }
-        all += commits;
-        longest = longest.max(taken);
-    }
-    Ok((all, longest))
 }

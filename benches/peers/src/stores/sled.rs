@@ -1,0 +1,109 @@
+//! sled: a Bw-tree over a log.
+
+use crate::{
+    Result,
+    store::{Peer, Session, Store, missing},
+};
+use sled::{
+    Batch, Config, Db,
+    transaction::{ConflictableTransactionError, TransactionError},
+};
+
+pub(crate) const PEER: Peer = Peer {
+    name: "sled",
+    version: || format!("sled {}", env!("VERSION_OF_SLED")),
+    settings: "defaults: a cache of 1 GiB, Mode::LowSpace; after each change a flush, and none in the background; transactions where \
+               records are read and changed; big-endian keys. Not durable: flushed every 500 ms",
+    workloads: super::EVERY,
+    open: |options| {
+        let config = Config::default().path(options.folder.join("sled"));
+        let config = if options.durable { config.flush_every_ms(None) } else { config };
+        Ok(Box::new(Sled { database: config.open()?, durable: options.durable }))
+    },
+};
+
+#[derive(Clone)]
+struct Sled {
+    database: Db,
+    durable: bool,
+}
+
+impl Sled {
+    /// Returns when what was changed is durable, if that was asked for.
+    fn settle(&self) -> Result<()> {
+        if self.durable {
+            self.database.flush()?;
+        }
+        Ok(())
+    }
+}
+
+impl Store for Sled {
+    fn session(&self) -> Result<Box<dyn Session>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Session for Sled {
+    fn load(&mut self, entries: &[(u64, &[u8])]) -> Result<()> {
+        let mut batch = Batch::default();
+        entries.iter().for_each(|(key, value)| batch.insert(&key.to_be_bytes(), *value));
+        self.database.apply_batch(batch)?;
+        self.settle()
+    }
+
+    fn put(&mut self, key: u64, value: &[u8]) -> Result<()> {
+        self.database.insert(key.to_be_bytes(), value)?;
+        self.settle()
+    }
+
+    fn get(&mut self, key: u64, look: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        Ok(self.database.get(key.to_be_bytes())?.map(|value| look(&value)).is_some())
+    }
+
+    fn delete(&mut self, key: u64) -> Result<bool> {
+        let old = self.database.remove(key.to_be_bytes())?;
+        self.settle()?;
+        Ok(old.is_some())
+    }
+
+    fn scan(&mut self, key: u64, count: u64, look: &mut dyn FnMut(&[u8])) -> Result<u64> {
+        let (mut range, mut found) = (self.database.range(key.to_be_bytes()..), 0);
+        while found < count {
+            let Some(entry) = range.next() else { break };
+            look(&entry?.1);
+            found += 1;
+        }
+        Ok(found)
+    }
+
+    fn modify(&mut self, keys: &[u64], change: &mut dyn FnMut(usize, &mut [u8])) -> Result<()> {
+        let change = std::cell::RefCell::new(change);
+        let result = self.database.transaction(|tx| {
+            for (i, key) in keys.iter().enumerate() {
+                let old = tx.get(key.to_be_bytes())?;
+                let mut value = old.ok_or(ConflictableTransactionError::Abort(*key))?.to_vec();
+                (change.borrow_mut())(i, &mut value);
+                tx.insert(&key.to_be_bytes(), value)?;
+            }
+            Ok(())
+        });
+        match result {
+            Ok(()) => self.settle(),
+            Err(TransactionError::Abort(key)) => Err(missing(key)),
+            Err(TransactionError::Storage(error)) => Err(error.into()),
+        }
+    }
+
+    fn append(&mut self, value: &[u8]) -> Result<()> {
+        // Numbers that grow, and that nobody else gets: the documentation's way.
+        self.database.insert(self.database.generate_id()?.to_be_bytes(), value)?;
+        self.settle()
+    }
+
+    fn pop(&mut self, look: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let first = self.database.pop_min()?;
+        self.settle()?;
+        Ok(first.map(|(_, value)| look(&value)).is_some())
+    }
+}
