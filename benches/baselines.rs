@@ -126,6 +126,54 @@ pub fn all(set: WorkingSet) -> Vec<Baseline> {
     ]
 }
 
+/// The baseline of that name over one working set.
+///
+/// # Panics
+///
+/// There is none.
+pub fn named(name: &str, set: WorkingSet) -> Row {
+    let baseline = all(set).into_iter().find(|baseline| baseline.row.what == name);
+    baseline.unwrap_or_else(|| panic!("no baseline is called {name:?}")).row
+}
+
+/// Most objects of a group.
+pub const MOST: u64 = 64;
+
+/// Updates of `group` objects, at most [`MOST`], without any ordering.
+pub fn unordered(set: WorkingSet, group: u64) -> Row {
+    let shape = Shape { lines: 0, drains: 0, object: OBJECT, group, nontemporal: false };
+    let name = format!("raw: unordered, {group}");
+    baseline(
+        (&name, set, shape, Update::ReadModifyWrite),
+        move |raw, stream, value| {
+            raw.unordered(&some(stream, group)[..group as usize], value, Update::ReadModifyWrite)
+        },
+        |_, _, _| {},
+    )
+    .row
+}
+
+/// Updates of `group` objects, at most [`MOST`], drained together; then a flag.
+pub fn many(set: WorkingSet, group: u64) -> Row {
+    let shape = Shape { lines: group + 1, drains: 2, object: OBJECT, group, nontemporal: false };
+    let name = format!("raw: {group} objects, two drains");
+    baseline(
+        (&name, set, shape, Update::ReadModifyWrite),
+        move |raw, stream, value| {
+            raw.many_then_flag(&some(stream, group)[..group as usize], value, Update::ReadModifyWrite)
+        },
+        |_, _, _| {},
+    )
+    .row
+}
+
+#[inline(always)]
+fn some(stream: &mut Stream, group: u64) -> [u64; MOST as usize] {
+    let mut objects = [0; MOST as usize];
+    (0..group).for_each(|i| objects[i as usize] = stream.object(i));
+    objects
+}
+
 /// The bare cost of a redo transaction on one object, and of one on eight: see [`Raw::bare_redo`].
 pub fn bare_redo(set: WorkingSet, objects: u64) -> Row {
     let shape = Shape { lines: 3, drains: 1, object: OBJECT, group: 1, nontemporal: false };

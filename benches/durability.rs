@@ -8,7 +8,7 @@
 //!
 //! Peers are other stores, in a package of their own (`benches/peers`), so that nobody compiles them to run a test.
 
-use benches::rounds::median;
+use benches::{compare::subjects::peer, rounds::median};
 use pmem_collections::{Named, PBTreeMap, Pool, PoolOptions};
 use pmem_map::{Granularity, MapOptions, Mapping};
 use pmem_tx::{Journal, JournalOptions};
@@ -186,21 +186,6 @@ fn peer(name: &str, program: &Path, folder: &Path, threads: u64, time: Duration)
 }
 
 /// Compiles `benches/peers`; where its program is.
-fn build_peers() -> Result<PathBuf, Failure> {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
-    let manifest = package.join("Cargo.toml");
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let status = cargo
-        .args(["build", "--release", "--locked", "--manifest-path"])
-        .arg(manifest)
-        .env_remove("CARGO_TARGET_DIR")
-        .status()?;
-    if !status.success() {
-        return Err("the peers do not compile".into());
-    }
-    Ok(package.join("target/release/peers"))
-}
-
 struct Arguments {
     peers: Option<PathBuf>,
     /// `cargo test`: every row once, as short as can be.
@@ -216,7 +201,7 @@ fn arguments() -> Result<Arguments, Failure> {
         match argument {
             Long("bench") => parsed.test = false, // cargo bench says so
             Long("peers") => parsed.peers = Some(arguments.value()?.into()),
-            Long("build-peers") => parsed.peers = Some(build_peers()?),
+            Long("build-peers") => parsed.peers = Some(peer::build()?),
             Long("rounds") => parsed.rounds = arguments.value()?.parse::<usize>()?.max(1),
             Value(_) | Long("nocapture" | "quiet" | "test-threads") => {} // cargo's, for other benches
             other => return Err(other.unexpected().into()),

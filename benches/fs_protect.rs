@@ -3,13 +3,12 @@
 //!
 //! The four take turns within each round, and the ratios are medians of rounds: so a machine that is busy is so for all of them.
 
-#[path = "fs/systems.rs"]
-#[allow(dead_code, reason = "the fs benchmark has more systems")]
-mod systems;
-
-use benches::{cpu_time, place, rounds::median};
+use benches::{
+    cpu_time, place,
+    rounds::median,
+    systems::{Name, System, Volume},
+};
 use nova_core::{FormatOptions, MountOptions, Nova, ScrubOptions};
-use systems::{Name, System, Volume};
 
 /// Bytes of the file that is read and written.
 const DATA: u64 = 16 << 20;

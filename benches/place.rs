@@ -4,8 +4,11 @@
 //! file system, say).
 
 use memmap2::MmapMut;
-use pmem_map::{MapOptions, Mapping, PAGE};
-use std::{env, io, path::PathBuf};
+use pmem_map::{Granularity, MapOptions, Mapping, PAGE};
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+};
 use tempfile::TempDir;
 
 /// The folder for benchmark files: `BENCH_DIR`, or `/dev/shm`, or the system's temporary folder.
@@ -26,6 +29,23 @@ pub fn mapping(len: u64) -> Result<Mapping, Box<dyn std::error::Error>> {
     // SAFETY: the file is new, in a folder that only this process knows, and about to lose its name: nobody else
     // writes to it or truncates it.
     let mut mapping = unsafe { options.open(folder.path().join("bytes")) }?;
+    touch(mapping.as_mut_slice());
+    Ok(mapping)
+}
+
+/// A mapping of a file on the disk whose folder is given, which goes away with it: durable by `msync`, in pages.
+///
+/// # Errors
+///
+/// Among others, the folder is not on a disk: what is there needs no `msync`, or is gone with the power whatever is done.
+pub fn disk_mapping(folder: &Path, len: u64) -> Result<Mapping, Box<dyn std::error::Error + Send + Sync>> {
+    let scratch = tempfile::Builder::new().prefix("pmem-bench-").tempdir_in(folder)?;
+    let options = MapOptions::new().len(len).create(true);
+    // SAFETY: as in `mapping`.
+    let mut mapping = unsafe { options.open(scratch.path().join("bytes")) }?;
+    if mapping.granularity() != Granularity::Page {
+        return Err(format!("{} is on no disk, but on {}", folder.display(), mapping.medium()).into());
+    }
     touch(mapping.as_mut_slice());
     Ok(mapping)
 }

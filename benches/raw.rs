@@ -12,6 +12,7 @@
 //! | [`nine_drains`](Raw::nine_drains): eight objects, one after the other, then the flag | 9 / 9 | any prefix of the eight |
 //! | [`eight_then_flag`](Raw::eight_then_flag): eight objects together, then the flag | 9 / 2 | any subset of the eight |
 //! | [`word`](Raw::word): eight bytes, which the CPU never tears | 1 / 1 | old or new |
+//! | [`unordered`](Raw::unordered): stores and nothing else | 0 / 0 | any bytes old, any new: the ceiling, not a rival |
 //!
 //! Beside each stands its *bare* cost: the same loads, stores, flushes and drains with nothing to compute. A baseline
 //! that takes more than 1.1 times as long is written badly, and no standard to measure by.
@@ -182,6 +183,31 @@ impl Raw {
         instruction::drain();
     }
 
+    /// As [`eight_then_flag`](Raw::eight_then_flag), of any number of objects, up to 64.
+    #[inline(always)]
+    pub fn many_then_flag(&mut self, objects: &[u64], value: u64, update: Update) {
+        for object in objects {
+            let words = self.changed(BEFORE + object, value, update);
+            self.store(BEFORE + object, words);
+        }
+        instruction::drain();
+        self.line(FLAG).0[0] = value;
+        self.flush(FLAG);
+        instruction::drain();
+    }
+
+    /// The stores of [`many_then_flag`](Raw::many_then_flag) and nothing else: when they become durable, and in which
+    /// order, is up to the caches.
+    #[inline(always)]
+    pub fn unordered(&mut self, objects: &[u64], value: u64, update: Update) {
+        for object in objects {
+            let words = self.changed(BEFORE + object, value, update);
+            *self.line(BEFORE + object) = Line(words);
+        }
+        self.line(FLAG).0[0] = value;
+        instruction::keep_order();
+    }
+
     /// The first word of one object: stored, flushed, drained.
     #[inline(always)]
     pub fn word(&mut self, object: u64, value: u64, update: Update) {
@@ -346,6 +372,13 @@ mod instruction {
         }
     }
 
+    /// Keeps the compiler from leaving out stores that later ones would make superfluous; no instruction.
+    #[inline(always)]
+    pub(super) fn keep_order() {
+        // SAFETY: no instruction.
+        unsafe { asm!("", options(nostack, preserves_flags)) }
+    }
+
     #[inline(always)]
     pub(super) fn drain() {
         // SAFETY: SSE is part of x86-64. The `asm` keeps the compiler from moving stores across.
@@ -375,6 +408,9 @@ mod instruction {
     use std::sync::atomic::{Ordering, fence};
 
     pub(super) fn flush(_method: FlushMethod, _line: *const u8) {}
+    pub(super) fn keep_order() {
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    }
     pub(super) fn drain() {
         fence(Ordering::SeqCst);
     }

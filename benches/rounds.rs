@@ -36,6 +36,11 @@ impl Row {
         Row { what: what.to_owned(), set, make: Box::new(make) }
     }
 
+    /// A new place for the work.
+    pub fn work(&self) -> Box<dyn Work> {
+        (self.make)()
+    }
+
     /// What criterion's filter matches.
     pub fn id(&self) -> String {
         format!("{}, {}", self.what, self.set.name)

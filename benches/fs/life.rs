@@ -1,7 +1,7 @@
 //! What a volume's age costs: its logs under steady overwriting, and mounting it.
 
-use crate::{Scale, systems::volume};
-use benches::{cpu_time, place};
+use crate::Scale;
+use benches::{cpu_time, place, systems::volume};
 use nova_core::{MountOptions, Nova};
 use pmem_map::{MapOptions, Mapping};
 use std::{

@@ -1,6 +1,6 @@
 //! What operations of `nova-core` cost, beside the same by system call: `cargo bench -p benches --bench fs`.
 //!
-//! In reading order: [`systems`], one set of operations over three filesystems (a volume in this process, tmpfs, the disk's own);
+//! In reading order: `benches::systems`, one set of operations over three filesystems (a volume in this process, tmpfs, the disk's own);
 //! [`operations`], the table with lines, drains and goals; [`threads`], one thread and two; [`life`], log collection and mounting; [`pages`],
 //! a volume in an ordinary file, with real device flushes; [`mounted`], what callers wait for, through a mount too.
 //!
@@ -11,10 +11,9 @@ mod life;
 mod mounted;
 mod operations;
 mod pages;
-mod systems;
 mod threads;
 
-use benches::{cpu_time, place};
+use benches::{cpu_time, place, systems};
 
 /// How much is done: everything, or each row once, to see that it is right.
 #[derive(Clone, Copy)]

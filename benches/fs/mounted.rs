@@ -3,11 +3,13 @@
 //! By the wall clock, for that is what a caller waits. The server is a process of its own, kept on the same CPU as this one: on two CPUs
 //! each request would measure how long the machine takes to wake the other one, about 0.1 ms on a virtual machine.
 
-use crate::{
-    Scale,
+use crate::Scale;
+use benches::{
+    cpu_time,
+    latency::Latency,
+    place,
     systems::{Calls, Name, System, Volume, disk, volume},
 };
-use benches::{cpu_time, latency::Latency, place};
 use nova_core::{FormatOptions, MountOptions};
 use nova_fuse::{Options, Server};
 use pmem_map::MapOptions;

@@ -1,10 +1,11 @@
 //! One operation after the other, by one thread: CPU time, lines and drains, beside system calls and the goals.
 
-use crate::{
-    Scale,
+use crate::Scale;
+use benches::{
+    cpu_time, place,
+    rounds::median,
     systems::{Calls, Name, System, Volume, disk, volume},
 };
-use benches::{cpu_time, place, rounds::median};
 use pmem_map::{Counters, Region};
 use std::hint::black_box;
 

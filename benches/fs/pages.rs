@@ -1,10 +1,10 @@
 //! A volume in an ordinary file on a disk: each operation is a device flush. Beside it `pwrite` and `fdatasync`, the least that is durable there.
 
-use crate::{
-    Scale,
+use crate::Scale;
+use benches::{
+    rounds::median,
     systems::{Name, System, Volume, disk, volume},
 };
-use benches::rounds::median;
 use pmem_map::{Granularity, MapOptions};
 use std::{fs::File, os::unix::fs::FileExt, time::Instant};
 

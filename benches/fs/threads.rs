@@ -1,10 +1,11 @@
 //! One thread, and two in directories of their own. Beside it a control, which only computes: what it loses is the machine's.
 
-use crate::{
-    Scale,
+use crate::Scale;
+use benches::{
+    place,
+    rounds::median,
     systems::{Name, System, Volume, volume},
 };
-use benches::{place, rounds::median};
 use std::{
     hint::black_box,
     sync::Barrier,

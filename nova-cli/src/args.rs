@@ -1,6 +1,6 @@
 //! What the command line can say.
 
-use crate::{check, crash, debug, docs, files::Place, map, pool, scrub, size::Size, top};
+use crate::{bench, check, crash, debug, docs, files::Place, map, pool, scrub, size::Size, top};
 #[cfg(feature = "replica")]
 use crate::{remote, replica};
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -20,7 +20,7 @@ const EXIT_CODES: &str = "Exit codes:
   1  an error, which is on stderr
   2  wrong arguments
   4  something is wrong with what was checked, and still is (fsck, scrub, pool check, pool repair, crash replay,
-     remote list)
+     remote list); or slower than before (bench --compare)
 
 Colours and progress bars are for terminals alone; NO_COLOR turns colours off.";
 
@@ -133,6 +133,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: crash::Crash,
     },
+    /// Measures what atomicity costs, beside raw mapped memory and other stores
+    Bench(bench::Bench),
     /// Prints what a shell needs to complete commands
     Completions(docs::Completions),
     /// Prints the man page, or writes all of them

@@ -6,6 +6,7 @@
 
 mod args;
 mod attribute;
+mod bench;
 mod check;
 mod copy;
 mod crash;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         Command::Map(args) => map::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Crash { command } => crash::run(&command),
+        Command::Bench(args) => bench::run(&args),
         Command::Completions(args) => docs::completions(&args),
         Command::Man(args) => docs::man(&args),
         Command::Debug { command } => debug::run(&command),

@@ -14,15 +14,16 @@ use tempfile::TempDir;
 const ROOT: &Credentials = &Credentials::ROOT;
 
 /// The folder on the disk: `PMEM_TEST_DIR`, or the temporary folder.
-pub(crate) fn disk() -> PathBuf {
+pub fn disk() -> PathBuf {
     env::var_os("PMEM_TEST_DIR").map_or_else(env::temp_dir, PathBuf::from)
 }
 
 /// A name, prepared for who wants it with a zero at its end.
-pub(crate) struct Name(CString);
+pub struct Name(CString);
 
 impl Name {
-    pub(crate) fn new(name: String) -> Name {
+    /// From text without a zero.
+    pub fn new(name: String) -> Name {
         Name(CString::new(name).expect("a name without a zero"))
     }
 
@@ -32,28 +33,37 @@ impl Name {
 }
 
 /// One directory, and in it one file to append to and one to read and write. Whatever fails ends the benchmark.
-pub(crate) trait System {
+pub trait System: Send + Sync {
+    /// Makes an empty file.
     fn create(&self, name: &Name);
+    /// Makes a directory.
     fn mkdir(&self, name: &Name);
+    /// Removes an empty directory.
     fn rmdir(&self, name: &Name);
+    /// Gives a file another name.
     fn rename(&self, from: &Name, to: &Name);
+    /// Removes a file.
     fn unlink(&self, name: &Name);
     /// Bytes of the file of that name.
     fn stat(&self, name: &Name) -> u64;
     /// How many names there are, of those that were created here.
     fn readdir(&self) -> usize;
+    /// To the file that is appended to.
     fn append(&self, bytes: &[u8]);
     /// Bytes of the file that is appended to.
     fn appended(&self) -> u64;
+    /// Shortens that file to nothing.
     fn empty(&self);
+    /// To the file that is read and written.
     fn write(&self, offset: u64, bytes: &[u8]);
+    /// From that file, which has so many bytes.
     fn read(&self, offset: u64, into: &mut [u8]);
     /// Lines and drains, where somebody counts them.
     fn counters(&self) -> Option<Counters>;
 }
 
 /// A directory of a volume.
-pub(crate) struct Volume {
+pub struct Volume {
     nova: Nova,
     directory: u64,
     log: File,
@@ -61,13 +71,13 @@ pub(crate) struct Volume {
 }
 
 /// A new volume.
-pub(crate) fn volume(mapping: Mapping) -> Nova {
+pub fn volume(mapping: Mapping) -> Nova {
     FormatOptions::new().format(mapping, MountOptions::new()).expect("a volume")
 }
 
 impl Volume {
     /// A new directory of the volume; its file to read and write has `len` bytes.
-    pub(crate) fn new(nova: &Nova, name: &str, len: u64) -> Volume {
+    pub fn new(nova: &Nova, name: &str, len: u64) -> Volume {
         let directory = nova.mkdir(nova_core::ROOT, name.as_bytes(), 0o755, ROOT).expect("a directory").ino;
         // Beside the directory that is measured: its names are counted.
         let file = |kind: &str| {
@@ -127,8 +137,10 @@ impl System for Volume {
     }
 }
 
-/// A folder of the system's, by system call. Nothing of it is durable when a call returns.
-pub(crate) struct Calls {
+/// A folder of the system's, by system call. Nothing of it is durable when a call returns, unless it was made
+/// [`durable`](Calls::durable).
+pub struct Calls {
+    durable: bool,
     names: fs::File,
     path: PathBuf,
     log: fs::File,
@@ -137,7 +149,8 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub(crate) fn new(place: &Path, len: u64) -> Calls {
+    /// A new folder in `place`; its file to read and write has `len` bytes.
+    pub fn new(place: &Path, len: u64) -> Calls {
         let folder = tempfile::Builder::new().prefix("nova-bench-").tempdir_in(place).expect("a folder");
         let path = folder.path().join("names");
         fs::create_dir(&path).expect("a folder");
@@ -149,7 +162,7 @@ impl Calls {
         let (log, data) = (open("log"), open("data"));
         data.write_all_at(&vec![1; len as usize], 0).expect("space");
         let names = fs::File::open(&path).expect("a folder");
-        Calls { names, path, log, data, _folder: folder }
+        Calls { durable: false, names, path, log, data, _folder: folder }
     }
 }
 
@@ -159,6 +172,23 @@ fn succeeded(result: i32) {
 }
 
 impl Calls {
+    /// As [`new`](Calls::new); creating, renaming, appending and writing wait until it is durable.
+    pub fn durable(place: &Path, len: u64) -> Calls {
+        Calls { durable: true, ..Calls::new(place, len) }
+    }
+
+    fn sync_names(&self) {
+        if self.durable {
+            self.names.sync_all().expect("a folder that can be synced");
+        }
+    }
+
+    fn sync(&self, file: &fs::File) {
+        if self.durable {
+            file.sync_data().expect("a file that can be synced");
+        }
+    }
+
     fn at(&self) -> i32 {
         self.names.as_raw_fd()
     }
@@ -172,6 +202,7 @@ impl System for Calls {
     fn create(&self, name: &Name) {
         // SAFETY: an open folder, and a name that ends with a zero.
         succeeded(unsafe { libc::mknodat(self.at(), text(name), libc::S_IFREG | 0o644, 0) });
+        self.sync_names();
     }
     fn mkdir(&self, name: &Name) {
         // SAFETY: as in `create`.
@@ -184,6 +215,7 @@ impl System for Calls {
     fn rename(&self, from: &Name, to: &Name) {
         // SAFETY: as in `create`.
         succeeded(unsafe { libc::renameat(self.at(), text(from), self.at(), text(to)) });
+        self.sync_names();
     }
     fn unlink(&self, name: &Name) {
         // SAFETY: as in `create`.
@@ -203,6 +235,7 @@ impl System for Calls {
     fn append(&self, bytes: &[u8]) {
         use std::io::Write;
         (&self.log).write_all(bytes).expect("appended");
+        self.sync(&self.log);
     }
     fn appended(&self) -> u64 {
         self.log.metadata().expect("a length").len()
@@ -214,6 +247,7 @@ impl System for Calls {
     }
     fn write(&self, offset: u64, bytes: &[u8]) {
         self.data.write_all_at(bytes, offset).expect("written");
+        self.sync(&self.data);
     }
     fn read(&self, offset: u64, into: &mut [u8]) {
         self.data.read_exact_at(into, offset).expect("read");

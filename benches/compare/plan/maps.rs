@@ -1,0 +1,179 @@
+//! Panels of maps: keys of 8 bytes, values of 100.
+
+use super::{Peers, Setting, absent, medium};
+use crate::compare::{
+    engine::{PanelPlan, RowPlan},
+    subjects::{
+        Place,
+        keys::Distribution,
+        peer::{self, Task},
+        store::{Store, Workload, work},
+        stores::{Dash, Hash, Hashed, Ordered, StdHash, StdTree, Tree, pool},
+    },
+    variant::Variant,
+};
+
+/// Entries of a map that is in a cache.
+const FEW: u64 = 1000;
+
+/// What a panel's rows do, all of them.
+#[derive(Clone, Copy)]
+pub(super) struct Doing {
+    pub(super) workload: Workload,
+    pub(super) distribution: Distribution,
+    pub(super) entries: u64,
+    pub(super) threads: u64,
+}
+
+pub(super) fn panels(setting: &Setting) -> Vec<PanelPlan> {
+    let scale = setting.scale;
+    let mut panels = Vec::new();
+    let of = |doing: Doing, group, operations| {
+        let mut panel = panel(doing, group, operations, medium());
+        panel.rows = rows(&Place::Memory, doing, setting);
+        panel
+    };
+    let distribution = Distribution::Uniform;
+    for threads in [1, 2] {
+        for workload in [Workload::Insert, Workload::Get, Workload::Scan, Workload::Delete] {
+            // A scan is a hundred reads.
+            let operations = if workload == Workload::Scan { scale.maps / 10 } else { scale.maps };
+            let doing = |entries| Doing { workload, distribution, entries, threads };
+            panels.push(of(doing(scale.entries), "Maps", operations));
+            if threads == 1 && workload != Workload::Delete {
+                // No more inserts in a batch than a tenth of what is there, or it would not stay in the cache.
+                panels.push(of(doing(FEW), "Maps", operations.min(FEW / 10)));
+            }
+        }
+    }
+    for letter in 'a'..='f' {
+        for distribution in [Distribution::Zipfian, Distribution::Uniform] {
+            // What was inserted last is asked for by its age alone.
+            if letter == 'd' && distribution == Distribution::Uniform {
+                continue;
+            }
+            let operations = if letter == 'e' { scale.ycsb / 5 } else { scale.ycsb };
+            let doing =
+                Doing { workload: Workload::Ycsb(letter), distribution, entries: scale.entries, threads: 1 };
+            panels.push(of(doing, "YCSB", operations));
+        }
+    }
+    panels
+}
+
+/// A panel without its rows.
+pub(super) fn panel(doing: Doing, group: &'static str, operations: u64, place: String) -> PanelPlan {
+    let distribution = match doing.workload {
+        Workload::Ycsb('d') => Some("latest"),
+        Workload::Ycsb(_) => Some(doing.distribution.name()),
+        _ => None,
+    };
+    PanelPlan {
+        group,
+        workload: doing.workload.name(),
+        operation: doing.workload.operation(),
+        place,
+        set: format!("{} entries", thousands(doing.entries)),
+        bytes: None,
+        entries: Some(doing.entries),
+        threads: doing.threads,
+        ranges: None,
+        distribution,
+        operations: operations.max(1),
+        rows: Vec::new(),
+    }
+}
+
+/// With commas.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let parts: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|part| std::str::from_utf8(part).expect("digits")).collect();
+    parts.join(",")
+}
+
+/// A row of a map that `open` makes.
+pub(super) fn row<S: Store + 'static>(
+    variant: Variant,
+    what: &str,
+    doing: Doing,
+    seed: u64,
+    open: impl FnOnce() -> crate::compare::Outcome<S> + 'static,
+) -> RowPlan {
+    let Doing { workload, distribution, entries, threads } = doing;
+    RowPlan::new(variant, what, move || work(open()?, workload, distribution, (entries, threads, seed)))
+}
+
+fn rows(place: &Place, doing: Doing, setting: &Setting) -> Vec<RowPlan> {
+    let seed = setting.seed;
+    let pool = |group| {
+        let place = place.clone();
+        move || pool(&place, doing.entries, group)
+    };
+    let mut rows = vec![row(Variant::Dram, "std BTreeMap", doing, seed, || Ok(StdTree::default()))];
+    if !doing.workload.is_ordered() {
+        rows.push(row(Variant::Dram, "std HashMap", doing, seed, || Ok(StdHash::default())));
+        rows.push(row(Variant::Dram, "dashmap", doing, seed, || Ok(Dash::default())));
+    }
+    rows.extend(tree_rows(place, doing, setting));
+    if !doing.workload.is_ordered() {
+        let make = pool(false);
+        rows.push(row(Variant::Redo, "PHashMap", doing, seed, move || Ok(Hash(make()?))));
+    }
+    let make = pool(false);
+    rows.push(row(Variant::Concurrent, "ConcurrentMap", doing, seed, move || Ordered::open(make()?)));
+    if !doing.workload.is_ordered() {
+        let make = pool(false);
+        rows.push(row(Variant::Concurrent, "ConcurrentHashMap", doing, seed, move || Hashed::open(make()?)));
+    }
+    rows.extend(peer_rows(place, doing, setting));
+    rows
+}
+
+/// The tree with and without group commit.
+pub(super) fn tree_rows(place: &Place, doing: Doing, setting: &Setting) -> Vec<RowPlan> {
+    [(Variant::Redo, false), (Variant::RedoGroup, true)]
+        .map(|(variant, group)| {
+            let place = place.clone();
+            row(variant, "PBTreeMap", doing, setting.seed, move || {
+                Ok(Tree(pool(&place, doing.entries, group)?))
+            })
+        })
+        .into()
+}
+
+/// The other stores, if there are any.
+pub(super) fn peer_rows(place: &Place, doing: Doing, setting: &Setting) -> Vec<RowPlan> {
+    const KNOWN: [&str; 6] = ["redb", "LMDB (heed)", "sled", "fjall", "SQLite", "libpmemobj"];
+    let (program, peers) = match &setting.peers {
+        Peers::None(why) => return KNOWN.iter().map(|peer| absent(Variant::Peer, peer, why)).collect(),
+        Peers::Program(program, peers) => (program, peers),
+    };
+    let name = doing.workload.name();
+    let row = |peer: &peer::Peer| {
+        if !peer.workloads.contains(&name) {
+            return absent(Variant::Peer, &peer.peer, "it does not do this");
+        }
+        let task = Task {
+            program: program.clone(),
+            peer: peer.peer.clone(),
+            workload: doing.workload,
+            distribution: doing.distribution,
+            entries: doing.entries,
+            threads: doing.threads,
+            seed: setting.seed,
+            folder: place.folder(),
+        };
+        let row = RowPlan::new(Variant::Peer, &peer.peer, move || peer::Open::new(&task));
+        RowPlan { settings: Some(format!("{} {}: {}", peer.peer, peer.version, peer.settings)), ..row }
+    };
+    peers.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn thousands_have_commas() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(super::thousands), ["0", "999", "1,000", "1,234,567"]);
+    }
+}
