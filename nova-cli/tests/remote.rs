@@ -94,6 +94,14 @@ fn snapshots_are_pushed_as_increments_and_a_pull_takes_what_they_go_on_from() {
 fn what_is_damaged_missing_or_taken_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (image, url) = three(&folder);
+    // Who reads makes no folder.
+    for command in [
+        &["remote", "list", &url][..],
+        &["remote", "prune", &url, "--keep", "1"],
+        &["pool", "pull", &url, "x"],
+    ] {
+        assert!(fails(command).contains("is no folder") && !Path::new(&url).exists(), "{command:?}");
+    }
     works(&["snapshot", "push", &image, "one", &url]);
     // Another volume's snapshot of the same name.
     let other = tempfile::tempdir().unwrap();
@@ -145,6 +153,7 @@ fn a_push_that_is_killed_is_not_seen_and_goes_on() {
     let mut unseen = 0;
     for round in 0..4 {
         let url = text(&folder.path().join(format!("killed{round}")));
+        fs::create_dir(&url).unwrap();
         for _ in 0..5 {
             let mut child = run(&url);
             std::thread::sleep(Duration::from_nanos(rng.u64(0..took.as_nanos() as u64 + 1)));

@@ -40,8 +40,8 @@
 //!
 //! Consensus is the servers', not ours. Names, bytes, and what a crash leaves at each point: PROTOCOL.md.
 //!
-//! Reading order: `record`, `outbox`, `shared` (what committing threads do), `publisher`, `follower`, `failover`; `link` and `lease` are what the
-//! servers are asked for.
+//! Reading order: `record`, `outbox`, `shared` (what committing threads do), `publisher`, `follower`, `failover`, `reseed`; `link` and `lease` are what the
+//! servers are asked for, `overview` what they know. `objects` (a feature) is a world of its own: copies in folders and buckets.
 
 #![deny(unsafe_code)]
 

@@ -25,8 +25,18 @@ pub(crate) struct Where {
 }
 
 impl Where {
+    fn place(&self) -> Result<Place, Failure> {
+        Ok(Place::parse(&self.url, self.endpoint.as_deref())?)
+    }
+
+    /// To read what is there, or to remove it.
     fn open(&self) -> Result<Store, Failure> {
-        Ok(Store::open(&Place::parse(&self.url, self.endpoint.as_deref())?)?)
+        Ok(Store::open_existing(&self.place()?)?)
+    }
+
+    /// To push something there, for the first time perhaps.
+    fn make(&self) -> Result<Store, Failure> {
+        Ok(Store::open(&self.place()?)?)
     }
 }
 

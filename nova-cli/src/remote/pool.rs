@@ -52,7 +52,7 @@ pub(crate) fn push(args: &Push) -> Outcome {
         size: mapping.len(),
     };
     let bar = progress::bytes(mapping.len());
-    let store = args.place.open()?;
+    let store = args.place.make()?;
     let mut push = store.push(label)?;
     bar.wrap_write(&mut push).write_all(mapping.as_slice())?;
     let Pushed { manifest, sent, found, .. } = push.finish()?;

@@ -48,7 +48,7 @@ fn version(snapshot: &SnapshotInfo) -> Version {
 pub(crate) fn push(args: &Push) -> Outcome {
     let nova = image::read(&args.image)?;
     let snapshot = nova.snapshot(&args.name).map_err(|error| named(&args.name, error))?;
-    let store = args.place.open()?;
+    let store = args.place.make()?;
     let there = store.list()?.manifests;
     let (source, version_here) = (size::hex(&nova.identity()), version(&snapshot));
     let is_other = |one: &&Manifest| {

@@ -25,6 +25,12 @@ pub enum Error {
         /// What was given.
         url: String,
     },
+    /// Nothing was ever pushed there.
+    #[error("{path} is no folder; push something there first, or look at how it is written")]
+    NoFolder {
+        /// What was given.
+        path: PathBuf,
+    },
     /// The storage did not do something.
     #[error(
         "{place}: cannot {what} {path}; are address, region, credentials and rights what they should be?"

@@ -38,6 +38,18 @@ impl Store {
         Ok(Store { place: place.clone(), operator: place.operator()?, runtime })
     }
 
+    /// Opens a place that is there already: for who reads, and mistyped a path.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoFolder`], and those of [`open`](Store::open).
+    pub fn open_existing(place: &Place) -> Result<Store> {
+        match place.folder() {
+            Some(folder) if !folder.is_dir() => Err(Error::NoFolder { path: folder.into() }),
+            _ => Store::open(place),
+        }
+    }
+
     /// Everything that was pushed as a whole.
     ///
     /// # Errors

@@ -1,12 +1,19 @@
 //! Processes that are killed: a publisher, and a follower.
 
-use crate::bank::{MINUTE, Pair, audit, balances, config, expected, options, servers, sync, transfer};
+use crate::{
+    bank::{MINUTE, Pair, audit, balances, config, expected, options, servers, sync, transfer},
+    network::{Proxy, Way},
+};
 use pmem_replica::{Config, Follower, Primary};
 use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 const WHAT: &str = "REPLICA_TEST_CHILD";
@@ -59,16 +66,26 @@ fn child_process() {
 }
 
 /// Lets a child work for a while after it is ready, and kills it. The last number that it said was done.
-fn run_and_kill(mut child: Child, work: Duration) -> u64 {
+fn run_and_kill(child: Child, work: Duration) -> u64 {
+    kill_after(child, |_| std::thread::sleep(work))
+}
+
+/// The same, with something else to be done meanwhile, which is told the last number that was said to be done by then.
+fn kill_after(mut child: Child, meanwhile: impl FnOnce(&AtomicU64)) -> u64 {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| line.unwrap());
     assert!(lines.by_ref().any(|line| line == "ready"), "it did not begin: {:?}", child.wait());
+    let done = Arc::new(AtomicU64::new(0));
+    let said = done.clone();
     let reader = std::thread::spawn(move || {
-        lines.filter_map(|line| line.strip_prefix("done ").and_then(|n| n.parse().ok())).last().unwrap_or(0)
+        for number in lines.filter_map(|line| line.strip_prefix("done ").and_then(|n| n.parse().ok())) {
+            said.store(number, Relaxed);
+        }
     });
-    std::thread::sleep(work);
+    meanwhile(&done);
     child.kill().unwrap();
     child.wait().unwrap();
-    reader.join().unwrap()
+    reader.join().unwrap();
+    done.load(Relaxed)
 }
 
 #[test]
@@ -87,7 +104,7 @@ fn a_publisher_that_is_killed_twenty_times_loses_nothing_and_sends_nothing_twice
         done = done.max(last);
         if what == "sync" {
             // The stream has what was acknowledged, without the primary.
-            let started = std::time::Instant::now();
+            let started = Instant::now();
             while audit(follower.pool()) < last {
                 assert!(started.elapsed() < MINUTE, "{last} was acknowledged: {follower:?}");
                 std::thread::sleep(Duration::from_millis(5));
@@ -103,6 +120,45 @@ fn a_publisher_that_is_killed_twenty_times_loses_nothing_and_sends_nothing_twice
     assert_eq!(balances(follower.pool()), expected(transfers));
     assert_eq!(primary.pool().digest().unwrap(), follower.pool().digest().unwrap());
     println!("{transfers} transfers, 20 kills, {done} were said to be done");
+}
+
+#[test]
+fn a_publisher_that_is_killed_before_it_could_publish_or_before_it_heard_of_it_sends_each_commit_once() {
+    let Some(servers) = servers() else { return };
+    let proxy = Proxy::start(servers.port(2));
+    let pair = Pair::new(config(servers, "unheard"));
+    let follower = pair.seed(&pair.create(), "follower");
+    let mut before = 0;
+    for way in [Way::ToServer, Way::FromServer, Way::ToServer, Way::FromServer] {
+        let child = child("async", &pair.path("primary"), &proxy.url(), "unheard");
+        let done = kill_after(child, |done| {
+            let wait_for = |number| {
+                let started = Instant::now();
+                while done.load(Relaxed) < number {
+                    assert!(started.elapsed() < MINUTE, "{way:?}: {number} transfers");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            };
+            wait_for(before + 1);
+            proxy.swallow(way);
+            // More than two messages take, which may have been under way.
+            wait_for(done.load(Relaxed) + 5_000);
+        });
+        // What the stream has without the primary: everything that was sent, and not what was not.
+        proxy.mend();
+        let seen = audit(follower.pool());
+        let primary = pair.open().unwrap();
+        let waited = primary.status().lag_records;
+        primary.flush(MINUTE).unwrap();
+        let transfers = audit(primary.pool());
+        assert!(transfers >= done && done > before, "{way:?}: {transfers} of {done}, after {before}");
+        assert!(seen < transfers, "{way:?}: it went on without being heard");
+        assert!(follower.wait_for(primary.status().committed, MINUTE), "{way:?}: {follower:?}");
+        assert_eq!(balances(follower.pool()), expected(transfers), "{way:?}");
+        assert_eq!(primary.pool().digest().unwrap(), follower.pool().digest().unwrap());
+        println!("{way:?}: {done} were done, {seen} had been seen, {waited} waited when it was opened");
+        before = transfers;
+    }
 }
 
 #[test]

@@ -6,7 +6,10 @@ use pmem_replica::{Beyond, Bound, Config, Error, Mode, async_nats::ConnectOption
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,8 @@ pub(crate) struct Proxy {
     port: u16,
     /// The connections; `None` while it is cut.
     open: Arc<Mutex<Option<Vec<TcpStream>>>>,
+    /// Whether it keeps what goes to the server, and what comes from there, instead of passing it on.
+    swallows: Arc<[AtomicBool; 2]>,
 }
 
 impl Proxy {
@@ -22,20 +27,22 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let open = Arc::new(Mutex::new(Some(Vec::new())));
-        let accepted = open.clone();
+        let swallows = Arc::new([const { AtomicBool::new(false) }; 2]);
+        let (accepted, swallowed) = (open.clone(), swallows.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let mut open = accepted.lock().unwrap();
                 let Some(open) = open.as_mut() else { continue }; // closed at once
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
                 open.extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
-                for (from, to) in [(&client, &server), (&server, &client)] {
+                for (way, (from, to)) in [(&client, &server), (&server, &client)].into_iter().enumerate() {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    std::thread::spawn(move || pass(from, to));
+                    let swallows = swallowed.clone();
+                    std::thread::spawn(move || pass(from, to, &swallows[way]));
                 }
             }
         });
-        Proxy { port, open }
+        Proxy { port, open, swallows }
     }
 
     /// Nothing gets through any more.
@@ -45,22 +52,48 @@ impl Proxy {
         }
     }
 
+    /// What goes to the server, or comes from there, gets lost, and nobody is told: the connections stay.
+    pub(crate) fn swallow(&self, way: Way) {
+        self.swallows[way as usize].store(true, Relaxed);
+    }
+
     pub(crate) fn mend(&self) {
+        self.swallows.iter().for_each(|swallows| swallows.store(false, Relaxed));
         self.open.lock().unwrap().get_or_insert_default();
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
     }
 
     /// Replication through this proxy and through nothing else.
     pub(crate) fn config(&self, name: &str) -> Config {
-        Config::new(&format!("nats://127.0.0.1:{}", self.port), name)
+        Config::new(&self.url(), name)
             .lease(Duration::from_secs(2))
             .patience(MINUTE)
             .connect_with(|| ConnectOptions::new().ignore_discovered_servers())
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream) {
-    let mut bytes = [0; 16 << 10];
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    ToServer,
+    FromServer,
+}
+
+/// After what was swallowed nothing makes sense: it swallows everything from then on, until the connection is given up.
+fn pass(mut from: TcpStream, mut to: TcpStream, swallows: &AtomicBool) {
+    let (mut bytes, mut swallowed) = ([0; 16 << 10], false);
     while let Ok(len @ 1..) = from.read(&mut bytes) {
+        match (swallows.load(Relaxed), swallowed) {
+            (true, _) => {
+                swallowed = true;
+                continue;
+            }
+            (false, true) => break, // as after a route is back, to which the other side's connection is unknown
+            (false, false) => {}
+        }
         if to.write_all(&bytes[..len]).is_err() {
             break;
         }
@@ -158,6 +191,30 @@ fn a_synchronous_commit_that_the_stream_does_not_acknowledge_says_so_and_comes_l
         assert!(follower.wait_for(primary.status().committed, MINUTE), "{follower:?}");
         assert_eq!(balances(follower.pool()), expected(round));
     }
+}
+
+#[test]
+fn a_network_that_swallows_either_way_without_a_word_is_noticed_and_all_resumes() {
+    let Some(servers) = servers() else { return };
+    let proxy = Proxy::start(servers.port(0));
+    let config = proxy.config("swallowed").mode(Mode::Sync { timeout: Duration::from_millis(300) });
+    let pair = Pair::new(config);
+    let direct = Pair { folder: crate::bank::folder(), config: self::config(servers, "swallowed") };
+    let primary = pair.create();
+    // SAFETY: files of this test alone.
+    unsafe { primary.seed(direct.path("follower"), "follower") }.unwrap();
+    let follower = direct.follow("follower").unwrap();
+    for (round, way) in [Way::ToServer, Way::FromServer, Way::ToServer].into_iter().enumerate() {
+        transfer(primary.pool()).unwrap();
+        proxy.swallow(way);
+        let refused = transfer(primary.pool()).unwrap_err();
+        assert!(matches!(why(&refused), Error::NotReplicated { .. }), "{way:?}: {refused}");
+        proxy.mend();
+        primary.flush(MINUTE).unwrap();
+        assert!(follower.wait_for(primary.status().committed, MINUTE), "{way:?}: {follower:?}");
+        assert_eq!(balances(follower.pool()), expected(2 * (round as u64 + 1)), "{way:?}: nothing twice");
+    }
+    assert_eq!(primary.pool().digest().unwrap(), follower.pool().digest().unwrap());
 }
 
 #[test]
