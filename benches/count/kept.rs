@@ -58,6 +58,7 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Verdict::Same(percent) if percent.abs() < 0.005 => write!(f, "the same"),
             Verdict::Same(percent) => write!(f, "{percent:+.2}%"),
             Verdict::Away(percent) if *percent > 0.0 => write!(f, "{percent:+.2}%: SLOWER"),
             Verdict::Away(percent) => write!(f, "{percent:+.2}%: FASTER, and not kept"),

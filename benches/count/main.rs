@@ -100,6 +100,12 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
         .flat_map(|group| group.iter())
         .filter(|operation| operation.name.contains(only))
         .collect();
+    if chosen.is_empty() {
+        return Err(format!(
+            "no operation has {only:?} in its name; benches/instructions.json has the names"
+        )
+        .into());
+    }
     let runs = (0..arguments.runs).map(|_| count_all(&chosen)).collect::<Result<Vec<_>, _>>()?;
     let counted = Counts { rustc, valgrind, instructions: runs[0].iter().cloned().collect() };
     let steady = print_spread(&runs);
