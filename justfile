@@ -8,9 +8,11 @@ default:
 test:
     cargo test --workspace
 
-# The crash explorations, at length: operations, images, recoveries, failures.
+# The crash explorations, at length: operations, images, recoveries, failures. And snapshots beside threads that store, for a minute each.
 crash:
     PMEM_CRASH_LONG=1 cargo test --release --workspace --test crash --test crash_growth -- --nocapture
+    cargo run --release --example snapshot_race -- --seconds 60
+    cargo run --release --example snapshot_race -- --seconds 60 --protected
 
 # Break each rule of the protocols, and see that the exploration finds it.
 crash-rules:

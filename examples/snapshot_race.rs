@@ -3,11 +3,12 @@
 //! Eight threads store D and then V, in pages far apart, of four mapped files, without a call that a filesystem could see. Snapshots are taken all the time. A snapshot that has
 //! V has to have D. The same code without the one rule that makes it so, that all mappings are protected before any store proceeds, is caught within seconds.
 //!
-//! `cargo run --release --example snapshot_race [-- --seconds N]`: N seconds for each (2), and without snapshots for comparison.
+//! `cargo run --release --example snapshot_race [-- --seconds N] [--protected]`: N seconds for each (2), and without snapshots for comparison. `--protected`: on a volume whose content
+//! has checksums and parity, which have to be right for all that was stored when the files are not mapped any more.
 
 #![allow(unsafe_code)]
 
-use nova_core::{BLOCK, File, FormatOptions, MountOptions, Nova, Rule};
+use nova_core::{BLOCK, File, FormatOptions, MountOptions, Nova, Rule, ScrubOptions};
 use pmem_map::{Mapping, Region};
 use std::{
     error::Error,
@@ -76,6 +77,7 @@ fn wrong_pairs(past: &Nova) -> Result<u64, Box<dyn Error>> {
 }
 
 fn race(
+    protected: bool,
     rule: Option<Rule>,
     snapshots: bool,
     time: Duration,
@@ -85,7 +87,7 @@ fn race(
     if let Some(rule) = rule {
         options = options.without(rule);
     }
-    let nova = FormatOptions::new().format(Mapping::memfd(64 << 20)?, options)?;
+    let nova = FormatOptions::new().parity(protected).format(Mapping::memfd(64 << 20)?, options)?;
     let map = |n: u64| -> Result<Region, nova_core::Error> {
         let file = nova.create_file(format!("/{n}"))?;
         file.set_len(PAGES * BLOCK)?;
@@ -127,6 +129,10 @@ fn race(
     if !report.is_clean() {
         return Err(format!("{report}").into());
     }
+    let scrubbed = nova.scrub(&ScrubOptions::new())?;
+    if !scrubbed.damage.is_empty() || protected && scrubbed.unprotected > 0 {
+        return Err(format!("{scrubbed:?}").into());
+    }
     Ok(seen)
 }
 
@@ -138,10 +144,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip_while(|arg| arg != "--seconds").skip(1);
     let seconds: u64 = args.next().map_or(Ok(2), |text| text.parse())?;
     let time = Duration::from_secs(seconds);
-    println!("{THREADS} threads store D, then V, in {FILES} mapped files of {PAGES} pages");
-    let without = race(None, false, time, false)?;
+    let protected = std::env::args().any(|arg| arg == "--protected");
+    let kind = if protected { ", with checksums and parity" } else { "" };
+    println!("{THREADS} threads store D, then V, in {FILES} mapped files of {PAGES} pages{kind}");
+    let without = race(protected, None, false, time, false)?;
     println!("no snapshots            {:8.2} million stores a second", rate(&without));
-    let with = race(None, true, time, false)?;
+    let with = race(protected, None, true, time, false)?;
     println!(
         "snapshots all the time  {:8.2} million stores a second; {} snapshots, {} pairs looked at: {} with V and without D",
         rate(&with),
@@ -153,7 +161,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("a snapshot has a later store without an earlier one".into());
     }
     let ten = Duration::from_secs(10);
-    let broken = race(Some(Rule::MappingsAtOnce), true, ten, true)?;
+    let broken = race(protected, Some(Rule::MappingsAtOnce), true, ten, true)?;
     println!(
         "without the wait        {} with V and without D, after {} snapshots in {:.2} s",
         broken.wrong,

@@ -131,7 +131,8 @@ impl Copies {
         self.media.copy_out(block * BLOCK, &mut content, "block")?;
         self.media.store(copy * BLOCK, &content);
         self.drain()?;
-        self.enter(used, block, copy, piece)?;
+        self.enter(used, block, copy, piece);
+        self.drain()?;
         used.blocks += 1;
         if used.blocks == run.blocks {
             (used.run, used.blocks) = (used.run + 1, 0);
@@ -139,8 +140,8 @@ impl Copies {
         Ok(copy)
     }
 
-    /// An entry of the table: this block was copied there. One drain.
-    fn enter(&self, used: &mut Used, block: u64, copy: u64, piece: Piece) -> Result<()> {
+    /// An entry of the table: this block was copied there. Durable with this thread's next drain.
+    fn enter(&self, used: &mut Used, block: u64, copy: u64, piece: Piece) {
         let at = self.table[(used.entries / ENTRIES) as usize] + (1 + used.entries % ENTRIES) * LINE;
         let entry = BlockBefore {
             kind: kind::BLOCK_BEFORE,
@@ -154,7 +155,6 @@ impl Copies {
         };
         self.media.store_twice(at, bytemuck::bytes_of(&self.media.sealed(at, entry)));
         used.entries += 1;
-        self.drain()
     }
 
     fn drain(&self) -> Result<()> {
@@ -162,11 +162,12 @@ impl Copies {
     }
 
     /// Takes over what was copied for a snapshot that was not made after all: pages that were first stored to since its moment. From `switch` on, pages are
-    /// copied here again; none is while this takes over. Returns blocks of the other's that are this one's now.
+    /// copied here again; none is while this takes over. Returns blocks of the other's that are this one's now. `switch` allocates nothing: with the lock, which who copies
+    /// waits for, this does not, either.
     pub(crate) fn adopt(&self, other: &Copies, switch: impl FnOnce()) -> Vec<u64> {
+        let mut adopted = Vec::with_capacity(other.copies.len());
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         switch();
-        let mut adopted = Vec::new();
         for (number, block) in other.blocks() {
             let copy = other.copies[number].load(SeqCst);
             let Some((mine, piece)) = self.find(block).filter(|_| copy != 0) else { continue };
@@ -175,11 +176,13 @@ impl Copies {
             }
             if copy != FAILED {
                 adopted.push(copy);
-                // The volume may be poisoned. Who reads the snapshot now finds the copy all the same.
-                let _ = self.enter(&mut used, block, copy, piece);
+                self.enter(&mut used, block, copy, piece);
             }
             self.copies[mine].store(copy, SeqCst);
         }
+        drop(used);
+        // The volume may be poisoned. Who reads the snapshot now finds the copies all the same.
+        let _ = self.media.drain();
         adopted
     }
 

@@ -143,7 +143,10 @@ impl Volume {
                 // What is copied from here on is for the snapshot before it again, if that needs any; and what was copied since the moment.
                 let older = history.list.last().and_then(|newest| newest.copies.as_ref());
                 let adopted = match (older, &copies) {
-                    (Some(older), Some(copies)) => older.adopt(copies, || mapped.copy_to(Some(older))),
+                    (Some(older), Some(copies)) => {
+                        let mut targets = mapped.targets(Some(older));
+                        older.adopt(copies, || targets.switch())
+                    }
                     _ => {
                         mapped.copy_to(older);
                         Vec::new()

@@ -101,6 +101,18 @@ impl FirstStore for Keeper {
     }
 }
 
+/// Where the pages of each file are to be copied to.
+pub(crate) struct Targets(Vec<(Arc<MappedFile>, Option<Target>)>);
+
+impl Targets {
+    /// From here on they are; what was before is here. Allocates and frees nothing.
+    pub(crate) fn switch(&mut self) {
+        for (file, target) in &mut self.0 {
+            std::mem::swap(&mut *file.keeper.0.lock().unwrap_or_else(PoisonError::into_inner), target);
+        }
+    }
+}
+
 /// Room for what is copied, and all else that the moment needs: so that it takes no lock of a file, and no memory.
 pub(crate) struct Prepared {
     pub(crate) copies: Arc<Copies>,
@@ -299,13 +311,13 @@ impl MappedFiles {
 
     /// From here on, pages are copied for another snapshot, or for none.
     pub(crate) fn copy_to(&self, copies: Option<&Arc<Copies>>) {
-        for file in self.list.lock().iter() {
-            let target = copies.map(|copies| file.target(copies).0);
-            let mut keeper = file.keeper.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let old = std::mem::replace(&mut *keeper, target);
-            drop(keeper);
-            drop(old);
-        }
+        self.targets(copies).switch();
+    }
+
+    /// What that needs.
+    pub(crate) fn targets(&self, copies: Option<&Arc<Copies>>) -> Targets {
+        let target = |file: &Arc<MappedFile>| (file.clone(), copies.map(|copies| file.target(copies).0));
+        Targets(self.list.lock().iter().map(target).collect())
     }
 }
 

@@ -54,9 +54,9 @@ impl Image {
     }
 }
 
-/// Mounting so that looking changes nothing.
+/// Mounting so that looking changes nothing, and so that nothing happens between calls: a copy of the bytes is of one moment.
 pub fn quiet() -> MountOptions {
-    MountOptions::new().access_times(AccessTimes::Never)
+    MountOptions::new().access_times(AccessTimes::Never).cleaning(Cleaning::AtOnce)
 }
 
 /// A volume of these bytes, mounted as after a power failure.

@@ -12,7 +12,7 @@ mod pieces;
 mod pools;
 mod snapshots;
 
-use nova_core::{FormatOptions, MountOptions, Nova};
+use nova_core::{Cleaning, FormatOptions, MountOptions, Nova};
 use pmem_map::{Extent, Granularity, MapOptions, Mapping};
 use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
 
@@ -46,8 +46,9 @@ impl Memory {
     }
 }
 
+/// Nothing happens between calls: a copy of the bytes is of one moment.
 fn format(mapping: Mapping) -> Nova {
-    FormatOptions::new().format(mapping, MountOptions::new()).unwrap()
+    FormatOptions::new().format(mapping, MountOptions::new().cleaning(Cleaning::AtOnce)).unwrap()
 }
 
 fn volume(len: u64) -> (Memory, Nova) {
