@@ -35,6 +35,11 @@ vm *ARGS:
     cargo build --release -p vm-guest
     tests/vm/run {{ARGS}}
 
+# Power cuts at length: `cuts` of each subject, and the controls, which have to lose something.
+vm-long cuts="50":
+    cargo build --release -p vm-guest
+    tests/vm/long {{cuts}}
+
 # What atomicity costs, against raw mmap and std.
 bench *ARGS:
     cargo bench -p benches {{ARGS}}

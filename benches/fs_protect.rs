@@ -1,5 +1,6 @@
 //! What protection of content costs: `cargo bench -p benches --bench fs_protect`. The operations of the `fs` benchmark on four volumes: without protection, with
 //! checksums, with checksums and parity, and with write protection of its pages; what else protection does (a mapping and its end, a scrub); and what space it takes.
+//! Write protection is by a key of the processor where it has keys, else by `mprotect`: what a window costs by either is told, too.
 //!
 //! The four take turns within each round, and the ratios are medians of rounds: so a machine that is busy is so for all of them.
 
@@ -9,6 +10,8 @@ use benches::{
     systems::{Name, System, Volume},
 };
 use nova_core::{FormatOptions, MountOptions, Nova, ScrubOptions};
+use pmem_map::{ProtectionKey, Region};
+use std::sync::Arc;
 
 /// Bytes of the file that is read and written.
 const DATA: u64 = 16 << 20;
@@ -116,6 +119,40 @@ fn nova(checksums: bool, parity: bool, write_protected: bool) -> Nova {
         .expect("a volume")
 }
 
+/// What it costs to open and close a window: by two system calls, and by a key.
+fn windows(count: u32) {
+    let region: Arc<Region> = Arc::new(place::mapping(LEN).expect("memory").into_region());
+    let per_window = |time: u64| format!("{:.3} us", time as f64 / f64::from(count) / 1000.0);
+    let store = || {
+        // SAFETY: nobody else knows these bytes.
+        unsafe { region.store(LEN / 2, &[1]) }
+    };
+    region.protect(0..LEN).expect("protected");
+    let by_pages = cpu_time::of(|| {
+        for _ in 0..count {
+            region.unprotect(0..LEN).expect("writable");
+            store();
+            region.protect(0..LEN).expect("protected");
+        }
+    });
+    region.unprotect(0..LEN).expect("writable");
+    let key = ProtectionKey::new(region.clone(), 0..LEN).expect("marked");
+    let by_key = key.map(|key| {
+        let time = cpu_time::of(|| {
+            for _ in 0..count {
+                let _window = key.stores();
+                store();
+            }
+        });
+        per_window(time)
+    });
+    println!(
+        "\na window and a store of a byte: {} by mprotect, {} by a protection key",
+        per_window(by_pages),
+        by_key.as_deref().unwrap_or("(not on this processor)")
+    );
+}
+
 fn main() {
     let measuring = std::env::args().any(|argument| argument == "--bench");
     let (rounds, operations) = if measuring { (9, 2000) } else { (1, 64) };
@@ -163,6 +200,8 @@ fn main() {
             shown(3)
         );
     }
+    println!("\nwrite protection: {:?}", novas[3].write_protection());
+    windows(operations as u32);
     println!("\nSpace: of {LEN} bytes, blocks for files");
     for ((kind, ..), count) in KINDS.iter().zip(blocks) {
         let taken = (blocks[0] - count) as f64;

@@ -180,8 +180,8 @@ fn steps_of_pool(pool: &Pool) -> Result<u64> {
 }
 
 /// Bytes of a step of [`Subject::Growth`]; the file is made with as many.
-const GROWTH: u64 = 16 << 10;
-const MOST_GROWTH: u64 = 3000;
+const GROWTH: u64 = 4 << 10;
+const MOST_GROWTH: u64 = 20_000;
 
 fn growing_file(path: &Path) -> Result<Mapping> {
     let options = MapOptions::new().len(GROWTH).max_len((MOST_GROWTH + 2) * GROWTH).create(true);
