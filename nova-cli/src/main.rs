@@ -7,6 +7,7 @@
 mod args;
 mod attribute;
 mod check;
+mod control;
 mod copy;
 mod crash;
 mod debug;
