@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One process makes a volume and serves it; another opens a pool by its path on the mount, as it would anywhere, and moves money. What it commits is in
-//! the image at once, and the daemon has seen no write. The daemon says who has the file. The client is killed in the middle of its work: its lease ends, the file's
+//! the image at once, and the daemon has seen no write. The daemon says who has the file, and makes a snapshot of the volume in which no cent is missing. The client is killed in the middle of its work: its lease ends, the file's
 //! checksums and parity come back, and the pool has all that was acknowledged. At the end the volume is checked.
 //!
 //! Needs root and `/dev/fuse`; says so where they are missing. In reading order: `client`, which is killed; `daemon`; `parent`, which looks on.

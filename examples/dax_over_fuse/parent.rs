@@ -8,7 +8,7 @@ use nova_fuse::{
 use std::{
     ffi::CString,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
@@ -131,6 +131,17 @@ pub(crate) fn run() -> Result<()> {
     check(
         "the file cannot be truncated",
         truncated.is_err_and(|error| error.raw_os_error() == Some(libc::ETXTBSY)),
+    )?;
+
+    let copy = folder.path().join("copy.pool");
+    writeln!(daemon.child.stdin.as_ref().ok_or("no standard input")?, "{}", text(&copy)?)?;
+    let copied = daemon.said()? == "copied";
+    let pool = client::open(&copy)?;
+    let then = client::audit(&pool)?;
+    pool.close()?;
+    check(
+        "a snapshot of the volume, made meanwhile, has a pool without a cent missing",
+        copied && then >= last,
     )?;
 
     client.child.kill()?;

@@ -211,7 +211,7 @@ pub(crate) struct Mount {
 
 #[derive(ClapArgs)]
 pub(crate) struct Quota {
-    /// The volume
+    /// The volume; or the directory where it is mounted
     pub(crate) image: PathBuf,
     /// Limits this user
     #[arg(long, conflicts_with = "group")]
@@ -234,14 +234,14 @@ pub(crate) struct Quota {
 pub(crate) enum Snapshot {
     /// Makes a snapshot of all files
     Create {
-        /// The volume, not mounted
+        /// The volume; or the directory where it is mounted
         image: PathBuf,
         /// The snapshot's name
         name: String,
     },
     /// Lists snapshots, oldest first, with what they cost
     List {
-        /// The volume
+        /// The volume; or the directory where it is mounted
         image: PathBuf,
         /// As JSON
         #[arg(long)]
@@ -297,7 +297,7 @@ pub(crate) enum Snapshot {
     },
     /// Deletes a snapshot, and frees what only it had
     Delete {
-        /// The volume, not mounted
+        /// The volume; or the directory where it is mounted
         image: PathBuf,
         /// The snapshot's name
         name: String,

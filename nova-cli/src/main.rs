@@ -8,6 +8,7 @@ mod args;
 mod attribute;
 mod bench;
 mod check;
+mod control;
 mod copy;
 mod crash;
 mod debug;

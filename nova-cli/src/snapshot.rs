@@ -2,8 +2,9 @@
 
 mod stream;
 
-use crate::{Failure, Outcome, args, image, size::Size};
-use nova_core::{BLOCK, Change, Changed, ChangedAttributes, Code, Error, Nova, SnapshotInfo};
+use crate::{Failure, Outcome, args, control, image, size::Size};
+use nova_core::{BLOCK, Change, Changed, ChangedAttributes, Code, Error, Nova};
+use nova_fuse::control::{Answer, Request, Snapshot};
 use serde_json::{Value, json};
 use std::{
     io::IsTerminal,
@@ -54,13 +55,41 @@ pub(crate) fn named(name: &str, error: Error) -> Failure {
     }
 }
 
+/// The volume that is mounted at a directory, or has it, has one more or one less.
+fn change_mounted(dir: &Path, name: &str, request: &Request) -> Result<u64, Failure> {
+    match control::ask(dir, request)? {
+        Ok(Answer::Done { free }) => Ok(free),
+        Ok(_) => Err("the daemon answered something else".into()),
+        Err(error) => Err(match error.raw_os_error() {
+            Some(libc::ENOENT) => named(name, Code::NotFound.into()),
+            Some(libc::EEXIST) => named(name, Code::Exists.into()),
+            Some(libc::EINVAL | libc::ENAMETOOLONG) => named(name, Code::Invalid.into()),
+            Some(libc::EBUSY) => {
+                "a program that has mapped a file there did not hold up its stores: is it stopped? `nova stat` of a file says who has it".into()
+            }
+            _ => error.into(),
+        }),
+    }
+}
+
 fn create(image: &Path, name: &str) -> Outcome {
+    if image.is_dir() {
+        change_mounted(image, name, &Request::CreateSnapshot { name: name.into() })?;
+        let used = all(image)?.into_iter().find(|one| one.name == name).map_or(0, |one| one.used);
+        println!("snapshot {name:?} of {} in use", Size(used));
+        return Ok(ExitCode::SUCCESS);
+    }
     let made = change(image, |nova| nova.create_snapshot(name).map_err(|error| named(name, error)))?;
     println!("snapshot {name:?} of {} in use", Size(made.used * BLOCK));
     Ok(ExitCode::SUCCESS)
 }
 
 fn delete(image: &Path, name: &str) -> Outcome {
+    if image.is_dir() {
+        let free = change_mounted(image, name, &Request::DeleteSnapshot { name: name.into() })?;
+        println!("snapshot {name:?} is gone; {} are free", Size(free));
+        return Ok(ExitCode::SUCCESS);
+    }
     let freed = change(image, |nova| {
         let before = nova.statfs().free;
         nova.delete_snapshot(name).map_err(|error| named(name, error))?;
@@ -102,26 +131,34 @@ fn is_wanted(name: &str, changes: usize) -> Result<bool, Failure> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+/// All snapshots of a volume, mounted or not, oldest first.
+fn all(image: &Path) -> Result<Vec<Snapshot>, Failure> {
+    if image.is_dir() {
+        return control::all(
+            image,
+            |skip| Request::Snapshots { skip },
+            |answer| match answer {
+                Answer::Snapshots(some) => Some(some),
+                _ => None,
+            },
+        );
+    }
+    Ok(image::read(image)?.snapshots().into_iter().map(Snapshot::from).collect())
+}
+
 fn list(image: &Path, as_json: bool) -> Outcome {
-    let snapshots = image::read(image)?.snapshots();
+    let snapshots = all(image)?;
     if as_json {
-        let all = snapshots.iter().map(|one| {
-            json!({
-                "name": one.name, "epoch": one.epoch, "created_ns": one.created, "used": one.used * BLOCK,
-                "unique": one.unique * BLOCK, "saved": one.saved * BLOCK,
-            })
-        });
-        println!("{:#}", json!(all.collect::<Vec<_>>()));
+        println!("{:#}", json!(snapshots));
         return Ok(ExitCode::SUCCESS);
     }
     println!(
         "{:>6} {:>12} {:>12} {:>12} {:>12}  name",
         "epoch", "age", "in use then", "only its own", "its log"
     );
-    for one in &snapshots {
-        let SnapshotInfo { name, epoch, created, used, unique, saved } = one;
-        let [used, unique, saved] = [used, unique, saved].map(|blocks| Size(blocks * BLOCK).to_string());
-        println!("{epoch:>6} {:>12} {used:>12} {unique:>12} {saved:>12}  {name}", age(*created));
+    for Snapshot { name, epoch, created_ns, used, unique, saved } in &snapshots {
+        let [used, unique, saved] = [used, unique, saved].map(|bytes| Size(*bytes).to_string());
+        println!("{epoch:>6} {:>12} {used:>12} {unique:>12} {saved:>12}  {name}", age(*created_ns));
     }
     Ok(ExitCode::SUCCESS)
 }

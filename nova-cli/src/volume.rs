@@ -1,10 +1,11 @@
 //! Whole volumes: making them, what they are, how full they are.
 
 use crate::{
-    Failure, Outcome, args, image, progress,
+    Failure, Outcome, args, control, image, progress,
     size::{Size, hex},
 };
-use nova_core::{BLOCK, FormatOptions, MountOptions, Nova, Quota};
+use nova_core::{BLOCK, FormatOptions, MountOptions, Nova};
+use nova_fuse::control::{Answer, Limit, Request, Who, set_quota};
 use serde_json::json;
 use std::{path::Path, process::ExitCode};
 
@@ -140,28 +141,22 @@ pub(crate) fn df(path: &Path, as_json: bool) -> Outcome {
 }
 
 pub(crate) fn quota(args: &args::Quota) -> Outcome {
-    let who = args.user.map(Quota::User).or(args.group.map(Quota::Group));
-    if let Some(who) = who.filter(|_| args.space.is_some() || args.files.is_some()) {
-        let nova = image::write(&args.image)?;
-        let before = nova.quota(who);
-        let blocks = args.space.map_or(before.block_limit, |Size(bytes)| bytes.div_ceil(BLOCK));
-        nova.set_quota(who, blocks, args.files.unwrap_or(before.inode_limit))?;
-        nova.unmount()?;
-    } else if args.space.is_some() || args.files.is_some() {
-        return Err("whose limit? give --user or --group".into());
+    let who = args.user.map(Who::User).or(args.group.map(Who::Group));
+    if args.space.is_some() || args.files.is_some() {
+        let who = who.ok_or("whose limit? give --user or --group")?;
+        limit(&args.image, who, args.space.map(|Size(bytes)| bytes), args.files)?;
     }
-    let nova = image::read(&args.image)?;
-    let rows = nova.quotas().into_iter().filter(|(of, _)| who.is_none_or(|who| who == *of));
-    let name = |who: Quota| match who {
-        Quota::User(id) => ("user", id),
-        Quota::Group(id) => ("group", id),
+    let rows = limits(&args.image)?.into_iter().filter(|row| who.is_none_or(|who| who == row.who));
+    let name = |who: Who| match who {
+        Who::User(id) => ("user", id),
+        Who::Group(id) => ("group", id),
     };
     if args.json {
         let rows: Vec<_> = rows
-            .map(|(who, usage)| {
+            .map(|row| {
                 json!({
-                    "kind": name(who).0, "id": name(who).1, "bytes": usage.blocks * BLOCK, "files": usage.inodes,
-                    "byte_limit": usage.block_limit * BLOCK, "file_limit": usage.inode_limit,
+                    "kind": name(row.who).0, "id": name(row.who).1, "bytes": row.bytes, "files": row.files,
+                    "byte_limit": row.byte_limit, "file_limit": row.file_limit,
                 })
             })
             .collect();
@@ -170,15 +165,42 @@ pub(crate) fn quota(args: &args::Quota) -> Outcome {
     }
     let limit = |limit: u64, shown: String| if limit == 0 { "-".into() } else { shown };
     println!("{:<6} {:>8} {:>12} {:>12} {:>8} {:>8}", "", "id", "space", "limit", "files", "limit");
-    for (who, usage) in rows {
-        let (kind, id) = name(who);
+    for row in rows {
+        let (kind, id) = name(row.who);
         println!(
             "{kind:<6} {id:>8} {:>12} {:>12} {:>8} {:>8}",
-            Size(usage.blocks * BLOCK).to_string(),
-            limit(usage.block_limit, Size(usage.block_limit * BLOCK).to_string()),
-            usage.inodes,
-            limit(usage.inode_limit, usage.inode_limit.to_string())
+            Size(row.bytes).to_string(),
+            limit(row.byte_limit, Size(row.byte_limit).to_string()),
+            row.files,
+            limit(row.file_limit, row.file_limit.to_string())
         );
     }
     Ok::<ExitCode, Failure>(ExitCode::SUCCESS)
+}
+
+/// Sets a limit in a volume, mounted or not.
+fn limit(image: &Path, who: Who, bytes: Option<u64>, files: Option<u64>) -> Result<(), Failure> {
+    if image.is_dir() {
+        control::ask(image, &Request::SetQuota { who, bytes, files })??;
+        return Ok(());
+    }
+    let nova = image::write(image)?;
+    let done = set_quota(&nova, who, bytes, files);
+    nova.unmount()?;
+    Ok(done?)
+}
+
+/// What users and groups of a volume, mounted or not, use and may.
+fn limits(image: &Path) -> Result<Vec<Limit>, Failure> {
+    if image.is_dir() {
+        return control::all(
+            image,
+            |skip| Request::Quotas { skip },
+            |answer| match answer {
+                Answer::Quotas(some) => Some(some),
+                _ => None,
+            },
+        );
+    }
+    Ok(image::read(image)?.quotas().into_iter().map(Limit::from).collect())
 }

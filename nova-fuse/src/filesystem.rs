@@ -1,6 +1,7 @@
 //! The kernel's requests, each one call of `nova_core`.
 
 use crate::{
+    control::{self, CONTROL, Message},
     convert::{attributes, caller, errno, generation, kind, time_or_now},
     handles::{Handles, Open},
     ioctl,
@@ -514,6 +515,21 @@ impl Filesystem for Served {
                 };
                 answer!(reply, set(), _ => reply.ioctl(0, &[]));
             }
+            CONTROL => match Message::asked(input) {
+                None => reply.error(Errno::EOPNOTSUPP),
+                Some(_) if !Asker::new(request.pid(), request.uid()).is_trusted() => {
+                    reply.error(Errno::EPERM)
+                }
+                Some(asked) => {
+                    // It may have to wait for other requests.
+                    let nova = self.nova.clone();
+                    std::thread::spawn(move || {
+                        let answered = control::answer(&nova, asked);
+                        drop(nova); // whoever hears of it may unmount
+                        answer!(reply, answered, message => reply.ioctl(0, bytemuck::bytes_of(&*message)));
+                    });
+                }
+            },
             LEASE => match Page::asked(input) {
                 None => reply.error(Errno::EOPNOTSUPP),
                 // It would not see what is stored to the image.

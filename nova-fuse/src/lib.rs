@@ -31,16 +31,17 @@
 //!
 //! # What the kernel does not carry
 //!
-//! `O_TMPFILE` is `EOPNOTSUPP`; there is no birth time in `statx`; `FICLONE` is `EOPNOTSUPP` (use `copy_file_range`, which shares blocks); quotas are set through
-//! [`nova_core::Nova::set_quota`]; file locks are the kernel's own, and end with the mount.
+//! `O_TMPFILE` is `EOPNOTSUPP`; there is no birth time in `statx`; `FICLONE` is `EOPNOTSUPP` (use `copy_file_range`, which shares blocks); quotas are set by an ioctl of its own
+//! ([`control`]), and so are snapshots; file locks are the kernel's own, and end with the mount.
 //!
 //! # Modules, in reading order
 //!
 //! `convert`: attributes, times and errors, there and back; `handles`: what the kernel holds; `filesystem`: its requests; `ioctl`: flags; `lending`: files that
-//! programs map in the image; `hold`: how their stores are held up; [`report`]: what a file is, for `nova stat`; [`stats`]: what it has done, for `nova top`.
+//! programs map in the image; `hold`: how their stores are held up; [`control`]: snapshots and quotas; [`report`]: what a file is, for `nova stat`; [`stats`]: what it has done, for `nova top`.
 
 #![forbid(unsafe_code)]
 
+pub mod control;
 mod convert;
 mod filesystem;
 mod handles;

@@ -73,3 +73,31 @@ fn holder(file: &File) -> Option<u32> {
         holds(&process.path()).unwrap_or(false).then_some(pid)
     })
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+    use crate::file::LockedFile;
+    use std::path::PathBuf;
+
+    /// The daemon that has the image is not in the way of who maps it by a lease; who comes after the daemon is kept out.
+    #[test]
+    fn an_image_that_somebody_has_mapped_by_a_lease_is_kept_by_its_daemon_and_opened_by_nobody_else() {
+        let parent = std::env::var_os("PMEM_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let folder = tempfile::tempdir_in(parent).unwrap();
+        let path = folder.path().join("image");
+        let daemon = LockedFile::create(&path, 4096).unwrap().unwrap().file;
+        let holder = LockedFile::unlocked(&path, true).unwrap().unwrap();
+        assert!(!crate::lease::is_held(daemon.file()).unwrap());
+        system::lock_leased(holder.file()).unwrap();
+        assert!(crate::lease::is_held(daemon.file()).unwrap());
+        drop(daemon);
+        for lock in [Lock::Exclusive, Lock::Shared] {
+            let refused = LockedFile::existing(&path, lock);
+            let own = std::process::id();
+            assert!(matches!(refused, Err(Error::Locked { pid: Some(pid), .. }) if pid == own));
+        }
+        drop(holder);
+        LockedFile::existing(&path, Lock::Exclusive).unwrap().unwrap();
+    }
+}

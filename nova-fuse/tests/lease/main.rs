@@ -20,6 +20,7 @@ use std::{
     fs, io,
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -28,7 +29,11 @@ use tempfile::TempDir;
 struct Mounted {
     server: Option<Server>,
     folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// One test after the other: a process that another one starts has a copy of each descriptor for a moment, and a mount with open files is busy.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// A new volume with checksums and parity, mounted; `None` where nothing can be mounted.
 fn mounted(options: &Options) -> Option<Mounted> {
@@ -36,13 +41,14 @@ fn mounted(options: &Options) -> Option<Mounted> {
         println!("skipped: there is no /dev/fuse");
         return None;
     }
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mapping = Mapping::memfd(32 << 20).unwrap();
     let nova =
         FormatOptions::new().checksums(true).parity(true).format(mapping, MountOptions::new()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     match Server::mount(nova, folder.path(), options) {
-        Ok(server) => Some(Mounted { server: Some(server), folder }),
+        Ok(server) => Some(Mounted { server: Some(server), folder, _alone: alone }),
         Err(error) => {
             println!("skipped: {error}");
             None

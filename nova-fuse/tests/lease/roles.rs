@@ -25,7 +25,12 @@ pub(crate) struct Player {
 
 impl Player {
     pub(crate) fn new(role: &str, path: &Path, prepare: impl FnOnce(&mut Command)) -> Player {
-        let mut command = Command::new(env::current_exe().unwrap());
+        Player::of(&env::current_exe().unwrap(), role, path, prepare)
+    }
+
+    /// Of this program in another place.
+    pub(crate) fn of(program: &Path, role: &str, path: &Path, prepare: impl FnOnce(&mut Command)) -> Player {
+        let mut command = Command::new(program);
         command
             .args(["--exact", "roles::role", "--nocapture"])
             .env("LEASE_ROLE", role)
