@@ -80,8 +80,8 @@ fn find_all(media: &Media, superblock: &Superblock) -> BTreeMap<(u64, u64), Plac
     let mut found = BTreeMap::new();
     for block in blocks.clone() {
         let at = block * BLOCK;
-        let may_be = |header: SegmentHeader| header.magic == SEGMENT_MAGIC || media.copies() > 1;
-        if !media.load(at).is_ok_and(may_be) {
+        let may_be = |header: SegmentHeader| header.magic == SEGMENT_MAGIC;
+        if media.copies() == 1 && !media.load(at).is_ok_and(may_be) {
             continue;
         }
         let Ok(header) = media.read::<SegmentHeader>(at) else { continue };

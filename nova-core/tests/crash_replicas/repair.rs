@@ -75,7 +75,7 @@ fn a_repair_of_metadata_may_be_cut_off_at_any_store() {
                 _ => found == content(3000, 79),
             });
             let is_being_written = point.range().contains(&2) && point.range().contains(&3);
-            if !right && !(is_being_written && found.is_empty()) {
+            if !(right || is_being_written && found.is_empty()) {
                 return Err(format!("content of no state of {:?}", point.range()));
             }
             let report = nova.scrub(&ScrubOptions::new()).map_err(text)?;
