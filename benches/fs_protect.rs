@@ -1,8 +1,8 @@
-//! What protection of content costs: `cargo bench -p benches --bench fs_protect`. The operations of the `fs` benchmark on four volumes: without protection, with
-//! checksums, with checksums and parity, and with write protection of its pages; what else protection does (a mapping and its end, a scrub); and what space it takes.
+//! What protection of content costs: `cargo bench -p benches --bench fs_protect`. The operations of the `fs` benchmark on five volumes: without protection, with
+//! checksums, with checksums and parity, with write protection of its pages, and with replicas of metadata; what else protection does (a mapping and its end, a scrub); and what space it takes.
 //! Write protection is by a key of the processor where it has keys, else by `mprotect`: what a window costs by either is told, too.
 //!
-//! The four take turns within each round, and the ratios are medians of rounds: so a machine that is busy is so for all of them.
+//! They take turns within each round, and the ratios are medians of rounds: so a machine that is busy is so for all of them.
 
 use benches::{
     cpu_time, place,
@@ -19,12 +19,13 @@ const BLOCK: usize = 4096;
 /// Bytes of a volume.
 const LEN: u64 = 256 << 20;
 
-/// What protects it: checksums, parity, pages that are read-only.
-const KINDS: [(&str, bool, bool, bool); 4] = [
-    ("none", false, false, false),
-    ("checksums", true, false, false),
-    ("checksums and parity", true, true, false),
-    ("write protection", false, false, true),
+/// What protects it: checksums, parity, pages that are read-only, replicas.
+const KINDS: [(&str, [bool; 4]); 5] = [
+    ("none", [false; 4]),
+    ("checksums", [true, false, false, false]),
+    ("checksums and parity", [true, true, false, false]),
+    ("write protection", [false, false, true, false]),
+    ("replicas", [false, false, false, true]),
 ];
 
 const OPERATIONS: [&str; 17] = [
@@ -112,8 +113,8 @@ impl Timed<'_> {
     }
 }
 
-fn nova(checksums: bool, parity: bool, write_protected: bool) -> Nova {
-    let options = FormatOptions::new().checksums(checksums).parity(parity);
+fn nova([checksums, parity, write_protected, replicas]: [bool; 4]) -> Nova {
+    let options = FormatOptions::new().checksums(checksums).parity(parity).replicas(replicas);
     options
         .format(place::mapping(LEN).expect("memory"), MountOptions::new().write_protected(write_protected))
         .expect("a volume")
@@ -157,7 +158,7 @@ fn main() {
     let measuring = std::env::args().any(|argument| argument == "--bench");
     let (rounds, operations) = if measuring { (9, 2000) } else { (1, 64) };
     cpu_time::pin();
-    let novas = KINDS.map(|(_, checksums, parity, protected)| nova(checksums, parity, protected));
+    let novas = KINDS.map(|(_, kinds)| nova(kinds));
     let blocks = novas.each_ref().map(|nova| nova.statfs().blocks);
     let volumes = novas.each_ref().map(|nova| {
         nova.write_file("/mapped", &vec![1; 4 << 20]).expect("space");
@@ -180,8 +181,10 @@ fn main() {
         }
     }
     println!("\nCPU us for one operation, medians of {rounds} rounds of {operations}; lines / drains");
-    println!("| | none | | checksums | | more | checksums and parity | | more | write protection | | more |");
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!(
+        "| | none | | checksums | | more | checksums and parity | | more | write protection | | more | replicas | | more |"
+    );
+    println!("|{}", "---|".repeat(15));
     for (index, operation) in OPERATIONS.iter().enumerate() {
         let of = |kind: usize| &timed[kind].figures[index];
         let time = |kind: usize| median(of(kind).nanoseconds.clone()) / 1000.0;
@@ -192,12 +195,13 @@ fn main() {
         };
         let shown = |kind: usize| format!("{:.3} | {} | {}", time(kind), cost(kind), more(kind));
         println!(
-            "| {operation} | {:.3} | {} | {} | {} | {} |",
+            "| {operation} | {:.3} | {} | {} | {} | {} | {} |",
             time(0),
             cost(0),
             shown(1),
             shown(2),
-            shown(3)
+            shown(3),
+            shown(4)
         );
     }
     println!("\nwrite protection: {:?}", novas[3].write_protection());

@@ -21,9 +21,9 @@ pub enum Holds {
     State,
     /// The journal.
     Journal,
-    /// A segment of the inode table.
+    /// A segment of the inode table; copies too.
     InodeTable,
-    /// A page of an inode's log.
+    /// A page of an inode's log, or its copy.
     Log,
     /// Bytes of one file.
     Data,
@@ -91,7 +91,8 @@ pub struct FileExtent {
     pub shared: bool,
 }
 
-/// Where the parts of one file are, in bytes of the volume. [`Nova::file_anatomy`] makes it.
+/// Where the parts of one file are, in bytes of the volume. Where metadata has replicas, the copy of `identity`, of `state` and of each page of the log is 4,096 bytes
+/// behind it. [`Nova::file_anatomy`] makes it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FileAnatomy {

@@ -80,6 +80,10 @@ fn find_all(media: &Media, superblock: &Superblock) -> BTreeMap<(u64, u64), Plac
     let mut found = BTreeMap::new();
     for block in blocks.clone() {
         let at = block * BLOCK;
+        let may_be = |header: SegmentHeader| header.magic == SEGMENT_MAGIC;
+        if media.copies() == 1 && !media.load(at).is_ok_and(may_be) {
+            continue;
+        }
         let Ok(header) = media.read::<SegmentHeader>(at) else { continue };
         let count = u64::from(header.blocks);
         if header.magic == SEGMENT_MAGIC

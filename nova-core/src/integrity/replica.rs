@@ -218,7 +218,7 @@ impl Media {
         let first = self.copy_out(at, &mut lines, "inode");
         let right = |line: usize| self.line_is_right(at, &lines, line);
         let is_plain = first.is_ok() && right(0) && right(1);
-        if is_plain && matches!(self.look, Look::AsNeeded) || self.is_copied(at, &lines) && is_plain {
+        if is_plain && (matches!(self.look, Look::AsNeeded) || self.is_copied(at, &lines)) {
             return Ok(lines);
         }
         // Never used, most of them.

@@ -10,7 +10,7 @@ use pmem_crash::Tear;
 fn explored(name: &str, before: &[Op], ops: &[Op]) {
     // Each line of protection may be torn at any word, too.
     for tear in [Tear::Line, Tear::EightBytes] {
-        let setting = Setting { tear, nested: 8, ..Setting::default() };
+        let setting = Setting { tear, nested: 8, protected: true, ..Setting::default() };
         explore_alone(&format!("{name}, {tear:?}"), &setting, before, ops);
     }
 }

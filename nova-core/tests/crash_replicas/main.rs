@@ -4,8 +4,6 @@
 
 #[path = "../crash/ace.rs"]
 mod ace;
-#[path = "../crash/content.rs"]
-mod content;
 #[path = "../crash_protected/fortis.rs"]
 mod fortis;
 #[path = "../crash/harness.rs"]

@@ -5,7 +5,7 @@ use pmem_map::{MapOptions, Mapping};
 use std::{fs::File, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 pub(crate) const BLOCK: u64 = 4096;
-const BLOCKS: u64 = 512;
+pub(crate) const BLOCKS: u64 = 512;
 const WHO: &Credentials = &Credentials::ROOT;
 
 /// The bytes of a volume in memory.
@@ -16,7 +16,7 @@ pub(crate) fn options() -> MountOptions {
 }
 
 impl Memory {
-    fn of(mapping: &Mapping) -> Memory {
+    pub(crate) fn of(mapping: &Mapping) -> Memory {
         let all = 0..mapping.len();
         Memory(mapping.extents(std::slice::from_ref(&all)).unwrap().remove(0).file)
     }
