@@ -60,6 +60,8 @@ pub struct PanelPlan {
     pub threads: u64,
     pub ranges: Option<u64>,
     pub distribution: Option<&'static str>,
+    /// Whether rows wait for a device.
+    pub waits: bool,
     /// Operations of each row in a round.
     pub operations: u64,
     pub rows: Vec<RowPlan>,
@@ -183,7 +185,12 @@ pub fn measure(panel: PanelPlan, effort: Effort, control: &mut Control) -> resul
             };
         }
     }
+    let rows: Vec<results::Row> = rows.into_iter().map(|(row, _)| row).collect();
+    let has_cpu_time =
+        rows.iter().filter_map(results::Row::measured).all(|measured| measured.cpu_ns.is_some());
+    let is_cpu = panel.threads == 1 && !panel.waits && has_cpu_time;
     results::Panel {
+        clock: if is_cpu { results::Clock::Cpu } else { results::Clock::Wall },
         group: panel.group.to_owned(),
         workload: panel.workload,
         operation: panel.operation.to_owned(),
@@ -195,7 +202,7 @@ pub fn measure(panel: PanelPlan, effort: Effort, control: &mut Control) -> resul
         ranges: panel.ranges,
         distribution: panel.distribution.map(str::to_owned),
         controls,
-        rows: rows.into_iter().map(|(row, _)| row).collect(),
+        rows,
     }
 }
 
@@ -248,6 +255,7 @@ mod tests {
             threads: 1,
             ranges: None,
             distribution: None,
+            waits: false,
             operations: 100,
             rows,
         };
@@ -256,6 +264,7 @@ mod tests {
         assert_eq!(order.borrow().as_str(), "abcabcabc");
         let measured = panel.rows[1].measured().unwrap();
         assert_eq!(measured.wall_ns, [10.0; 3]);
+        assert_eq!(panel.clock, results::Clock::Cpu);
         assert_eq!(measured.cpu_ns, Some(vec![9.0; 3]));
         assert_eq!(measured.latencies_ns, [11; 15]);
         assert_eq!(measured.cost, Some(Cost { lines: 1.0, drains: 2.0, syncs: 0.0 }));

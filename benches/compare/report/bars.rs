@@ -10,7 +10,7 @@ use crate::compare::{
 
 /// What is left of the bars, and what is right of them.
 const NAMES: f64 = 290.0;
-const WORDS: f64 = 205.0;
+const WORDS: f64 = 230.0;
 const ROW: f64 = 28.0;
 const TOP: f64 = 6.0;
 
@@ -22,7 +22,9 @@ pub(super) fn plot(panel: &Panel) -> String {
     let rows: Vec<(&Row, &Measured, Summary)> = panel
         .rows
         .iter()
-        .filter_map(|row| row.measured().map(|measured| (row, measured, Summary::of(&measured.wall_ns))))
+        .filter_map(|row| {
+            row.measured().map(|measured| (row, measured, Summary::of(measured.samples(panel.clock))))
+        })
         .collect();
     if rows.is_empty() {
         return String::new();
@@ -45,7 +47,7 @@ pub(super) fn plot(panel: &Panel) -> String {
     } else {
         Scale::linear(most * 1.02, from, to)
     };
-    time_axis(&mut figure, &scale, TOP, bottom, "time of one operation");
+    time_axis(&mut figure, &scale, TOP, bottom, &format!("time of one operation, {}", panel.clock.name()));
     for (i, (row, measured, summary)) in rows.into_iter().enumerate() {
         let y = TOP + i as f64 * ROW;
         let (middle, class) = (y + ROW / 2.0, row.variant.class());
