@@ -7,6 +7,7 @@ use super::{
     Outcome,
     control::{Control, Controls},
     results::{self, Cost, Measured},
+    statistics::thousandths,
     subject::Subject,
     variant::Variant,
 };
@@ -111,7 +112,7 @@ impl Live {
         if let (Some(before), Some(after)) = (before, self.subject.counters()) {
             self.spent = sum(self.spent, after - before);
         }
-        let each = |nanoseconds: u64| nanoseconds.max(1) as f64 / self.operations as f64;
+        let each = |nanoseconds: u64| thousandths(nanoseconds as f64 / self.operations as f64);
         self.measured.wall_ns.push(each(timing.wall));
         match (&mut self.cpu, timing.cpu) {
             (Some(samples), Some(cpu)) => samples.push(each(cpu)),
@@ -127,10 +128,11 @@ impl Live {
         let Live { subject, operations, mut measured, cpu, spent } = self;
         if subject.counters().is_some() {
             let all = (operations * measured.wall_ns.len() as u64) as f64;
+            let average = |count: u64| if count == 0 { 0.0 } else { thousandths(count as f64 / all) };
             measured.cost = Some(Cost {
-                lines: spent.lines() as f64 / all,
-                drains: spent.drains as f64 / all,
-                syncs: spent.syncs as f64 / all,
+                lines: average(spent.lines()),
+                drains: average(spent.drains),
+                syncs: average(spent.syncs),
             });
         }
         measured.cpu_ns = cpu;

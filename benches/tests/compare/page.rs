@@ -22,7 +22,10 @@ pub(crate) fn agrees(page: &str, results: &Results) {
     let numbers = attributes(page, "data-ns").into_iter().map(|number| number.parse::<f64>().unwrap());
     let names = attributes(page, "data-row").into_iter().map(|name| name.replace("&amp;", "&"));
     let found: Vec<(String, f64)> = names.zip(numbers).collect();
-    assert_eq!(found, expected);
+    assert_eq!(found.len(), expected.len(), "rows");
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected);
+    }
     for trace in &results.traces {
         assert!(page.contains(&format!(
             "{} intervals of {} operations",
