@@ -111,7 +111,8 @@ pub(super) fn file_panels(setting: &Setting) -> Vec<PanelPlan> {
                     "durable on return, by fsync or fdatasync",
                 ));
             }
-            panels.push(PanelPlan { bytes: None, threads, waits: true, rows, ..panel });
+            let place = format!("a volume on {}, folders on tmpfs and on a disk", super::medium());
+            panels.push(PanelPlan { bytes: None, place, threads, waits: true, rows, ..panel });
         }
     }
     panels

@@ -9,8 +9,8 @@ use crate::compare::{
 };
 
 /// What is left of the bars, and what is right of them.
-const NAMES: f64 = 290.0;
-const WORDS: f64 = 230.0;
+const NAMES: f64 = 285.0;
+const WORDS: f64 = 240.0;
 const ROW: f64 = 28.0;
 const TOP: f64 = 6.0;
 
@@ -77,7 +77,7 @@ pub(super) fn plot(panel: &Panel) -> String {
 /// How an operation was made durable, in words.
 fn drains(measured: &Measured) -> String {
     let plural = |number: f64, word: &str| {
-        let shown = count(number);
+        let shown = if number < 10.0 { count(number) } else { count((number * 10.0).round() / 10.0) };
         if shown == "1" { format!("1 {word}") } else { format!("{shown} {word}s") }
     };
     match measured.cost {

@@ -87,7 +87,7 @@ fn section(title: &str, body: &str) -> String {
 /// A panel: its bars, and what is behind them.
 fn of_panel(panel: &Panel) -> String {
     let mut body = format!(
-        "<article><h3>{}</h3><p class=\"about\">{}. On {}.</p>",
+        "<article><h3>{}</h3><p class=\"about\">{}. Place: {}.</p>",
         escape(&panel.title()),
         escape(&panel.operation),
         escape(&panel.place)
