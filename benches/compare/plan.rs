@@ -1,4 +1,4 @@
-//! Which rows stand beside each other: all panels of a run, of which [`maps`] and [`others`] list their own.
+//! Which rows stand beside each other: all panels of a run, of which `maps` and `others` list their own.
 
 mod maps;
 mod others;

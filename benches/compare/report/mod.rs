@@ -1,8 +1,8 @@
 //! The page: one file, with its plots in it as SVG, that needs no network and no script.
 //!
-//! [`figure`] is what plots are made of; [`bars`] the time of each row, with its lines and drains; [`tails`] how latencies are
-//! distributed; [`curves`] cost against the number of ranges, against size, and over time; [`scaling`] one thread and two; [`tables`] the
-//! numbers themselves; [`words`] what they mean and what they do not.
+//! `figure` is what plots are made of; `bars` the time of each row, with its lines and drains; `tails` how latencies are
+//! distributed; `curves` cost against the number of ranges, against size, and over time; `scaling` one thread and two; `tables` the
+//! numbers themselves; `words` what they mean and what they do not.
 
 mod bars;
 mod curves;
