@@ -37,6 +37,10 @@ vm *ARGS:
 bench *ARGS:
     cargo bench -p benches {{ARGS}}
 
+# The whole comparison, interleaved: `just compare --html report.html`.
+compare *ARGS:
+    cargo run --release -p nova-cli -- bench {{ARGS}}
+
 # Warnings are errors.
 lint:
     cargo clippy --workspace --all-targets -- -D warnings
