@@ -1,5 +1,6 @@
 //! Loops that never change: what they take from one round to the next is the machine's doing.
 
+use super::statistics::thousandths;
 use crate::cpu_time;
 use serde::{Deserialize, Serialize};
 use std::{hint::black_box, time::Instant};
@@ -68,10 +69,10 @@ impl Control {
             sum = black_box(sum.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(n));
         }
         let arithmetic = start.elapsed().as_nanos() as f64 / f64::from(self.steps * 16);
-        controls.arithmetic_ns.push(arithmetic);
-        controls.memory_ns.push(self.chase.step(self.steps));
+        controls.arithmetic_ns.push(thousandths(arithmetic));
+        controls.memory_ns.push(thousandths(self.chase.step(self.steps)));
         let (wall, cpu) = (start.elapsed().as_nanos() as f64, (cpu_time::now() - cpu) as f64);
-        controls.cpu_share.push((cpu / wall).min(1.0));
+        controls.cpu_share.push(thousandths((cpu / wall).min(1.0)));
     }
 }
 

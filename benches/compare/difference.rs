@@ -13,7 +13,7 @@
 
 use super::{
     control::Controls,
-    results::{Measured, Panel, Results, Row},
+    results::{Clock, Measured, Panel, Results, Row},
     statistics::{believable, median, rank_test},
     table::time,
 };
@@ -121,7 +121,8 @@ fn all(results: &Results) -> Vec<(String, &Panel, &Measured)> {
 }
 
 fn pair(name: String, old: (&Panel, &Measured), new: (&Panel, &Measured)) -> Compared {
-    let (old_ns, new_ns) = (&old.1.wall_ns, &new.1.wall_ns);
+    let clock = if old.0.clock == new.0.clock { old.0.clock } else { Clock::Wall };
+    let (old_ns, new_ns) = (old.1.samples(clock), new.1.samples(clock));
     let ratios = [
         |controls: &Controls| median(&controls.arithmetic_ns),
         |controls: &Controls| median(&controls.memory_ns),

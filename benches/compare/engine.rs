@@ -7,6 +7,7 @@ use super::{
     Outcome,
     control::{Control, Controls},
     results::{self, Cost, Measured},
+    statistics::thousandths,
     subject::Subject,
     variant::Variant,
 };
@@ -60,6 +61,8 @@ pub struct PanelPlan {
     pub threads: u64,
     pub ranges: Option<u64>,
     pub distribution: Option<&'static str>,
+    /// Whether rows wait for a device.
+    pub waits: bool,
     /// Operations of each row in a round.
     pub operations: u64,
     pub rows: Vec<RowPlan>,
@@ -109,7 +112,7 @@ impl Live {
         if let (Some(before), Some(after)) = (before, self.subject.counters()) {
             self.spent = sum(self.spent, after - before);
         }
-        let each = |nanoseconds: u64| nanoseconds.max(1) as f64 / self.operations as f64;
+        let each = |nanoseconds: u64| thousandths(nanoseconds as f64 / self.operations as f64);
         self.measured.wall_ns.push(each(timing.wall));
         match (&mut self.cpu, timing.cpu) {
             (Some(samples), Some(cpu)) => samples.push(each(cpu)),
@@ -125,10 +128,11 @@ impl Live {
         let Live { subject, operations, mut measured, cpu, spent } = self;
         if subject.counters().is_some() {
             let all = (operations * measured.wall_ns.len() as u64) as f64;
+            let average = |count: u64| if count == 0 { 0.0 } else { thousandths(count as f64 / all) };
             measured.cost = Some(Cost {
-                lines: spent.lines() as f64 / all,
-                drains: spent.drains as f64 / all,
-                syncs: spent.syncs as f64 / all,
+                lines: average(spent.lines()),
+                drains: average(spent.drains),
+                syncs: average(spent.syncs),
             });
         }
         measured.cpu_ns = cpu;
@@ -183,7 +187,12 @@ pub fn measure(panel: PanelPlan, effort: Effort, control: &mut Control) -> resul
             };
         }
     }
+    let rows: Vec<results::Row> = rows.into_iter().map(|(row, _)| row).collect();
+    let has_cpu_time =
+        rows.iter().filter_map(results::Row::measured).all(|measured| measured.cpu_ns.is_some());
+    let is_cpu = panel.threads == 1 && !panel.waits && has_cpu_time;
     results::Panel {
+        clock: if is_cpu { results::Clock::Cpu } else { results::Clock::Wall },
         group: panel.group.to_owned(),
         workload: panel.workload,
         operation: panel.operation.to_owned(),
@@ -195,7 +204,7 @@ pub fn measure(panel: PanelPlan, effort: Effort, control: &mut Control) -> resul
         ranges: panel.ranges,
         distribution: panel.distribution.map(str::to_owned),
         controls,
-        rows: rows.into_iter().map(|(row, _)| row).collect(),
+        rows,
     }
 }
 
@@ -248,6 +257,7 @@ mod tests {
             threads: 1,
             ranges: None,
             distribution: None,
+            waits: false,
             operations: 100,
             rows,
         };
@@ -256,6 +266,7 @@ mod tests {
         assert_eq!(order.borrow().as_str(), "abcabcabc");
         let measured = panel.rows[1].measured().unwrap();
         assert_eq!(measured.wall_ns, [10.0; 3]);
+        assert_eq!(panel.clock, results::Clock::Cpu);
         assert_eq!(measured.cpu_ns, Some(vec![9.0; 3]));
         assert_eq!(measured.latencies_ns, [11; 15]);
         assert_eq!(measured.cost, Some(Cost { lines: 1.0, drains: 2.0, syncs: 0.0 }));

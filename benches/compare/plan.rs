@@ -1,4 +1,4 @@
-//! Which rows stand beside each other: all panels of a run, of which [`maps`] and [`others`] list their own.
+//! Which rows stand beside each other: all panels of a run, of which `maps` and `others` list their own.
 
 mod maps;
 mod others;
@@ -181,6 +181,7 @@ fn panel(
         threads: 1,
         ranges: None,
         distribution: None,
+        waits: false,
         operations,
         rows: Vec::new(),
     }
@@ -291,7 +292,7 @@ fn range_panels(setting: &Setting) -> Vec<PanelPlan> {
     let counts = [1, 2, 4, 8, 16, 32, 64];
     let one = |group: u64| {
         let operations = (scale.records / (group / 4).max(1)).max(1);
-        let mut panel = panel("Ranges", "ranges", operation, set, operations);
+        let mut panel = panel("Ranges", "transaction", operation, set, operations);
         panel.ranges = Some(group);
         panel.rows = vec![
             raw(Variant::Unordered, "", baselines::unordered(set, group)),

@@ -77,10 +77,32 @@ pub struct Panel {
     pub ranges: Option<u64>,
     /// How keys are chosen, where it is about them.
     pub distribution: Option<String>,
+    /// By which clock its rows are told and compared.
+    pub clock: Clock,
     /// The loops that never change.
     pub controls: Controls,
     /// The rows.
     pub rows: Vec<Row>,
+}
+
+/// What a panel's times are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clock {
+    /// CPU time of the one thread that works: waiting for memory and for drains is in it, other programs of a busy machine are not.
+    Cpu,
+    /// Time by the wall's clock: where a row waits for a device, for another thread, or for another process.
+    Wall,
+}
+
+impl Clock {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Clock::Cpu => "CPU time",
+            Clock::Wall => "by the clock",
+        }
+    }
 }
 
 impl Panel {
@@ -157,6 +179,16 @@ pub struct Measured {
     pub latencies_ns: Vec<u64>,
     /// What one operation made durable, exactly; none where nobody counts.
     pub cost: Option<Cost>,
+}
+
+impl Measured {
+    /// Nanoseconds of one operation, a sample for each round, by that clock; by the wall's where there is no other.
+    pub fn samples(&self, clock: Clock) -> &[f64] {
+        match (clock, &self.cpu_ns) {
+            (Clock::Cpu, Some(cpu)) => cpu,
+            _ => &self.wall_ns,
+        }
+    }
 }
 
 /// Averages over all operations that were timed in batches.
@@ -264,7 +296,7 @@ impl Results {
 
     /// As JSON.
     pub fn to_json(&self) -> String {
-        let mut json = serde_json::to_string_pretty(self).expect("numbers and text");
+        let mut json = serde_json::to_string(self).expect("numbers and text");
         json.push('\n');
         json
     }
@@ -280,7 +312,10 @@ impl Results {
                 if measured.wall_ns.is_empty() {
                     return Err(format!("{} has no samples", what()));
                 }
-                if !are_times(&measured.wall_ns) || !cpu.iter().all(|ns| ns.is_finite() && *ns >= 0.0) {
+                if measured.cpu_ns.is_some() && cpu.len() != measured.wall_ns.len() {
+                    return Err(format!("{} has not as many samples of CPU time as others", what()));
+                }
+                if !are_times(&measured.wall_ns) || !are_times(cpu) {
                     return Err(format!("{} has a sample that is no time", what()));
                 }
             }

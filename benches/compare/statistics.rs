@@ -10,6 +10,11 @@ pub fn quantile(samples: &[f64], share: f64) -> f64 {
     below + (above - below) * at.fract()
 }
 
+/// Nanoseconds, or a count, to a thousandth and at least that: short in JSON, and read back as the same number.
+pub fn thousandths(number: f64) -> f64 {
+    (number * 1000.0).round().max(1.0) / 1000.0
+}
+
 /// The middle one. NaN of none.
 pub fn median(samples: &[f64]) -> f64 {
     quantile(samples, 0.5)
@@ -88,6 +93,15 @@ mod tests {
         assert_eq!(quantile(&[4.0, 1.0, 2.0, 3.0], 0.5), 2.5);
         assert_eq!(Summary::of(&[1.0, 2.0, 3.0, 4.0, 5.0]), Summary { median: 3.0, low: 2.0, high: 4.0 });
         assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn a_sample_is_the_same_number_after_it_was_written_and_read() {
+        for number in (1..10_000).map(|n| thousandths(f64::from(n * n) / 7.0)) {
+            let text = serde_json::to_string(&number).unwrap();
+            assert_eq!(serde_json::from_str::<f64>(&text).unwrap(), number, "{text}");
+        }
+        assert_eq!(thousandths(0.0), 0.001);
     }
 
     #[test]

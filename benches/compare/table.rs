@@ -1,7 +1,7 @@
 //! The results for a terminal.
 
 use super::{
-    results::{Cost, Outcome, Panel, Results, Row},
+    results::{Clock, Cost, Outcome, Panel, Results, Row},
     statistics::{Summary, median, quantile},
 };
 use std::fmt;
@@ -77,10 +77,14 @@ impl fmt::Display for Table<'_> {
 fn show(f: &mut fmt::Formatter<'_>, panel: &Panel) -> fmt::Result {
     writeln!(f, "\n{}: {} ({})", panel.group, panel.title(), panel.place)?;
     writeln!(f, "  {}", panel.operation)?;
+    let (head, other) = match panel.clock {
+        Clock::Cpu => ("CPU time", "clock"),
+        Clock::Wall => ("clock", "CPU time"),
+    };
     writeln!(
         f,
         "  {:<40} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9}  lines / drains (/ syncs)",
-        "", "time", "spread", "CPU", "p50", "p99", "max"
+        "", head, "spread", other, "p50", "p99", "max"
     )?;
     let mut absent: Vec<(&str, Vec<String>)> = Vec::new();
     for row in &panel.rows {
@@ -90,7 +94,7 @@ fn show(f: &mut fmt::Formatter<'_>, panel: &Panel) -> fmt::Result {
                 None => absent.push((why.as_str(), vec![row.name()])),
             },
             Outcome::Failed(why) => writeln!(f, "  {:<40} FAILED: {why}", row.name())?,
-            Outcome::Measured(_) => writeln!(f, "  {}", line(row))?,
+            Outcome::Measured(_) => writeln!(f, "  {}", line(row, panel.clock))?,
         }
     }
     for (why, names) in absent {
@@ -99,14 +103,18 @@ fn show(f: &mut fmt::Formatter<'_>, panel: &Panel) -> fmt::Result {
     Ok(())
 }
 
-fn line(row: &Row) -> String {
+fn line(row: &Row, clock: Clock) -> String {
     let measured = row.measured().expect("it was measured");
-    let summary = Summary::of(&measured.wall_ns);
-    let cpu = measured.cpu_ns.as_deref().map_or("-".into(), |samples| time(median(samples)));
+    let summary = Summary::of(measured.samples(clock));
+    let other = match clock {
+        Clock::Cpu => Some(measured.wall_ns.as_slice()),
+        Clock::Wall => measured.cpu_ns.as_deref(),
+    };
+    let other = other.map_or("-".into(), |samples| time(median(samples)));
     let [p50, p99, max] =
         quantiles(&measured.latencies_ns).map_or_else(|| ["-"; 3].map(String::from), |times| times.map(time));
     format!(
-        "{:<40} {:>9} {:>7.1}% {cpu:>9} {p50:>9} {p99:>9} {max:>9}  {}",
+        "{:<40} {:>9} {:>7.1}% {other:>9} {p50:>9} {p99:>9} {max:>9}  {}",
         row.name(),
         time(summary.median),
         summary.spread(),

@@ -97,16 +97,7 @@ fn program(args: &Bench) -> Result<Command, Failure> {
     }
     if let Some(root) = source() {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args([
-            "run",
-            "--quiet",
-            "--release",
-            "--package",
-            "benches",
-            "--bin",
-            "nova-bench",
-            "--manifest-path",
-        ]);
+        cargo.args(["run", "--release", "--package", "benches", "--bin", "nova-bench", "--manifest-path"]);
         cargo.arg(root.join("Cargo.toml")).arg("--");
         return Ok(cargo);
     }

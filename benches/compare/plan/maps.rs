@@ -79,6 +79,7 @@ pub(super) fn panel(doing: Doing, group: &'static str, operations: u64, place: S
         threads: doing.threads,
         ranges: None,
         distribution,
+        waits: false,
         operations: operations.max(1),
         rows: Vec::new(),
     }

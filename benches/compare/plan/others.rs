@@ -111,7 +111,8 @@ pub(super) fn file_panels(setting: &Setting) -> Vec<PanelPlan> {
                     "durable on return, by fsync or fdatasync",
                 ));
             }
-            panels.push(PanelPlan { bytes: None, threads, rows, ..panel });
+            let place = format!("a volume on {}, folders on tmpfs and on a disk", super::medium());
+            panels.push(PanelPlan { bytes: None, place, threads, waits: true, rows, ..panel });
         }
     }
     panels
@@ -156,6 +157,7 @@ pub(super) fn disk_panels(setting: &Setting) -> Vec<PanelPlan> {
         ];
         panels.push(PanelPlan { bytes: None, place: named.clone(), threads, ..log });
     }
+    panels.iter_mut().for_each(|panel| panel.waits = true);
     if let Err(why) = place {
         for row in panels.iter_mut().flat_map(|panel| &mut panel.rows) {
             row.make = Err(why.clone());

@@ -9,8 +9,8 @@ use crate::compare::{
 };
 
 /// What is left of the bars, and what is right of them.
-const NAMES: f64 = 290.0;
-const WORDS: f64 = 205.0;
+const NAMES: f64 = 285.0;
+const WORDS: f64 = 240.0;
 const ROW: f64 = 28.0;
 const TOP: f64 = 6.0;
 
@@ -22,7 +22,9 @@ pub(super) fn plot(panel: &Panel) -> String {
     let rows: Vec<(&Row, &Measured, Summary)> = panel
         .rows
         .iter()
-        .filter_map(|row| row.measured().map(|measured| (row, measured, Summary::of(&measured.wall_ns))))
+        .filter_map(|row| {
+            row.measured().map(|measured| (row, measured, Summary::of(measured.samples(panel.clock))))
+        })
         .collect();
     if rows.is_empty() {
         return String::new();
@@ -45,7 +47,7 @@ pub(super) fn plot(panel: &Panel) -> String {
     } else {
         Scale::linear(most * 1.02, from, to)
     };
-    time_axis(&mut figure, &scale, TOP, bottom, "time of one operation");
+    time_axis(&mut figure, &scale, TOP, bottom, &format!("time of one operation, {}", panel.clock.name()));
     for (i, (row, measured, summary)) in rows.into_iter().enumerate() {
         let y = TOP + i as f64 * ROW;
         let (middle, class) = (y + ROW / 2.0, row.variant.class());
@@ -75,7 +77,7 @@ pub(super) fn plot(panel: &Panel) -> String {
 /// How an operation was made durable, in words.
 fn drains(measured: &Measured) -> String {
     let plural = |number: f64, word: &str| {
-        let shown = count(number);
+        let shown = if number < 10.0 { count(number) } else { count((number * 10.0).round() / 10.0) };
         if shown == "1" { format!("1 {word}") } else { format!("{shown} {word}s") }
     };
     match measured.cost {

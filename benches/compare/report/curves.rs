@@ -26,7 +26,7 @@ fn curves(panels: &[&Panel], place: impl Fn(&Panel) -> Option<f64>) -> Vec<Curve
         let Some(x) = place(panel) else { continue };
         for row in &panel.rows {
             let Some(measured) = row.measured() else { continue };
-            let (name, y) = (row.name(), median(&measured.wall_ns));
+            let (name, y) = (row.name(), median(measured.samples(panel.clock)));
             match curves.iter_mut().find(|curve| curve.name == name) {
                 Some(curve) => curve.points.push((x, y)),
                 None => curves.push(Curve { name, variant: row.variant, points: vec![(x, y)] }),

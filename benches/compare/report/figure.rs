@@ -121,7 +121,11 @@ impl Scale {
             return (0..).map(|i| f64::from(i) * step).take_while(|value| *value <= self.high).collect();
         }
         let decades = (self.high / self.low).log10();
-        let parts: &[f64] = if decades < 2.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let parts: &[f64] = match decades {
+            ..2.0 => &[1.0, 2.0, 5.0],
+            ..3.5 => &[1.0, 3.0],
+            _ => &[1.0],
+        };
         let first = self.low.log10().floor() as i32;
         let mut ticks: Vec<f64> = (first..first + decades.ceil() as i32 + 2)
             .flat_map(|power| parts.iter().map(move |part| part * 10f64.powi(power)))
@@ -186,7 +190,7 @@ mod tests {
     #[test]
     fn ticks_are_round_and_few() {
         assert_eq!(Scale::linear(430.0, 0.0, 1.0).ticks(), [0.0, 100.0, 200.0, 300.0, 400.0]);
-        assert_eq!(Scale::logarithmic(3.0, 900.0, 0.0, 1.0).ticks(), [10.0, 100.0, 1000.0]);
+        assert_eq!(Scale::logarithmic(3.0, 900.0, 0.0, 1.0).ticks(), [3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]);
         for (least, most) in [(1.0, 2.0), (3.0, 5e9), (200.0, 250.0), (0.5, 7.0)] {
             let ticks = Scale::logarithmic(least, most, 0.0, 1.0).ticks();
             assert!(ticks.len() <= 8, "{ticks:?}");

@@ -1,8 +1,8 @@
 //! The page: one file, with its plots in it as SVG, that needs no network and no script.
 //!
-//! [`figure`] is what plots are made of; [`bars`] the time of each row, with its lines and drains; [`tails`] how latencies are
-//! distributed; [`curves`] cost against the number of ranges, against size, and over time; [`scaling`] one thread and two; [`tables`] the
-//! numbers themselves; [`words`] what they mean and what they do not.
+//! `figure` is what plots are made of; `bars` the time of each row, with its lines and drains; `tails` how latencies are
+//! distributed; `curves` cost against the number of ranges, against size, and over time; `scaling` one thread and two; `tables` the
+//! numbers themselves; `words` what they mean and what they do not.
 
 mod bars;
 mod curves;
@@ -87,7 +87,7 @@ fn section(title: &str, body: &str) -> String {
 /// A panel: its bars, and what is behind them.
 fn of_panel(panel: &Panel) -> String {
     let mut body = format!(
-        "<article><h3>{}</h3><p class=\"about\">{}. On {}.</p>",
+        "<article><h3>{}</h3><p class=\"about\">{}. Place: {}.</p>",
         escape(&panel.title()),
         escape(&panel.operation),
         escape(&panel.place)

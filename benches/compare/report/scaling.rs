@@ -12,7 +12,7 @@ use std::fmt::Write;
 
 const NAMES: f64 = 330.0;
 const WORDS: f64 = 150.0;
-const ROW: f64 = 34.0;
+const ROW: f64 = 25.0;
 const TOP: f64 = 6.0;
 
 struct Pair<'r> {

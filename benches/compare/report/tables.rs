@@ -33,12 +33,13 @@ pub(super) fn absent(panel: &Panel) -> String {
 /// All figures of a panel. `data-ns` has the median exactly.
 pub(super) fn numbers(panel: &Panel) -> String {
     let mut html = String::from(
-        "<div class=\"scroll\"><table><thead><tr><th></th><th>median</th><th>quartiles</th><th>CPU time</th><th>p50</th><th>p99</th>\
+        "<div class=\"scroll\"><table><thead><tr><th></th><th>median</th><th>quartiles</th><th>by the clock</th><th>CPU time</th><th>p50</th><th>p99</th>\
          <th>slowest</th><th>lines / drains (/ syncs)</th><th>after a crash</th></tr></thead><tbody>",
     );
     for row in &panel.rows {
         let Some(measured) = row.measured() else { continue };
-        let summary = Summary::of(&measured.wall_ns);
+        let summary = Summary::of(measured.samples(panel.clock));
+        let wall = time(median(&measured.wall_ns));
         let cpu = measured.cpu_ns.as_deref().map_or("-".into(), |samples| time(median(samples)));
         let [p50, p99, longest] = quantiles(&measured.latencies_ns)
             .map_or_else(|| ["-"; 3].map(String::from), |times| times.map(time));
@@ -46,7 +47,7 @@ pub(super) fn numbers(panel: &Panel) -> String {
             row.settings.as_ref().map(|settings| format!("<br><small>{}</small>", escape(settings)));
         write!(
             html,
-            "<tr data-panel=\"{}\" data-row=\"{}\" data-ns=\"{}\"><th>{}{}</th><td>{}</td><td>{} to {}</td><td>{cpu}</td><td>{p50}</td>\
+            "<tr data-panel=\"{}\" data-row=\"{}\" data-ns=\"{}\"><th>{}{}</th><td>{}</td><td>{} to {}</td><td>{wall}</td><td>{cpu}</td><td>{p50}</td>\
              <td>{p99}</td><td>{longest}</td><td>{}</td><td class=\"words\">{}</td></tr>",
             escape(&format!("{}: {}", panel.group, panel.title())),
             escape(&row.name()),

@@ -7,7 +7,7 @@ use crate::compare::{
 };
 
 const NAMES: f64 = 290.0;
-const WORDS: f64 = 205.0;
+const WORDS: f64 = 230.0;
 const ROW: f64 = 26.0;
 const TOP: f64 = 6.0;
 const BINS: usize = 90;

@@ -74,7 +74,7 @@ fn finding(results: &Results) -> Option<String> {
     let panel = panel.max_by_key(|panel| panel.bytes)?;
     let of = |variant| {
         let row = panel.rows.iter().find(|row| row.variant == variant)?;
-        Some(median(&row.measured()?.wall_ns))
+        Some(median(row.measured()?.samples(panel.clock)))
     };
     let (hand, redo, slot) = (of(Variant::HandOrdered)?, of(Variant::Redo)?, of(Variant::Slot)?);
     Some(format!(
@@ -92,7 +92,7 @@ fn finding(results: &Results) -> Option<String> {
 pub(super) fn how_to_read() -> String {
     let mut html = String::from(
         "<ul>\
-         <li><b>Shorter is better.</b> A bar is the median over all rounds of the time of one operation by the clock; the whisker goes from a \
+         <li><b>Shorter is better.</b> A bar is the median over all rounds of the time of one operation; the whisker goes from a \
          quarter to three quarters of the rounds. Where some bars would be too short to see, dots on a logarithmic axis take their place: \
          there, the same distance is the same <em>factor</em>.</li>\
          <li><b>Lines and drains</b> stand beside each time. A line is a cache line that was flushed, or written past the caches; a drain \
@@ -102,7 +102,9 @@ pub(super) fn how_to_read() -> String {
          a slot. A transaction is all or nothing, of whatever it changed. Each table says what is there after a crash.</li>\
          <li><b>Rows of one plot took turns</b>, A B A B, so a machine that drifts does so for all of them. Rows of different plots did not: \
          compare within a plot. Differences that whiskers bridge are none.</li>\
-         <li><b>Latencies</b> are of single operations, with a look at the clock in each; their tails have the machine's interruptions in \
+         <li><b>Time</b> is CPU time where one thread does the work: waiting for memory and for drains is in it, other programs on the machine are \
+         not. Where a row waits for a disk, for another thread or for another process, it is time by the clock. Each axis says which.</li>\
+         <li><b>Latencies</b>, and one thread beside two, are by the clock. Latencies are of single operations, with a look at the clock in each; their tails have the machine's interruptions in \
          them.</li></ul><ul class=\"legend\">",
     );
     for variant in Variant::ALL {
@@ -123,7 +125,7 @@ pub(super) fn not_shown() -> String {
      for reads, and hides what a device's own buffers do.</li>\
      <li><b>That anything survives a crash.</b> Every row is checked for having written what it should; that it is there after a power failure \
      is shown by the crash tests, not here.</li>\
-     <li><b>Maps and queues by hand without transactions</b>: there is no honest short one for maps, so their ceiling is DRAM. Containers have \
+     <li><b>Maps by hand</b>: there is no honest short one, so their ceiling is DRAM. Containers have \
      no undo variant: pools log redo.</li>\
      <li><b>Many threads.</b> Two are measured; what shares a lock can look well with two and not with twenty.</li>\
      <li><b>Long lives.</b> A run takes minutes: no fragmentation of weeks, no full disk, no device that wears out or gets hot.</li>\

@@ -6,7 +6,7 @@ use benches::compare::{
     difference::{Change, compare},
     limits::Limits,
     machine::Machine,
-    results::{Cost, FORMAT, Measured, Outcome, Panel, Results, Row, Run, VERSION},
+    results::{Clock, Cost, FORMAT, Measured, Outcome, Panel, Results, Row, Run, VERSION},
     variant::Variant,
 };
 use std::path::Path;
@@ -37,6 +37,7 @@ pub(crate) fn run(rows: &[(&str, &[f64])]) -> Results {
         threads: 1,
         ranges: None,
         distribution: None,
+        clock: Clock::Cpu,
         controls: Controls { arithmetic_ns: vec![1.0; 9], memory_ns: vec![90.0; 9], cpu_share: vec![1.0; 9] },
         rows: rows.iter().map(row).collect(),
     };
@@ -198,8 +199,8 @@ fn files_that_are_no_results_are_refused_with_what_to_do() {
         ("text", "hello".to_owned(), "damaged or cut short"),
         ("foreign", "{\"benchmarks\": []}".to_owned(), "not of this program"),
         ("list", "[1, 2]".to_owned(), "not of this program"),
-        ("newer", good.replacen("\"version\": 1", "\"version\": 7", 1), "use the newer program"),
-        ("older", good.replacen("\"version\": 1", "\"version\": 0", 1), "measure again with this program"),
+        ("newer", good.replacen("\"version\":1", "\"version\":7", 1), "use the newer program"),
+        ("older", good.replacen("\"version\":1", "\"version\":0", 1), "measure again with this program"),
         ("field", good.replacen("\"panels\"", "\"panel\"", 1), "missing field `panels`"),
         ("negative", good.replacen("101.0", "-101.0", 1), "a sample that is no time"),
     ];

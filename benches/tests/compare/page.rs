@@ -16,13 +16,16 @@ fn attributes<'p>(page: &'p str, name: &str) -> Vec<&'p str> {
 /// Whether the page's tables have exactly the medians of the results, row by row.
 pub(crate) fn agrees(page: &str, results: &Results) {
     let expected: Vec<(String, f64)> = crate::page::groups(results)
-        .flat_map(|panel| &panel.rows)
-        .filter_map(|row| Some((row.name(), median(&row.measured()?.wall_ns))))
+        .flat_map(|panel| panel.rows.iter().map(|row| (panel.clock, row)))
+        .filter_map(|(clock, row)| Some((row.name(), median(row.measured()?.samples(clock)))))
         .collect();
     let numbers = attributes(page, "data-ns").into_iter().map(|number| number.parse::<f64>().unwrap());
     let names = attributes(page, "data-row").into_iter().map(|name| name.replace("&amp;", "&"));
     let found: Vec<(String, f64)> = names.zip(numbers).collect();
-    assert_eq!(found, expected);
+    assert_eq!(found.len(), expected.len(), "rows");
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected);
+    }
     for trace in &results.traces {
         assert!(page.contains(&format!(
             "{} intervals of {} operations",

@@ -34,7 +34,7 @@ fn everything_runs_is_verified_and_is_in_table_json_and_page() {
         "counter",
         "record update",
         "transfer",
-        "ranges",
+        "transaction",
         "insert",
         "get",
         "scan",
