@@ -47,6 +47,7 @@ bench *ARGS:
 # Instructions of the hot operations, against those that are kept. `--update` keeps what is counted.
 instructions *ARGS:
     cargo run --release -p benches --bin count-instructions -- {{ARGS}}
+
 # The whole comparison, interleaved: `just compare --html report.html`.
 compare *ARGS:
     cargo run --release -p nova-cli -- bench {{ARGS}}

@@ -162,18 +162,20 @@ fn print_spread(runs: &[Vec<(String, f64)>]) -> bool {
 /// Prints the table; whether all is as it was.
 fn compare(arguments: &Arguments, counted: &Counts, order: &[(String, f64)]) -> Result<bool, Failure> {
     let kept = Counts::read(&arguments.file)?;
-    let same_compiler = kept.rustc == counted.rustc;
+    // Another compiler makes other instructions, and another valgrind shows programs another processor.
+    let comparable = kept.rustc == counted.rustc && kept.valgrind == counted.valgrind;
     println!("{:<44} {:>12} {:>9}", "", "instructions", "kept");
     let mut good = true;
     for (name, instructions) in order {
         let verdict = Verdict::of(*instructions, kept.instructions.get(name).copied(), TOLERANCE);
         let before = kept.instructions.get(name).map_or("-".into(), |before| format!("{before:.1}"));
-        let says = if same_compiler { verdict.to_string() } else { String::new() };
+        let says = if comparable { verdict.to_string() } else { String::new() };
         good &= verdict.is_good();
         println!("{name:<44} {instructions:>12.1} {before:>9}  {says}");
     }
-    if !same_compiler {
-        println!("not compared: kept for {}, this is {}", kept.rustc, counted.rustc);
+    if !comparable {
+        let of = |counts: &Counts| format!("{} and {}", counts.rustc, counts.valgrind);
+        println!("not compared: kept for {}, this is {}", of(&kept), of(counted));
         return Ok(true);
     }
     if arguments.only.is_none() {
