@@ -265,8 +265,8 @@ fn outlive(path: &Path) {
 
 /// Whether all threads of a process are stopped.
 pub(crate) fn is_stopped(pid: u32) -> bool {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    threads.into_iter().all(|thread| {
+    let mut threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.all(|thread| {
         let thread = thread.unwrap().file_name().into_string().unwrap();
         is_in_state(thread.parse().unwrap(), 'T')
     })
