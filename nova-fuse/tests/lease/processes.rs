@@ -2,7 +2,7 @@
 
 use crate::{
     Mounted, leases, map, memory, mounted, report,
-    roles::{Player, is_in_state, send},
+    roles::{Player, is_in_state, is_stopped, send},
     until,
 };
 use nova_core::MountOptions;
@@ -65,7 +65,7 @@ fn the_daemon_waits_for_nobody_who_is_stopped() {
     let Some((mount, path, mut player)) = played("holder") else { return };
     assert_eq!(player.said(), "stored");
     player.signal(libc::SIGSTOP);
-    until("it is stopped", || is_in_state(player.pid(), 'T'));
+    until("it is stopped", || is_stopped(player.pid()));
     // Everything goes on, with the file, too.
     fs::write(mount.path("other"), vec![7; 1 << 20]).unwrap();
     assert_eq!(fs::read(&path).unwrap().len(), 100_000);

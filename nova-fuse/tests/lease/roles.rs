@@ -263,6 +263,15 @@ fn outlive(path: &Path) {
     unsafe { libc::syscall(libc::SYS_exit, 0) };
 }
 
+/// Whether all threads of a process are stopped.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    let mut threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.all(|thread| {
+        let thread = thread.unwrap().file_name().into_string().unwrap();
+        is_in_state(thread.parse().unwrap(), 'T')
+    })
+}
+
 /// Whether a process, or its first thread, is in a state, in the letters of `proc(5)`.
 pub(crate) fn is_in_state(pid: u32, state: char) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

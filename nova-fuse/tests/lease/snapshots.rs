@@ -2,7 +2,7 @@
 
 use crate::{
     map, memory, mounted,
-    roles::{PAIRS, Player, THREADS, data, valid},
+    roles::{PAIRS, Player, THREADS, data, is_stopped, valid},
     until,
 };
 use nova_core::{Error, Nova};
@@ -89,6 +89,7 @@ fn a_process_that_is_stopped_has_no_snapshot_made_and_goes_on_as_if_nobody_had_a
     let mut player = Player::new("holder", &path, |_| ());
     assert_eq!(player.said(), "stored");
     player.signal(libc::SIGSTOP);
+    until("it is stopped", || is_stopped(player.pid()));
     let refused = mount.nova().create_snapshot("now").unwrap_err();
     assert!(matches!(refused, Error::Lent { files: 1 }), "{refused}");
     player.signal(libc::SIGCONT);
