@@ -8,10 +8,12 @@ use benches::{
     cpu_time,
     latency::Latency,
     place,
+    rounds::median,
     systems::{Calls, Name, System, Volume, disk, volume},
 };
 use nova_core::{FormatOptions, MountOptions};
 use nova_fuse::{Options, Server};
+use pmem_collections::{Named, PBTreeMap, Pool, PoolOptions};
 use pmem_map::MapOptions;
 use std::{
     env,
@@ -153,4 +155,53 @@ pub(crate) fn run(scale: Scale) {
     println!(
         "(Durable when it returns: in this process and through the mount. Of tmpfs and the disk nothing is.)"
     );
+    match &mount {
+        Ok(mount) => leased(mount, scale, names.len()),
+        Err(why) => println!("\nPools on the mount: not run. {why}"),
+    }
+}
+
+const ENTRIES: Named<PBTreeMap<u64, u64>> = Named::new("entries");
+
+/// A pool in a file of the mount, which this process has mapped in the volume's image, beside one in a file of the image's own filesystem.
+fn leased(mount: &Mount, scale: Scale, count: usize) {
+    let folder = tempfile::tempdir_in(place::folder()).expect("a folder");
+    let pool = |folder: &Path| {
+        // SAFETY: a new file, which only this process opens.
+        unsafe { PoolOptions::new().size(64 << 20).create(folder.join("bench.pool")) }.expect("a pool")
+    };
+    let pools = [("a plain file", pool(folder.path())), ("a file of the mount", pool(&mount.path()))];
+    println!("\nA pool in a file, wall-clock us, p50 of {} x {count}, in turns", scale.rounds);
+    for (what, pool) in &pools {
+        let region = pool.region();
+        println!("{what}: on {}, durable by {:?}", region.medium(), region.granularity());
+    }
+    println!("| | {} | {} | ratio, median of rounds |\n|---|---|---|---|", pools[0].0, pools[1].0);
+    let insert = |pool: &Pool, key: u64| {
+        pool.write(|tx| tx.open(ENTRIES)?.insert(key, !key).map(drop)).expect("inserted");
+    };
+    let get = |pool: &Pool, key: u64| {
+        let tx = pool.read().expect("a reader");
+        assert_eq!(tx.open(ENTRIES).expect("a map").get(key).expect("read"), Some(&!key));
+    };
+    let operations: [(&str, &dyn Fn(&Pool, u64)); 2] =
+        [("insert, one transaction", &insert), ("get, one transaction", &get)];
+    for (what, operation) in operations {
+        let mut medians = [Vec::new(), Vec::new()];
+        let mut random = fastrand::Rng::with_seed(2);
+        for round in 0..=scale.rounds {
+            let keys: Vec<u64> = (0..count).map(|_| random.u64(..)).collect();
+            for (medians, (_, pool)) in medians.iter_mut().zip(&pools) {
+                let times = Latency::of(count as u64, |n| operation(pool, keys[n as usize]));
+                // The first round warms up, unless it is the only one that counts.
+                if round > 0 || scale.rounds == 1 {
+                    medians.push(times.quantile(0.5) as f64 / 1000.0);
+                }
+            }
+        }
+        let ratio =
+            median(medians[1].iter().zip(&medians[0]).map(|(leased, plain)| leased / plain).collect());
+        let [plain, leased] = medians.map(median);
+        println!("| {what} | {plain:.3} | {leased:.3} | {ratio:.3} |");
+    }
 }
