@@ -95,6 +95,11 @@ pub(crate) enum Command {
     },
     /// Shows what users and groups use, or limits it
     Quota(Quota),
+    /// Takes blocks out of a file, or puts some in: what follows moves
+    Range {
+        #[command(subcommand)]
+        command: Range,
+    },
     /// Keeps a volume as it is, beside what it becomes
     Snapshot {
         #[command(subcommand)]
@@ -207,6 +212,25 @@ pub(crate) struct Mount {
     /// Log to stderr what is done; twice: errors too; three times: every request
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+/// Blocks of a file.
+#[derive(Subcommand)]
+pub(crate) enum Range {
+    /// Takes them out: what follows moves up
+    Collapse(Blocks),
+    /// Puts some in that read as zeros: what follows moves down
+    Insert(Blocks),
+}
+
+#[derive(ClapArgs)]
+pub(crate) struct Blocks {
+    /// A file of a mount; or IMAGE:/PATH
+    pub(crate) file: Place,
+    /// Where, in bytes: a multiple of 4096
+    pub(crate) offset: Size,
+    /// How many bytes: a multiple of 4096
+    pub(crate) len: Size,
 }
 
 #[derive(ClapArgs)]

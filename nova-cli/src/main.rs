@@ -21,6 +21,7 @@ mod mounted;
 mod picture;
 mod pool;
 mod progress;
+mod range;
 #[cfg(feature = "replica")]
 mod remote;
 #[cfg(feature = "replica")]
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Info { image, json } => volume::info(&image, json),
         Command::Df { image, json } => volume::df(&image, json),
         Command::Quota(args) => volume::quota(&args),
+        Command::Range { command } => range::change(&command),
         Command::Fsck(args) => check::run(&args),
         Command::Scrub(args) => scrub::run(&args),
         Command::Mount(args) => mount::mount(&args),

@@ -99,3 +99,40 @@ fn a_directory_that_is_no_mount_is_an_error_that_says_so() {
         assert!(said.contains("no volume of nova is mounted there"), "{said}");
     }
 }
+
+#[test]
+fn blocks_are_taken_out_of_a_mounted_file_and_put_in() {
+    mounted(|dir| {
+        let path = format!("{dir}/file");
+        let block = |byte: u8| vec![byte; 4096];
+        fs::write(&path, [block(1), block(2), block(3)].concat()).unwrap();
+        works(&["range", "collapse", &path, "4096", "4K"]);
+        assert!(fs::read(&path).unwrap() == [block(1), block(3)].concat());
+        assert_eq!(fs::metadata(&path).unwrap().len(), 8192, "the kernel knows the new length at once");
+        works(&["range", "insert", &path, "0", "4096"]);
+        assert!(fs::read(&path).unwrap() == [block(0), block(1), block(3)].concat());
+        for (what, offset) in [("collapse", "100"), ("collapse", "12288"), ("insert", "16K")] {
+            assert!(
+                fails(&["range", what, &path, offset, "4096"]).contains("whole blocks"),
+                "{what} {offset}"
+            );
+        }
+        assert!(fs::read(&path).unwrap() == [block(0), block(1), block(3)].concat());
+        assert!(fails(&["range", "insert", dir, "0", "4096"]).contains("directory"));
+    });
+}
+
+#[test]
+fn blocks_are_taken_out_of_a_file_of_an_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&folder);
+    let source = command::write(&folder, "file", &[vec![1; 4096], vec![2; 5000]].concat());
+    works(&["cp", source.to_str().unwrap(), &format!("{image}:/")]);
+    let file = format!("{image}:/file");
+    works(&["range", "collapse", &file, "0", "4096"]);
+    assert!(command::nova(&["cat", &file]).stdout == vec![2; 5000]);
+    works(&["range", "insert", &file, "4096", "8192"]);
+    let expected = [vec![2; 4096], vec![0; 8192], vec![2; 904]].concat();
+    assert!(command::nova(&["cat", &file]).stdout == expected);
+    works(&["fsck", &image]);
+}

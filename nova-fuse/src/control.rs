@@ -1,10 +1,12 @@
-//! What the kernel has no system call for, asked of the daemon by an ioctl on any open file of the mount: snapshots and quotas.
+//! What the kernel has no system call for, asked of the daemon by an ioctl: snapshots and quotas, on any open file of the mount; and modes of `fallocate` that the
+//! kernel does not pass on, on the file that they are of.
 //!
-//! Argument and answer of [`CONTROL`] are a [`Message`], with a [`Request`] or an [`Answer`] as JSON in it. Root and the daemon's own user may ask. What fails is the
-//! ioctl's error. A snapshot may take seconds, if programs have to hold up their stores for it: nobody else waits meanwhile.
+//! Argument and answer of [`CONTROL`] are a [`Message`], with a [`Request`] or an [`Answer`] as JSON in it. Root and the daemon's own user may ask; of a file, who has it
+//! open to write. What fails is the ioctl's error. A snapshot may take seconds, if programs have to hold up their stores for it: nobody else waits meanwhile.
 
+use crate::handles::Open;
 use bytemuck::{Pod, Zeroable};
-use nova_core::{Code, Error, Nova, Quota, Result, SnapshotInfo, Usage};
+use nova_core::{Allocate, Code, Error, Nova, Quota, Result, SnapshotInfo, Usage};
 use serde::{Deserialize, Serialize};
 
 /// First word of every message: `novaCTRL`, as bytes.
@@ -62,6 +64,27 @@ pub enum Request {
         /// Files; 0: any number. `None`: as it was.
         files: Option<u64>,
     },
+    /// Takes whole blocks out of the open file: what follows moves up ([`Allocate::Collapse`]).
+    Collapse {
+        /// First byte.
+        offset: u64,
+        /// How many.
+        len: u64,
+    },
+    /// Puts whole blocks that read as zeros into the open file: what follows moves down ([`Allocate::Insert`]).
+    Insert {
+        /// First byte.
+        offset: u64,
+        /// How many.
+        len: u64,
+    },
+}
+
+impl Request {
+    /// Whether it is of the open file, and not of the volume.
+    pub(crate) fn is_of_a_file(&self) -> bool {
+        matches!(self, Request::Collapse { .. } | Request::Insert { .. })
+    }
 }
 
 /// A user or a group.
@@ -197,9 +220,15 @@ pub fn set_quota(nova: &Nova, who: Who, bytes: Option<u64>, files: Option<u64>) 
 
 const BLOCK: u64 = nova_core::BLOCK;
 
-/// Does what is asked for. Durable on return.
-pub(crate) fn answer(nova: &Nova, request: Request) -> Result<Box<Message>> {
+/// Does what is asked for, of `open` if it is of a file. Durable on return.
+pub(crate) fn answer(nova: &Nova, open: Option<&Open>, request: Request) -> Result<Box<Message>> {
+    let allocate = |offset, len, how| {
+        let open = open.filter(|open| open.writes).ok_or(Error::Posix(Code::NoAccess))?;
+        open.file.allocate(offset, len, how).map(|()| done(nova))
+    };
     let answer = match request {
+        Request::Collapse { offset, len } => allocate(offset, len, Allocate::Collapse)?,
+        Request::Insert { offset, len } => allocate(offset, len, Allocate::Insert)?,
         Request::CreateSnapshot { name } => nova.create_snapshot(&name).map(|_| done(nova))?,
         Request::DeleteSnapshot { name } => nova.delete_snapshot(&name).map(|_| done(nova))?,
         Request::Snapshots { skip } => Answer::Snapshots(

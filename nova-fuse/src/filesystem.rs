@@ -517,15 +517,17 @@ impl Filesystem for Served {
             }
             CONTROL => match Message::asked(input) {
                 None => reply.error(Errno::EOPNOTSUPP),
-                Some(_) if !Asker::new(request.pid(), request.uid()).is_trusted() => {
+                Some(asked)
+                    if !asked.is_of_a_file() && !Asker::new(request.pid(), request.uid()).is_trusted() =>
+                {
                     reply.error(Errno::EPERM)
                 }
                 Some(asked) => {
                     // It may have to wait for other requests.
-                    let nova = self.nova.clone();
+                    let (nova, open) = (self.nova.clone(), self.file(handle).ok());
                     std::thread::spawn(move || {
-                        let answered = control::answer(&nova, asked);
-                        drop(nova); // whoever hears of it may unmount
+                        let answered = control::answer(&nova, open.as_deref(), asked);
+                        drop((open, nova)); // whoever hears of it may unmount
                         answer!(reply, answered, message => reply.ioctl(0, bytemuck::bytes_of(&*message)));
                     });
                 }

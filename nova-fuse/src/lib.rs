@@ -31,13 +31,13 @@
 //!
 //! # What the kernel does not carry
 //!
-//! `O_TMPFILE` is `EOPNOTSUPP`; there is no birth time in `statx`; `FICLONE` is `EOPNOTSUPP` (use `copy_file_range`, which shares blocks); quotas are set by an ioctl of its own
-//! ([`control`]), and so are snapshots; file locks are the kernel's own, and end with the mount.
+//! `O_TMPFILE` is `EOPNOTSUPP`; there is no birth time in `statx`; `FICLONE` is `EOPNOTSUPP` (use `copy_file_range`, which shares blocks); `fallocate` that collapses or inserts a range is `EOPNOTSUPP`. Those two, quotas
+//! and snapshots are to be had by an ioctl of our own ([`control`]; `nova range`, `quota` and `snapshot` use it); file locks are the kernel's own, and end with the mount.
 //!
 //! # Modules, in reading order
 //!
 //! `convert`: attributes, times and errors, there and back; `handles`: what the kernel holds; `filesystem`: its requests; `ioctl`: flags; `lending`: files that
-//! programs map in the image; `hold`: how their stores are held up; [`control`]: snapshots and quotas; [`report`]: what a file is, for `nova stat`; [`stats`]: what it has done, for `nova top`.
+//! programs map in the image; `hold`: how their stores are held up; [`control`]: what there is no system call for; [`report`]: what a file is, for `nova stat`; [`stats`]: what it has done, for `nova top`.
 
 #![forbid(unsafe_code)]
 
