@@ -99,12 +99,10 @@ impl<'v> Edit<'v> {
         Ok(runs)
     }
 
-    /// As [`allocate`](Self::allocate), for what follows the last block of a file: behind that, if it is free.
-    pub(crate) fn allocate_behind(&mut self, last: Mapped, blocks: u64) -> Result<Vec<Run>> {
-        if blocks >= STRETCH {
-            return self.allocate(blocks);
-        }
-        let runs = self.volume.allocate_at(last.block + last.count, blocks, Purpose::Ordinary)?;
+    /// As [`allocate`](Self::allocate), from block `goal` on, if there is one and it is free.
+    pub(crate) fn allocate_at(&mut self, goal: Option<u64>, blocks: u64) -> Result<Vec<Run>> {
+        let Some(goal) = goal.filter(|_| blocks < STRETCH) else { return self.allocate(blocks) };
+        let runs = self.volume.allocate_at(goal, blocks, Purpose::Ordinary)?;
         self.fresh.extend(&runs);
         Ok(runs)
     }

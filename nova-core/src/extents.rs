@@ -83,6 +83,11 @@ impl Extents {
         self.0.last_key_value().map_or(0, |(start, mapped)| start + mapped.count)
     }
 
+    /// The block behind the last one, where a file that grows stays in one piece.
+    pub(crate) fn behind(&self) -> Option<u64> {
+        self.0.last_key_value().map(|(_, mapped)| mapped.block + mapped.count)
+    }
+
     /// Maps blocks, instead of what was mapped there: which is returned.
     pub(crate) fn insert(&mut self, file_block: u64, mapped: Mapped) -> Vec<(u64, Mapped)> {
         if let Some(old) = self.replace(file_block, mapped) {

@@ -109,6 +109,7 @@ impl Volume {
                 edit.patch(mapped.block * BLOCK + gap.start % BLOCK, &zeros)?;
             }
         }
+        let (mut goal, end) = (None, state.extents()?.end());
         let mut rest = &content[..];
         while !rest.is_empty() {
             let (block, within) = (start / BLOCK, start % BLOCK);
@@ -116,7 +117,11 @@ impl Volume {
             let at = match state.extents()?.at(block) {
                 Some(mapped) => mapped.block,
                 None => {
-                    let runs = edit.allocate(1)?;
+                    if block == end {
+                        goal = state.extents()?.behind();
+                    }
+                    let runs = edit.allocate_at(goal, 1)?;
+                    goal = Some(runs[0].start + 1);
                     let durable = crate::ordering::Durable::with_record(runs);
                     edit.link(state, &[(block, durable.runs()[0])], &durable)?;
                     durable.runs()[0].start
@@ -183,11 +188,8 @@ impl Volume {
                 return Ok(());
             }
             let count = blocks.end - blocks.start;
-            let last = (blocks.start == end && end > 0).then(|| extents.at(end - 1)).flatten();
-            let runs = match last {
-                Some(last) => edit.allocate_behind(last, count)?,
-                None => edit.allocate(count)?,
-            };
+            let goal = extents.behind().filter(|_| blocks.start == end);
+            let runs = edit.allocate_at(goal, count)?;
             for run in runs {
                 targets.push(Target { file_block, run });
                 file_block += run.blocks;

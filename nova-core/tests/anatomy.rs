@@ -84,11 +84,11 @@ fn the_parts_of_a_file_are_where_it_says() {
 fn a_file_that_threads_write_in_turns_is_in_few_pieces() {
     let nova = FormatOptions::new().format(Mapping::memfd(64 << 20).unwrap(), MountOptions::new()).unwrap();
     let file = nova.create_file("/f").unwrap();
-    // Each thread's allocations begin in a part of the volume of its own.
-    for turn in 0..64 {
+    // Each thread's allocations begin in a part of the volume of its own. Small writes are in records, large ones are not.
+    for (turn, len) in (0..64).zip([4096, 16_384, 1024, 512].into_iter().cycle()) {
         let append = || {
-            for _ in 0..4 {
-                file.append(&pattern(4096, turn)).unwrap();
+            for _ in 0..16_384 / len {
+                file.append(&pattern(len, turn)).unwrap();
             }
         };
         std::thread::scope(|scope| scope.spawn(append).join().unwrap());
