@@ -146,6 +146,17 @@ pub(crate) enum Command {
     Man(docs::Man),
 }
 
+impl Command {
+    /// Whether there is nothing that it has to end properly: no mount, no change, no connection.
+    pub(crate) fn only_prints(&self) -> bool {
+        use Command::*;
+        matches!(
+            self,
+            Info { .. } | Df { .. } | Ls { .. } | Cat { .. } | Stat { .. } | Map(_) | Completions(_) | Man(_)
+        )
+    }
+}
+
 #[derive(ClapArgs)]
 pub(crate) struct Mkfs {
     /// The file; made if it is missing

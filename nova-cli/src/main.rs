@@ -46,7 +46,11 @@ type Outcome = Result<ExitCode, Failure>;
 const WRONG: u8 = 4;
 
 fn main() -> ExitCode {
-    let outcome = match Args::parse().command {
+    let command = Args::parse().command;
+    if command.only_prints() {
+        end_with_the_reader();
+    }
+    let outcome = match command {
         Command::Mkfs(args) => volume::mkfs(&args),
         Command::Info { image, json } => volume::info(&image, json),
         Command::Df { image, json } => volume::df(&image, json),
@@ -83,4 +87,11 @@ fn main() -> ExitCode {
         }
         ExitCode::FAILURE
     })
+}
+
+/// Who has read enough (`nova ls | head`) ends this program, as any other, without a word.
+#[allow(unsafe_code)]
+fn end_with_the_reader() {
+    // SAFETY: sets what a signal does to what it does by itself; no other thread is there yet.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }

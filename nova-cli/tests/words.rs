@@ -118,3 +118,16 @@ fn what_no_terminal_reads_has_no_colours() {
         assert!(!output.stdout.contains(&0x1b) && !output.stderr.contains(&0x1b), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_reader_that_has_read_enough_ends_it_without_a_word() {
+    use std::{os::unix::process::ExitStatusExt, process::Command};
+    let folder = tempfile::tempdir().unwrap();
+    let image = volume(&folder);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_nova")).args(["info", &image]).stdout(writer).output().unwrap();
+    assert_eq!(output.status.signal(), Some(libc::SIGPIPE));
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
