@@ -55,7 +55,7 @@
 //! # Modules, in reading order
 //!
 //! `format`, `media` (and `guard`): the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
-//! `extents`, `attributes`: a log and its index; `volume`, `mount`, `recovery`, `checkpoint`: a volume's life; then `snapshot`, the volume as it was; then what users call: `namespace` and `make`,
+//! `extents`, `attributes`: a log and its index; `volume`, `superblock`, `mkfs`, `options`, `mount`, `recovery`, `checkpoint`: a volume's life; then `snapshot`, the volume as it was; then what users call: `namespace` and `make`,
 //! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous` and `leased`), `lend`, `atomic`, `attr`, `path`; [`integrity`] protects
 //! content; and `fsck` checks all of it.
 
@@ -84,9 +84,12 @@ mod log;
 mod names;
 
 mod checkpoint;
+mod mkfs;
 mod mount;
+mod options;
 mod recovery;
 mod snapshot;
+mod superblock;
 mod volume;
 
 mod acl;
@@ -125,7 +128,9 @@ pub use integrity::{
 };
 pub use lend::LentFile;
 pub use map::ReadMapping;
-pub use mount::{AccessTimes, Damage, FormatOptions, MountOptions, MountReport};
+pub use mkfs::FormatOptions;
+pub use mount::{Damage, MountReport};
+pub use options::{AccessTimes, MountOptions};
 pub use quota::{Quota, Usage};
 #[doc(hidden)]
 pub use rules::Rule;

@@ -32,7 +32,7 @@ use crate::{
     Nova, Result,
     format::{BLOCK, MAGIC, Superblock},
     media::Media,
-    mount::superblock_sum,
+    superblock::superblock_sum,
     volume::Volume,
 };
 use report::Problems;

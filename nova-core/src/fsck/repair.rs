@@ -19,7 +19,7 @@ use crate::{
         BLOCK, SEGMENT_MAGIC, STATE, STATE_COPY, SegmentHeader, StripeHead, Superblock, VolumeState, feature,
     },
     media::Media,
-    mount, snapshot,
+    mount, snapshot, superblock,
     table::{Table, stripe_line},
     volume::{Volume, data_blocks},
 };
@@ -43,15 +43,15 @@ impl MountOptions {
     /// [`Error::NotAVolume`] if both superblocks are damaged; [`Error::Unsupported`], [`Error::Truncated`]; those of the mapping.
     pub fn repair(&self, mapping: Mapping) -> Result<(Nova, FsckReport)> {
         let region = Arc::new(mapping.into_region());
-        let (superblock, _) = mount::find(&region)?;
-        mount::check(&superblock, region.len())?;
+        let (superblock, _) = superblock::find(&region)?;
+        superblock::check(&superblock, region.len())?;
         let unknown = superblock.read_only & !feature::KNOWN;
         if unknown != 0 {
             return Err(Error::Unsupported { version: superblock.version, features: unknown });
         }
         let options = self.clone().read_only(false);
         let (mut repairs, mut lost) = (Vec::new(), Problems::default());
-        let media = mount::media_of(&region, &superblock);
+        let media = superblock::media_of(&region, &superblock);
         if !is_of(&media, &superblock) {
             return Error::damaged(
                 "superblock",
@@ -130,7 +130,7 @@ fn open_journal(
             // Records of its first life would be those of a new one's.
             media.zero(area.start, superblock.journal_len);
             media.drain()?;
-            let journal = Journal::create(region.clone(), area, mount::journal_identity(superblock))?;
+            let journal = Journal::create(region.clone(), area, superblock::journal_identity(superblock))?;
             Ok(journal.replicated(media.replicas.clone()))
         }
         Err(error) => Err(error),

@@ -6,9 +6,10 @@ use crate::{
     inode::{Index, Inode, State},
     integrity::{Repairs, replica::Look},
     media::Media,
-    mount::superblock_sum,
     recovery::damage_of,
-    snapshot, table,
+    snapshot,
+    superblock::superblock_sum,
+    table,
     volume::Volume,
 };
 use std::{
