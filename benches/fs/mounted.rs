@@ -163,6 +163,9 @@ pub(crate) fn run(scale: Scale) {
 
 const ENTRIES: Named<PBTreeMap<u64, u64>> = Named::new("entries");
 
+/// What is done with a pool, to one key.
+type Operation<'a> = &'a dyn Fn(&Pool, u64);
+
 /// A pool in a file of the mount, which this process has mapped in the volume's image, beside one in a file of the image's own filesystem.
 fn leased(mount: &Mount, scale: Scale, count: usize) {
     let folder = tempfile::tempdir_in(place::folder()).expect("a folder");
@@ -184,7 +187,7 @@ fn leased(mount: &Mount, scale: Scale, count: usize) {
         let tx = pool.read().expect("a reader");
         assert_eq!(tx.open(ENTRIES).expect("a map").get(key).expect("read"), Some(&!key));
     };
-    let operations: [(&str, &dyn Fn(&Pool, u64)); 2] =
+    let operations: [(&str, Operation<'_>); 2] =
         [("insert, one transaction", &insert), ("get, one transaction", &get)];
     for (what, operation) in operations {
         let mut medians = [Vec::new(), Vec::new()];
