@@ -17,7 +17,8 @@ fn scattered(len: u64, checksums: bool) -> (Memory, Nova, File) {
     let nova = FormatOptions::new().checksums(checksums).format(mapping, MountOptions::new()).unwrap();
     let (file, other) = (nova.create_file("/file").unwrap(), nova.create_file("/other").unwrap());
     let mut content = [3; BLOCK as usize];
-    for block in 0..BLOCKS {
+    // Each second one first.
+    for block in (0..BLOCKS).step_by(2).chain((1..BLOCKS).step_by(2)) {
         content[..8].copy_from_slice(&word(block));
         file.write_at(block * BLOCK, &content).unwrap();
         other.write_at(block * BLOCK, &content).unwrap();
