@@ -2,7 +2,7 @@
 
 use crate::{ACCOUNTS, COUNT, MARK, OPENING, Result, TRANSFERS};
 use pmem_collections::{Pool, PoolOptions};
-use std::{io::Write, path::Path};
+use std::{io::Write, path::Path, time::Instant};
 
 /// Opens the pool by its path, or makes it. Nothing here knows of mounts and leases.
 pub(crate) fn open(path: &Path) -> Result<Pool> {
@@ -18,7 +18,11 @@ pub(crate) fn open(path: &Path) -> Result<Pool> {
     Ok(pool)
 }
 
-/// Stores a mark; then moves money until it is killed, and says after every transfer how many there were.
+/// Transfers that are timed.
+pub(crate) const TIMED: u32 = 10_000;
+
+/// Stores a mark; moves money, and says how long that took; then moves money until it is killed, and says after every transfer how many
+/// there were.
 pub(crate) fn run(path: &Path, mark: u64) -> Result<()> {
     let pool = open(path)?;
     let region = pool.region();
@@ -29,21 +33,32 @@ pub(crate) fn run(path: &Path, mark: u64) -> Result<()> {
     })?;
     println!("marked");
     let mut random = fastrand::Rng::new();
+    let started = Instant::now();
+    for _ in 0..TIMED {
+        transfer(&pool, &mut random)?;
+    }
+    println!("{:?}", started.elapsed() / TIMED);
     loop {
-        let (from, to, cents) = (random.u64(..COUNT), random.u64(..COUNT), random.i64(1..100));
-        let transfers = pool.write(|tx| {
-            let mut accounts = tx.open(ACCOUNTS)?;
-            for (account, change) in [(from, -cents), (to, cents)] {
-                let before = accounts.get(account)?.copied().unwrap_or(0);
-                accounts.insert(account, before + change)?;
-            }
-            let mut transfers = tx.open(TRANSFERS)?;
-            *transfers.get_mut()? += 1;
-            Ok(*transfers.get()?)
-        })?;
+        let transfers = transfer(&pool, &mut random)?;
         // Durable by now.
         writeln!(std::io::stdout(), "{transfers}")?;
     }
+}
+
+/// Moves money from one account to another, in one transaction. How many transfers there were.
+fn transfer(pool: &Pool, random: &mut fastrand::Rng) -> Result<u64> {
+    let (from, to, cents) = (random.u64(..COUNT), random.u64(..COUNT), random.i64(1..100));
+    let transfers = pool.write(|tx| {
+        let mut accounts = tx.open(ACCOUNTS)?;
+        for (account, change) in [(from, -cents), (to, cents)] {
+            let before = accounts.get(account)?.copied().unwrap_or(0);
+            accounts.insert(account, before + change)?;
+        }
+        let mut transfers = tx.open(TRANSFERS)?;
+        *transfers.get_mut()? += 1;
+        Ok(*transfers.get()?)
+    })?;
+    Ok(transfers)
 }
 
 /// How many transfers were made; no cent is lost.
