@@ -11,6 +11,8 @@ pub(crate) struct Counts {
     pub(crate) rustc: String,
     /// What counted them.
     pub(crate) valgrind: String,
+    /// Where: what a processor has decides which code some libraries choose, valgrind or not.
+    pub(crate) processor: String,
     /// Of one operation, on average.
     pub(crate) instructions: BTreeMap<String, f64>,
 }
@@ -88,6 +90,7 @@ mod tests {
         let counts = |count| Counts {
             rustc: "rustc 1.95.0".into(),
             valgrind: "valgrind-3.19.0".into(),
+            processor: "one".into(),
             instructions: [("redo".to_owned(), count)].into(),
         };
         counts(812.34).keep(&file).expect("kept");

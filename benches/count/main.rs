@@ -107,7 +107,8 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
         .into());
     }
     let runs = (0..arguments.runs).map(|_| count_all(&chosen)).collect::<Result<Vec<_>, _>>()?;
-    let counted = Counts { rustc, valgrind, instructions: runs[0].iter().cloned().collect() };
+    let processor = callgrind::processor();
+    let counted = Counts { rustc, valgrind, processor, instructions: runs[0].iter().cloned().collect() };
     let steady = print_spread(&runs);
     if arguments.update {
         for (name, instructions) in &runs[0] {
@@ -163,7 +164,9 @@ fn print_spread(runs: &[Vec<(String, f64)>]) -> bool {
 fn compare(arguments: &Arguments, counted: &Counts, order: &[(String, f64)]) -> Result<bool, Failure> {
     let kept = Counts::read(&arguments.file)?;
     // Another compiler makes other instructions, and another valgrind shows programs another processor.
-    let comparable = kept.rustc == counted.rustc && kept.valgrind == counted.valgrind;
+    let of =
+        |counts: &Counts| [&counts.rustc, &counts.valgrind, &counts.processor].map(String::clone).join(", ");
+    let comparable = of(&kept) == of(counted);
     println!("{:<44} {:>12} {:>9}", "", "instructions", "kept");
     let mut good = true;
     for (name, instructions) in order {
@@ -174,7 +177,6 @@ fn compare(arguments: &Arguments, counted: &Counts, order: &[(String, f64)]) -> 
         println!("{name:<44} {instructions:>12.1} {before:>9}  {says}");
     }
     if !comparable {
-        let of = |counts: &Counts| format!("{} and {}", counts.rustc, counts.valgrind);
         println!("not compared: kept for {}, this is {}", of(&kept), of(counted));
         return Ok(true);
     }
