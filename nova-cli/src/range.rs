@@ -3,13 +3,7 @@
 use crate::{Failure, Outcome, args, control, files::Place, image};
 use nova_core::Allocate;
 use nova_fuse::control::Request;
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::fd::AsRawFd,
-    path::Path,
-    process::ExitCode,
-};
+use std::{fs::OpenOptions, path::Path, process::ExitCode};
 
 pub(crate) fn change(command: &args::Range) -> Outcome {
     let (args::Range::Collapse(args) | args::Range::Insert(args)) = command;
@@ -37,18 +31,6 @@ pub(crate) fn change(command: &args::Range) -> Outcome {
 fn mounted(path: &Path, request: &Request) -> Result<(), Failure> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     control::ask_of(&file, path, request)??;
-    refresh(&file)?;
+    pmem_map::lease::refresh(&file)?;
     Ok(())
-}
-
-/// Lets the kernel ask who serves this file for its attributes, instead of what it remembers of them.
-#[allow(unsafe_code)]
-fn refresh(file: &File) -> io::Result<()> {
-    let how = libc::AT_EMPTY_PATH | libc::AT_STATX_FORCE_SYNC;
-    let mut found = std::mem::MaybeUninit::<libc::statx>::uninit();
-    // SAFETY: an empty string that ends with 0, and room for one `statx`, which is not read.
-    let done = unsafe {
-        libc::statx(file.as_raw_fd(), c"".as_ptr(), how, libc::STATX_BASIC_STATS, found.as_mut_ptr())
-    };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -95,6 +95,11 @@ pub fn is_held(image: &File) -> io::Result<bool> {
     system::is_leased(image)
 }
 
+/// Lets the kernel ask the daemon for the length and times of this file, instead of what it remembers of them: for who had the daemon change them by an ioctl.
+pub fn refresh(file: &File) -> io::Result<()> {
+    system::refresh(file)
+}
+
 /// Argument and answer of [`LEASE`].
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
