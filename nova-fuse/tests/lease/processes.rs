@@ -2,16 +2,15 @@
 
 use crate::{
     Mounted, leases, map, memory, mounted, report,
-    roles::{Player, is_in_state, is_stopped, send},
+    roles::{Player, detach, is_in_state, is_stopped, send},
     until,
 };
 use nova_core::MountOptions;
 use nova_fuse::Options;
 use pmem_map::{Error, MapOptions};
 use std::{
-    ffi::CString,
     fs,
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt, process::CommandExt},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
 };
 
@@ -161,18 +160,13 @@ fn a_volume_is_not_mounted_anew_beside_who_still_stores_to_it_and_recovers_after
     let folder = memory();
     let (image, dir) = (folder.path().join("image"), folder.path().join("mnt"));
     fs::create_dir(&dir).unwrap();
-    let mut daemon = Player::new("daemon", &dir, |command| {
-        command.env("LEASE_IMAGE", &image);
-    });
-    assert_eq!(daemon.said(), "mounted");
+    let mut daemon = Player::daemon(&image, &dir);
     let path = dir.join("file");
     fs::write(&path, vec![1; 100_000]).unwrap();
     let mut mapping = map(&path);
     mapping.write(4096, b"before").unwrap();
     daemon.kill();
-    let detached = CString::new(dir.as_os_str().as_bytes()).unwrap();
-    // SAFETY: a call of the system with a string that ends with 0.
-    assert_eq!(unsafe { libc::umount2(detached.as_ptr(), libc::MNT_DETACH) }, 0);
+    detach(&dir);
     // The image is still mapped, and nobody else's.
     mapping.write(8192, b"after").unwrap();
     assert!(mapping.grow(1 << 20).is_err());

@@ -6,8 +6,12 @@ use nova_fuse::{Options, Server};
 use pmem_map::{MapOptions, Mapping};
 use std::{
     env,
+    ffi::CString,
     io::{self, BufRead, BufReader, Write},
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::unix::{
+        ffi::OsStrExt,
+        process::{CommandExt, ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::atomic::{
@@ -40,6 +44,15 @@ impl Player {
         let mut child = command.spawn().unwrap();
         let (input, said) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         Player { child, input, said }
+    }
+
+    /// One that serves the volume in `image`, a new one if there is none, at `dir`.
+    pub(crate) fn daemon(image: &Path, dir: &Path) -> Player {
+        let mut daemon = Player::new("daemon", dir, |command| {
+            command.env("LEASE_IMAGE", image);
+        });
+        assert_eq!(daemon.said(), "mounted");
+        daemon
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -90,6 +103,13 @@ impl Drop for Player {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Takes away a mount whose daemon was killed.
+pub(crate) fn detach(dir: &Path) {
+    let dir = CString::new(dir.as_os_str().as_bytes()).unwrap();
+    // SAFETY: a call of the system with a string that ends with 0.
+    assert_eq!(unsafe { libc::umount2(dir.as_ptr(), libc::MNT_DETACH) }, 0);
 }
 
 /// Sends a signal to a process that these tests have started.

@@ -2,12 +2,12 @@
 
 use crate::{
     map, memory, mounted,
-    roles::{PAIRS, Player, THREADS, data, is_stopped, valid},
+    roles::{PAIRS, Player, THREADS, data, detach, is_stopped, valid},
     until,
 };
 use nova_core::{Error, Nova};
 use nova_fuse::Options;
-use std::{ffi::CString, fs, os::unix::ffi::OsStrExt};
+use std::fs;
 
 fn word(content: &[u8], at: u64) -> u64 {
     u64::from_le_bytes(content[at as usize..at as usize + 8].try_into().unwrap())
@@ -110,10 +110,7 @@ fn a_process_whose_daemon_was_killed_stores_to_no_page_that_a_snapshot_needs() {
     let folder = memory();
     let (image, dir) = (folder.path().join("image"), folder.path().join("mnt"));
     fs::create_dir(&dir).unwrap();
-    let mut daemon = Player::new("daemon", &dir, |command| {
-        command.env("LEASE_IMAGE", &image);
-    });
-    assert_eq!(daemon.said(), "mounted");
+    let mut daemon = Player::daemon(&image, &dir);
     fs::write(dir.join("file"), vec![1; 40_000]).unwrap();
     let mut player = Player::new("holder", &dir.join("file"), |_| ());
     assert_eq!(player.said(), "stored");
@@ -122,13 +119,8 @@ fn a_process_whose_daemon_was_killed_stores_to_no_page_that_a_snapshot_needs() {
     daemon.kill();
     player.go_on();
     assert_eq!(player.died_of(), Some(libc::SIGABRT));
-    let detached = CString::new(dir.as_os_str().as_bytes()).unwrap();
-    // SAFETY: a call of the system with a string that ends with 0.
-    assert_eq!(unsafe { libc::umount2(detached.as_ptr(), libc::MNT_DETACH) }, 0);
-    let mut daemon = Player::new("daemon", &dir, |command| {
-        command.env("LEASE_IMAGE", &image);
-    });
-    assert_eq!(daemon.said(), "mounted");
+    detach(&dir);
+    let daemon = Player::daemon(&image, &dir);
     assert_eq!(&fs::read(dir.join("file")).unwrap()[4096..4101], b"first");
     daemon.end();
 }
