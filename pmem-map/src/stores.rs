@@ -87,23 +87,23 @@ impl Region {
     #[inline]
     #[track_caller]
     pub unsafe fn store_words(&self, line: u64, mask: u8, values: &[u64]) {
-        assert!(values.len() == mask.count_ones() as usize, "{} values for mask {mask:#x}", values.len());
         let to = self.at(line * LINE, LINE).cast::<u64>();
-        let mut rest = mask;
-        if self.observer.get().is_some() {
-            for value in values {
-                // SAFETY: the caller's.
-                unsafe { self.store_word(line * LINE + u64::from(rest.trailing_zeros()) * 8, *value) };
-                rest &= rest - 1;
-            }
-            return;
-        }
+        let mut rest = u32::from(mask);
+        let observed = self.observer.get().is_some();
         for value in values {
-            // SAFETY: in bounds and aligned: a word of the line that `at` checked; the caller excludes plain accesses.
-            let word = unsafe { AtomicU64::from_ptr(to.add(rest.trailing_zeros() as usize)) };
-            word.store(value.to_le(), Ordering::Release);
+            assert!(rest != 0, "{} values for mask {mask:#x}", values.len());
+            let number = rest.trailing_zeros() as usize;
+            if observed {
+                // SAFETY: the caller's.
+                unsafe { self.store_word(line * LINE + number as u64 * 8, *value) };
+            } else {
+                // SAFETY: in bounds and aligned: a word of the line that `at` checked; the caller excludes plain accesses.
+                let word = unsafe { AtomicU64::from_ptr(to.add(number)) };
+                word.store(value.to_le(), Ordering::Release);
+            }
             rest &= rest - 1;
         }
+        assert!(rest == 0, "{} values for mask {mask:#x}", values.len());
     }
 
     /// Copies `bytes` to `offset` past the caches: durable after this thread's next drain, with no flush.

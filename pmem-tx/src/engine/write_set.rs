@@ -647,27 +647,49 @@ impl WriteSet {
 
     #[inline]
     fn encode_changed(&self, shadow: &Shadow, record: &mut Builder) {
-        let marked = match self.wide.get(shadow.wide as usize) {
-            Some(wide) => &wide.marked,
-            None => std::slice::from_ref(&shadow.marked),
-        };
-        for (i, &bits) in marked.iter().enumerate() {
-            for bit in ones(bits) {
-                let part = shadow.line_range(i * 64 + bit);
-                // The part is inside the mapping; committed bytes stand still (the contract of `Log`).
-                let committed = committed(&self.region, &self.overlay, part.start);
-                let (new, covered) = line_words(shadow.address(part.start), &part);
-                let (old, _) = line_words(committed, &part);
-                let mut mask = 0;
-                for word in 0..8 {
-                    mask |= u8::from(new[word] != old[word]) << word;
-                }
-                if mask & covered != 0 {
-                    record.words(part.start / LINE, mask & covered, &new);
+        match self.wide.get(shadow.wide as usize) {
+            None => self.encode_lines(shadow, 0, shadow.marked, record),
+            Some(wide) => {
+                for (i, &bits) in wide.marked.iter().enumerate() {
+                    self.encode_lines(shadow, i * 64, bits, record);
                 }
             }
         }
     }
+
+    /// What changed in the lines that `bits` names, counted from line `first` of the block.
+    #[inline(always)]
+    fn encode_lines(&self, shadow: &Shadow, first: usize, bits: u64, record: &mut Builder) {
+        for bit in ones(bits) {
+            let part = shadow.line_range(first + bit);
+            // The part is inside the mapping; committed bytes stand still (the contract of `Log`).
+            let committed = committed(&self.region, &self.overlay, part.start);
+            let address = shadow.address(part.start);
+            if part.end - part.start == LINE {
+                // SAFETY: both are readable for the part, which is a whole line, aligned to 8; nobody has a `&mut` to a shadow
+                // of a transaction that is committed, and both stand still.
+                let (new, old) =
+                    unsafe { (address.cast::<[u64; 8]>().as_ref(), committed.cast::<[u64; 8]>().as_ref()) };
+                let mask = differing(new, old);
+                if mask != 0 {
+                    record.words(part.start / LINE, mask, new);
+                }
+            } else {
+                let (new, covered) = line_words(address, &part);
+                let (old, _) = line_words(committed, &part);
+                let mask = differing(&new, &old) & covered;
+                if mask != 0 {
+                    record.words(part.start / LINE, mask, &new);
+                }
+            }
+        }
+    }
+}
+
+/// Which words are not the same.
+#[inline(always)]
+fn differing(new: &[u64; 8], old: &[u64; 8]) -> u8 {
+    (0..8).fold(0, |mask, word| mask | u8::from(new[word] != old[word]) << word)
 }
 
 fn encode_fresh(shadow: &Shadow, record: &mut Builder) {
