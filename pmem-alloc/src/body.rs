@@ -92,14 +92,7 @@ impl Mode for Read {
     type Shared = Read;
     #[inline]
     fn locate(tx: &ReadCore, _: u32, at: u64, len: u64) -> Result<NonNull<u8>> {
-        let Inner { media, geometry, pages, .. } = &*tx.inner;
-        if len == 0 {
-            return media.address(at, 0); // no bytes: any place will do, the end of a block too
-        }
-        match pages.locate_committed(geometry, |at| media.word(at), at, len) {
-            Some(_) => media.address(at, len),
-            None => Err(unallocated(at, len)),
-        }
+        locate_committed(tx, at, len)
     }
     #[inline]
     fn share<'a, 't: 'a>(body: &'a Body<'t, Self>) -> Body<'a, Read> {
@@ -162,8 +155,21 @@ fn not_a<T>(at: u64, why: impl std::fmt::Display) -> Error {
     Error::corrupt(at, std::any::type_name::<T>(), why.to_string())
 }
 
+/// Address of a readable range in a read transaction.
+///
+/// Not inlined, as the other two: what is, is [`Body::bytes`], so that callers know the length of what they get.
+fn locate_committed(tx: &ReadCore, at: u64, len: u64) -> Result<NonNull<u8>> {
+    let Inner { media, geometry, pages, .. } = &*tx.inner;
+    if len == 0 {
+        return media.address(at, 0); // no bytes: any place will do, the end of a block too
+    }
+    match pages.locate_committed(geometry, |at| media.word(at), at, len) {
+        Some(_) => media.address(at, len),
+        None => Err(unallocated(at, len)),
+    }
+}
+
 /// Address of a readable range, for `owner`, in a write transaction.
-#[inline]
 fn locate(tx: &WriteCore, owner: u32, at: u64, len: u64) -> Result<NonNull<u8>> {
     if len == 0 {
         return tx.inner.media.address(at, 0);
@@ -187,7 +193,6 @@ fn fill(set: &mut WriteSet, block: Block, at: u64, len: u64, owner: u32) -> Resu
 }
 
 /// Address of a range that `owner` may change.
-#[inline]
 fn locate_mut(tx: &WriteCore, owner: u32, at: u64, len: u64) -> Result<NonNull<u8>> {
     if len == 0 {
         return tx.inner.media.address(at, 0);
@@ -226,7 +231,7 @@ impl<'t, M: Mode> Body<'t, M> {
     }
 
     /// `len` bytes at `at`, all in one block.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&self, at: Ptr<u8>, len: u64) -> Result<&[u8]> {
         let address = M::locate(self.tx, self.owner, at.offset(), len)?;
         // SAFETY: readable for `len` bytes (`locate`, I7), which `len` as usize is, because they are mapped or in a
@@ -274,7 +279,7 @@ impl<'t> Body<'t, Write> {
     }
 
     /// `len` bytes at `at`, all in one block, to change.
-    #[inline]
+    #[inline(always)]
     pub fn bytes_mut(&mut self, at: Ptr<u8>, len: u64) -> Result<&mut [u8]> {
         let address = locate_mut(self.tx, self.owner, at.offset(), len)?;
         // SAFETY: `len` bytes of a shadow (I7) of this owner (I3), which stands still (I2); `&mut self` is the owner's

@@ -67,20 +67,13 @@ struct Shadow {
     valid: u64,
     /// Lines that may have been changed. Unused in a fresh block.
     marked: u64,
-    /// Which [`Wide`] has the bits of a block of more than 64 lines; [`NARROW`] for others.
+    /// Where in [`WriteSet::wide`] the bits of a block of more than 64 lines are; [`NARROW`] for others.
     wide: u32,
     owner: u32,
     state: State,
 }
 
 const NARROW: u32 = u32::MAX;
-
-/// The bits of a block of more than 64 lines.
-#[derive(Clone)]
-struct Wide {
-    valid: Box<[u64]>,
-    marked: Box<[u64]>,
-}
 
 // SAFETY: `bytes` is an address in the write set's arena; it is dereferenced by functions of the write set only, to
 // read through `&WriteSet` and to change through `&mut WriteSet`.
@@ -111,6 +104,21 @@ impl Shadow {
 
     fn line_count(&self) -> usize {
         (self.end.div_ceil(LINE) - self.start / LINE) as usize
+    }
+
+    /// Of a block of more than 64 lines: which words of [`WriteSet::wide`] say which lines are valid. As many behind them say
+    /// which are marked.
+    #[inline]
+    fn wide_valid(&self) -> Range<usize> {
+        let first = self.wide as usize;
+        first..first + self.line_count().div_ceil(64)
+    }
+
+    /// Which say which lines are marked.
+    #[inline]
+    fn wide_marked(&self) -> Range<usize> {
+        let Range { start, end } = self.wide_valid();
+        end..end + (end - start)
     }
 
     /// Numbers, within the block, of the lines that `at..at + len` touches: at least one.
@@ -201,7 +209,8 @@ fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
 pub struct WriteSet {
     region: Arc<Region>,
     shadows: Vec<Shadow>,
-    wide: Vec<Wide>,
+    /// Bits of the lines of blocks that have more than 64: those that are valid, then those that are marked, block by block.
+    wide: Vec<u64>,
     arena: Arena,
     /// Open addressing: (round, index into `shadows`); an entry of another round is free.
     table: Box<[(u32, u32)]>,
@@ -350,8 +359,7 @@ impl WriteSet {
         let lines = shadow.line_count();
         if lines > 64 {
             shadow.wide = self.wide.len() as u32;
-            let none = || vec![0; lines.div_ceil(64)].into_boxed_slice();
-            self.wide.push(Wide { valid: none(), marked: none() });
+            self.wide.resize(self.wide.len() + 2 * lines.div_ceil(64), 0);
         }
         self.shadows.push(shadow);
         index
@@ -372,14 +380,15 @@ impl WriteSet {
             }
             return;
         }
-        let wide = &mut self.wide[shadow.wide as usize];
+        let words = shadow.wide_valid();
+        let (valid, marked) = self.wide[words.start..shadow.wide_marked().end].split_at_mut(words.len());
         for line in shadow.lines(at, len) {
-            if !has(&wide.valid, line) {
+            if !has(valid, line) {
                 shadow.copy_line(&self.region, &self.overlay, line);
-                set(&mut wide.valid, line);
+                set(valid, line);
             }
             if marking {
-                set(&mut wide.marked, line);
+                set(marked, line);
             }
         }
     }
@@ -409,7 +418,7 @@ impl WriteSet {
             let bits = shadow.line_bits(at, len);
             (shadow.valid & bits != 0, shadow.valid & bits == bits)
         } else {
-            let valid = &self.wide[shadow.wide as usize].valid;
+            let valid = &self.wide[shadow.wide_valid()];
             (shadow.lines(at, len).any(|l| has(valid, l)), shadow.lines(at, len).all(|l| has(valid, l)))
         };
         Ok(match (here, all) {
@@ -569,8 +578,8 @@ impl WriteSet {
                     }
                     // All lines are valid: later reads of stale references find them.
                     shadow.valid = u64::MAX;
-                    if let Some(wide) = self.wide.get_mut(shadow.wide as usize) {
-                        wide.valid.fill(u64::MAX);
+                    if shadow.wide != NARROW {
+                        self.wide[shadow.wide_valid()].fill(u64::MAX);
                     }
                 }
                 shadow.state = State::Discarded;
@@ -647,13 +656,11 @@ impl WriteSet {
 
     #[inline]
     fn encode_changed(&self, shadow: &Shadow, record: &mut Builder) {
-        match self.wide.get(shadow.wide as usize) {
-            None => self.encode_lines(shadow, 0, shadow.marked, record),
-            Some(wide) => {
-                for (i, &bits) in wide.marked.iter().enumerate() {
-                    self.encode_lines(shadow, i * 64, bits, record);
-                }
-            }
+        if shadow.wide == NARROW {
+            return self.encode_lines(shadow, 0, shadow.marked, record);
+        }
+        for (i, &bits) in self.wide[shadow.wide_marked()].iter().enumerate() {
+            self.encode_lines(shadow, i * 64, bits, record);
         }
     }
 
