@@ -184,7 +184,9 @@ impl Region {
 
     #[inline(always)]
     pub(crate) fn at(&self, offset: u64, len: u64) -> *mut u8 {
-        assert!(self.contains(offset, len), "{len} bytes at {offset} of {}", self.len());
+        if !self.contains(offset, len) {
+            outside(offset, len, self.len());
+        }
         // SAFETY: in bounds, just checked.
         unsafe { self.base.as_ptr().add(offset as usize) }
     }
@@ -558,6 +560,14 @@ impl Drop for Region {
             observer.detached(self);
         }
     }
+}
+
+/// By value: an assertion's message would keep all of it in memory, checked or not.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn outside(offset: u64, len: u64, all: u64) -> ! {
+    panic!("{len} bytes at {offset} of {all}")
 }
 
 impl std::fmt::Debug for Region {

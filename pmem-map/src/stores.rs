@@ -61,7 +61,9 @@ impl Region {
     #[inline]
     #[track_caller]
     pub unsafe fn store_word(&self, offset: u64, word: u64) {
-        assert!(offset.is_multiple_of(8), "word at {offset}");
+        if !offset.is_multiple_of(8) {
+            misaligned(offset);
+        }
         let to = self.at(offset, 8).cast::<u64>();
         // SAFETY: in bounds and aligned (the base is page-aligned); the caller excludes plain accesses.
         let place = unsafe { AtomicU64::from_ptr(to) };
@@ -91,7 +93,9 @@ impl Region {
         let mut rest = u32::from(mask);
         let observed = self.observer.get().is_some();
         for value in values {
-            assert!(rest != 0, "{} values for mask {mask:#x}", values.len());
+            if rest == 0 {
+                wrong_number(values.len(), mask);
+            }
             let number = rest.trailing_zeros() as usize;
             if observed {
                 // SAFETY: the caller's.
@@ -103,7 +107,9 @@ impl Region {
             }
             rest &= rest - 1;
         }
-        assert!(rest == 0, "{} values for mask {mask:#x}", values.len());
+        if rest != 0 {
+            wrong_number(values.len(), mask);
+        }
     }
 
     /// Copies `bytes` to `offset` past the caches: durable after this thread's next drain, with no flush.
@@ -194,7 +200,9 @@ impl Region {
     /// Out of bounds, or `offset` is no multiple of 8.
     #[inline]
     pub unsafe fn load_word(&self, offset: u64) -> u64 {
-        assert!(offset.is_multiple_of(8), "word at {offset}");
+        if !offset.is_multiple_of(8) {
+            misaligned(offset);
+        }
         let from = self.at(offset, 8).cast::<u64>();
         // SAFETY: in bounds and aligned; the caller excludes plain stores.
         u64::from_le(unsafe { AtomicU64::from_ptr(from) }.load(Ordering::Acquire))
@@ -215,4 +223,20 @@ impl Region {
         // SAFETY: in bounds; `into` is exclusive, so it does not overlap the mapping, which lends no `&mut`.
         unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
     }
+}
+
+/// By value: an assertion's message would keep its arguments in memory, however it turns out.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn misaligned(offset: u64) -> ! {
+    panic!("word at {offset}")
+}
+
+/// As [`misaligned`].
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn wrong_number(values: usize, mask: u8) -> ! {
+    panic!("{values} values for mask {mask:#x}")
 }

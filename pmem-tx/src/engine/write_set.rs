@@ -93,8 +93,7 @@ impl Shadow {
     /// Panics unless a range is inside the block.
     #[inline]
     fn check(&self, at: u64, len: u64) {
-        let inside = len <= self.end && at >= self.start && at <= self.end - len;
-        assert!(inside, "{len} bytes at {at} of {}..{}", self.start, self.end);
+        check_inside(self.start, self.end, at, len);
     }
 
     #[inline]
@@ -165,6 +164,28 @@ impl Shadow {
             }
         }
     }
+}
+
+/// Panics unless `len` bytes at `at` are inside a block.
+#[inline]
+fn check_inside(start: u64, end: u64, at: u64, len: u64) {
+    if len > end || at < start || at > end - len {
+        outside(start, end, at, len);
+    }
+}
+
+/// As [`outside`].
+#[cold]
+#[inline(never)]
+fn no_block(start: u64, end: u64, all: u64) -> ! {
+    panic!("block {start}..{end} of a mapping of {all} bytes")
+}
+
+/// By value: an assertion's message would keep all of it in memory, however it turns out.
+#[cold]
+#[inline(never)]
+fn outside(start: u64, end: u64, at: u64, len: u64) -> ! {
+    panic!("{len} bytes at {at} of {start}..{end}")
 }
 
 /// Address of what is committed at `at`, as far as its line goes. `at` is inside the mapping.
@@ -334,14 +355,20 @@ impl WriteSet {
         self.filter |= 1 << (hash >> 58);
     }
 
+    #[cold]
+    #[inline(never)]
+    fn enlarge_table(&mut self) {
+        self.table = vec![(0, 0); self.table.len() * 2].into();
+        self.round = 1;
+        for i in 0..self.shadows.len() {
+            self.enter(self.shadows[i].start, i);
+        }
+    }
+
     #[inline]
     fn add(&mut self, block: Range<u64>, owner: u32, state: State) -> usize {
         if self.shadows.len() * 2 >= self.table.len() {
-            self.table = vec![(0, 0); self.table.len() * 2].into();
-            self.round = 1;
-            for i in 0..self.shadows.len() {
-                self.enter(self.shadows[i].start, i);
-            }
+            self.enlarge_table();
         }
         let index = self.shadows.len();
         self.enter(block.start, index);
@@ -366,7 +393,7 @@ impl WriteSet {
     }
 
     /// Copies the lines of a range into the shadow, and marks them as changed if they are to be.
-    #[inline]
+    #[inline(never)]
     fn prepare(&mut self, index: usize, at: u64, len: u64, marking: bool) {
         let shadow = &mut self.shadows[index];
         if shadow.wide == NARROW {
@@ -468,41 +495,46 @@ impl WriteSet {
         len: u64,
         owner: u32,
     ) -> Result<NonNull<u8>, Conflict> {
-        assert!(
-            len <= block.end && at >= block.start && at <= block.end - len,
-            "{len} bytes at {at} of {block:?}"
-        );
         let index = match self.find(block.start) {
             Some(index) => {
-                self.owned(index, owner)?;
+                self.owned(index, owner)?.check(at, len);
                 if !self.savepoints.is_empty() {
                     self.copy_aside(index);
                 }
                 index
             }
             None => {
+                check_inside(block.start, block.end, at, len);
                 self.check_block(&block);
                 self.add(block, owner, State::Changed)
             }
         };
-        let shadow = self.shadows[index];
-        shadow.check(at, len);
-        if !shadow.state.is_whole() {
-            self.prepare(index, at, len, true);
+        let shadow = &mut self.shadows[index];
+        let address = shadow.address(at);
+        if shadow.state.is_whole() {
+            return Ok(address);
         }
-        Ok(shadow.address(at))
+        if shadow.wide != NARROW {
+            self.prepare(index, at, len, true);
+            return Ok(address);
+        }
+        let bits = shadow.line_bits(at, len);
+        let mut missing = bits & !shadow.valid;
+        while missing != 0 {
+            shadow.copy_line(&self.region, &self.overlay, missing.trailing_zeros() as usize);
+            missing &= missing - 1;
+        }
+        shadow.valid |= bits;
+        shadow.marked |= bits;
+        Ok(address)
     }
 
     #[inline]
     fn check_block(&self, block: &Range<u64>) {
-        assert!(
-            block.start % 8 == 0
-                && block.end % 8 == 0
-                && block.start < block.end
-                && block.end <= self.region.len(),
-            "block {block:?} of a mapping of {} bytes",
-            self.region.len()
-        );
+        let Range { start, end } = *block;
+        if (start | end) % 8 != 0 || start >= end || end > self.region.len() {
+            no_block(start, end, self.region.len());
+        }
     }
 
     /// A block that this transaction allocated: zeroed; all of it is logged, or written in place.
@@ -667,8 +699,10 @@ impl WriteSet {
     /// What changed in the lines that `bits` names, counted from line `first` of the block.
     #[inline(always)]
     fn encode_lines(&self, shadow: &Shadow, first: usize, bits: u64, record: &mut Builder) {
-        for bit in ones(bits) {
-            let part = shadow.line_range(first + bit);
+        let mut rest = bits;
+        while rest != 0 {
+            let part = shadow.line_range(first + rest.trailing_zeros() as usize);
+            rest &= rest - 1;
             // The part is inside the mapping; committed bytes stand still (the contract of `Log`).
             let committed = committed(&self.region, &self.overlay, part.start);
             let address = shadow.address(part.start);
