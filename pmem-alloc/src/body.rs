@@ -22,7 +22,8 @@
 //! - **I4 (an owner has one mutable path).** At any time one `Body<Write>` per owner can be used: a second guard on a
 //!   name is refused while the first lives; `open_mut` borrows its parent mutably; all else that is derived from
 //!   a `&Body<Write>` is a `Body<Peek>`, which has no function that changes anything.
-//! - **I5 (references carry the guard's borrow).** `&T` lives as long as a `&Body`, `&mut T` as a `&mut Body`.
+//! - **I5 (references carry the guard's borrow).** `&T` lives as long as a `&Body`, `&mut T` as a `&mut Body`. In a read
+//!   transaction, where nothing changes, a `&T` may live as long as that is borrowed ([`Body::steady`]).
 //! - **I6 (plain data).** `T: Bytes`, and bounds, alignment and bits are checked at the address.
 //! - **I7 (allocated bytes only).** An address (of at least one byte) is given out only inside one block that is allocated: as committed, for
 //!   a reader; as its own transaction sees it, for a writer. Blocks do not overlap: the bitmaps and descriptors say
@@ -68,6 +69,12 @@ pub trait Mode: sealed::Sealed + Sized + 'static {
     fn share<'a, 't: 'a>(body: &'a Body<'t, Self>) -> Body<'a, Self::Shared>;
     #[doc(hidden)]
     fn prefetch(tx: &Self::Core, at: u64, len: u64);
+    /// As [`Body::steady`].
+    #[doc(hidden)]
+    fn steady<'t>(body: &Body<'t, Self>, at: u64, len: u64) -> Result<Option<&'t [u8]>> {
+        _ = (body, at, len);
+        Ok(None)
+    }
 }
 /// In a [`ReadTx`](crate::ReadTx).
 #[derive(Debug)]
@@ -92,14 +99,7 @@ impl Mode for Read {
     type Shared = Read;
     #[inline]
     fn locate(tx: &ReadCore, _: u32, at: u64, len: u64) -> Result<NonNull<u8>> {
-        let Inner { media, geometry, pages, .. } = &*tx.inner;
-        if len == 0 {
-            return media.address(at, 0); // no bytes: any place will do, the end of a block too
-        }
-        match pages.locate_committed(geometry, |at| media.word(at), at, len) {
-            Some(_) => media.address(at, len),
-            None => Err(unallocated(at, len)),
-        }
+        locate_committed(tx, at, len)
     }
     #[inline]
     fn share<'a, 't: 'a>(body: &'a Body<'t, Self>) -> Body<'a, Read> {
@@ -108,6 +108,12 @@ impl Mode for Read {
     #[inline]
     fn prefetch(tx: &ReadCore, at: u64, len: u64) {
         tx.inner.media.prefetch(at, len);
+    }
+    fn steady<'t>(body: &Body<'t, Read>, at: u64, len: u64) -> Result<Option<&'t [u8]>> {
+        let address = locate_committed(body.tx, at, len)?;
+        // SAFETY: readable for `len` bytes (I7). The transaction is borrowed for `'t`: so long nobody stores to them, and
+        // they stay allocated (I1).
+        Ok(Some(unsafe { std::slice::from_raw_parts(address.as_ptr(), len as usize) }))
     }
 }
 
@@ -162,8 +168,21 @@ fn not_a<T>(at: u64, why: impl std::fmt::Display) -> Error {
     Error::corrupt(at, std::any::type_name::<T>(), why.to_string())
 }
 
+/// Address of a readable range in a read transaction.
+///
+/// Not inlined, as the other two: what is, is [`Body::bytes`], so that callers know the length of what they get.
+fn locate_committed(tx: &ReadCore, at: u64, len: u64) -> Result<NonNull<u8>> {
+    let Inner { media, geometry, pages, .. } = &*tx.inner;
+    if len == 0 {
+        return media.address(at, 0); // no bytes: any place will do, the end of a block too
+    }
+    match pages.locate_committed(geometry, |at| media.word(at), at, len) {
+        Some(_) => media.address(at, len),
+        None => Err(unallocated(at, len)),
+    }
+}
+
 /// Address of a readable range, for `owner`, in a write transaction.
-#[inline]
 fn locate(tx: &WriteCore, owner: u32, at: u64, len: u64) -> Result<NonNull<u8>> {
     if len == 0 {
         return tx.inner.media.address(at, 0);
@@ -187,7 +206,6 @@ fn fill(set: &mut WriteSet, block: Block, at: u64, len: u64, owner: u32) -> Resu
 }
 
 /// Address of a range that `owner` may change.
-#[inline]
 fn locate_mut(tx: &WriteCore, owner: u32, at: u64, len: u64) -> Result<NonNull<u8>> {
     if len == 0 {
         return tx.inner.media.address(at, 0);
@@ -226,12 +244,18 @@ impl<'t, M: Mode> Body<'t, M> {
     }
 
     /// `len` bytes at `at`, all in one block.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&self, at: Ptr<u8>, len: u64) -> Result<&[u8]> {
         let address = M::locate(self.tx, self.owner, at.offset(), len)?;
         // SAFETY: readable for `len` bytes (`locate`, I7), which `len` as usize is, because they are mapped or in a
         // shadow; nobody changes them while `&self` lives (I1 to I5).
         Ok(unsafe { std::slice::from_raw_parts(address.as_ptr(), len as usize) })
+    }
+
+    /// As [`bytes`](Body::bytes), for as long as the transaction, if it only reads: for what a container looks at again and
+    /// again. `None` in a write transaction, where these bytes may change.
+    pub fn steady(&self, at: Ptr<u8>, len: u64) -> Result<Option<&'t [u8]>> {
+        M::steady(self, at.offset(), len)
     }
 
     /// The nested object whose header is at `header`, to read.
@@ -274,7 +298,7 @@ impl<'t> Body<'t, Write> {
     }
 
     /// `len` bytes at `at`, all in one block, to change.
-    #[inline]
+    #[inline(always)]
     pub fn bytes_mut(&mut self, at: Ptr<u8>, len: u64) -> Result<&mut [u8]> {
         let address = locate_mut(self.tx, self.owner, at.offset(), len)?;
         // SAFETY: `len` bytes of a shadow (I7) of this owner (I3), which stands still (I2); `&mut self` is the owner's

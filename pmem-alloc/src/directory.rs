@@ -336,6 +336,8 @@ pub(crate) struct Objects {
     geometry: Geometry,
     by_name: FxHashMap<Box<str>, u32>,
     objects: Vec<Object>,
+    /// The object that was opened last, by its name; none, if `by_name` was changed since.
+    last: Option<u32>,
     head: u64,
     committed_head: u64,
     /// Objects of which the open transaction gave out a token.
@@ -355,6 +357,7 @@ impl Objects {
             geometry: heap.geometry().clone(),
             by_name: FxHashMap::default(),
             objects: Vec::new(),
+            last: None,
             head: 0,
             committed_head: 0,
             opened: Vec::new(),
@@ -410,9 +413,9 @@ impl Objects {
         rust_type: TypeId,
         kind: Option<&Kind>,
     ) -> Result<Option<Opened>> {
-        let index = match self.by_name.get(name) {
-            Some(&index) => index,
-            None => self.enter(name)?,
+        let index = match self.last {
+            Some(last) if *self.objects[last as usize].name == *name => last,
+            _ => self.find(name)?,
         };
         let object = &mut self.objects[index as usize];
         if let Some(about) = object.about.as_ref().filter(|_| object.header != 0) {
@@ -429,6 +432,16 @@ impl Objects {
         self.opened.push(index);
         let header = Some(object.header).filter(|&header| header != 0);
         Ok(Some(Opened { index, owner: index + FIRST_OBJECT, token: object.token.clone(), header }))
+    }
+
+    /// The index of a name; a new one, if need be.
+    fn find(&mut self, name: &str) -> Result<u32> {
+        let index = match self.by_name.get(name) {
+            Some(&index) => index,
+            None => self.enter(name)?,
+        };
+        self.last = Some(index);
+        Ok(index)
     }
 
     #[cold]
@@ -497,6 +510,7 @@ impl Objects {
     }
 
     fn map(&mut self, name: &str, index: Option<u32>) {
+        self.last = None;
         let before = match index {
             Some(index) => self.by_name.insert(name.into(), index),
             None => self.by_name.remove(name),
@@ -592,6 +606,7 @@ impl Objects {
     /// What the transaction created since `to` was never there, what it removed is. Owner numbers stay: an object that is
     /// created again has the same one.
     pub(crate) fn rollback_to(&mut self, to: Progress) {
+        self.last = None;
         for change in self.changes.drain(to.changes..).rev() {
             match change {
                 Change::Object { index, name, at, next, about, header } => {

@@ -152,7 +152,7 @@ impl PageMap {
 
     /// The allocated block in which all of `at..at + len` is. Asks `is_allocated` about a block of the run at a page,
     /// by its number, and `large` for the pages of the large block at a page; both as the asker sees them.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn locate(
         &self,
         at: u64,
@@ -207,7 +207,7 @@ impl PageMap {
     }
 
     /// The same, of what is committed; for a reader. `word` reads the mapping.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn locate_committed(
         &self,
         geometry: &Geometry,

@@ -124,7 +124,11 @@ impl Sharded {
 
     #[inline]
     fn add(&self, count: impl Fn(&Shard) -> &AtomicU64, n: u64) {
-        let slot = slot();
+        self.add_at(slot(), count, n);
+    }
+
+    #[inline]
+    fn add_at(&self, slot: usize, count: impl Fn(&Shard) -> &AtomicU64, n: u64) {
         let counter = count(&self.0[slot]);
         if slot == SHARED {
             counter.fetch_add(n, Relaxed);
@@ -140,8 +144,9 @@ impl Sharded {
 
     #[inline]
     pub(crate) fn nontemporal(&self, lines: u64, bytes: u64) {
-        self.add(|c| &c.lines_nontemporal, lines);
-        self.add(|c| &c.bytes_nontemporal, bytes);
+        let slot = slot();
+        self.add_at(slot, |c| &c.lines_nontemporal, lines);
+        self.add_at(slot, |c| &c.bytes_nontemporal, bytes);
     }
 
     #[inline]

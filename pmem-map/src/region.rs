@@ -184,7 +184,9 @@ impl Region {
 
     #[inline(always)]
     pub(crate) fn at(&self, offset: u64, len: u64) -> *mut u8 {
-        assert!(self.contains(offset, len), "{len} bytes at {offset} of {}", self.len());
+        if !self.contains(offset, len) {
+            outside(offset, len, self.len());
+        }
         // SAFETY: in bounds, just checked.
         unsafe { self.base.as_ptr().add(offset as usize) }
     }
@@ -252,19 +254,30 @@ impl Region {
             }
             return Ok(());
         }
-        let count = self.len().div_ceil(LINE);
-        for &line in lines {
-            if line >= count {
-                return self.check(line.saturating_mul(LINE), LINE);
-            }
-            // SAFETY: the line begins inside the mapping, whose base and length are page-aligned.
-            unsafe { cpu::flush_line(self.flush, self.base.as_ptr().add((line * LINE) as usize)) };
+        match self.flush {
+            // So that the instruction is chosen once, and not for each line.
+            FlushMethod::Clwb => self.flush_lines_by(FlushMethod::Clwb, lines)?,
+            FlushMethod::Clflushopt => self.flush_lines_by(FlushMethod::Clflushopt, lines)?,
+            other => self.flush_lines_by(other, lines)?,
         }
         if self.granularity != Granularity::Byte {
             self.counters.flushed(lines.len() as u64);
         }
         if self.granularity == Granularity::Page {
             lines.iter().for_each(|line| self.write_back.mark(line * LINE..(line + 1) * LINE));
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn flush_lines_by(&self, how: FlushMethod, lines: &[u64]) -> Result<()> {
+        let count = self.len().div_ceil(LINE);
+        for &line in lines {
+            if line >= count {
+                return self.check(line.saturating_mul(LINE), LINE);
+            }
+            // SAFETY: the line begins inside the mapping, whose base and length are page-aligned.
+            unsafe { cpu::flush_line(how, self.base.as_ptr().add((line * LINE) as usize)) };
         }
         Ok(())
     }
@@ -547,6 +560,14 @@ impl Drop for Region {
             observer.detached(self);
         }
     }
+}
+
+/// By value: an assertion's message would keep all of it in memory, checked or not.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn outside(offset: u64, len: u64, all: u64) -> ! {
+    panic!("{len} bytes at {offset} of {all}")
 }
 
 impl std::fmt::Debug for Region {

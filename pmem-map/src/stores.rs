@@ -61,7 +61,9 @@ impl Region {
     #[inline]
     #[track_caller]
     pub unsafe fn store_word(&self, offset: u64, word: u64) {
-        assert!(offset.is_multiple_of(8), "word at {offset}");
+        if !offset.is_multiple_of(8) {
+            misaligned(offset);
+        }
         let to = self.at(offset, 8).cast::<u64>();
         // SAFETY: in bounds and aligned (the base is page-aligned); the caller excludes plain accesses.
         let place = unsafe { AtomicU64::from_ptr(to) };
@@ -87,22 +89,26 @@ impl Region {
     #[inline]
     #[track_caller]
     pub unsafe fn store_words(&self, line: u64, mask: u8, values: &[u64]) {
-        assert!(values.len() == mask.count_ones() as usize, "{} values for mask {mask:#x}", values.len());
         let to = self.at(line * LINE, LINE).cast::<u64>();
-        let mut rest = mask;
-        if self.observer.get().is_some() {
-            for value in values {
-                // SAFETY: the caller's.
-                unsafe { self.store_word(line * LINE + u64::from(rest.trailing_zeros()) * 8, *value) };
-                rest &= rest - 1;
-            }
-            return;
-        }
+        let mut rest = u32::from(mask);
+        let observed = self.observer.get().is_some();
         for value in values {
-            // SAFETY: in bounds and aligned: a word of the line that `at` checked; the caller excludes plain accesses.
-            let word = unsafe { AtomicU64::from_ptr(to.add(rest.trailing_zeros() as usize)) };
-            word.store(value.to_le(), Ordering::Release);
+            if rest == 0 {
+                wrong_number(values.len(), mask);
+            }
+            let number = rest.trailing_zeros() as usize;
+            if observed {
+                // SAFETY: the caller's.
+                unsafe { self.store_word(line * LINE + number as u64 * 8, *value) };
+            } else {
+                // SAFETY: in bounds and aligned: a word of the line that `at` checked; the caller excludes plain accesses.
+                let word = unsafe { AtomicU64::from_ptr(to.add(number)) };
+                word.store(value.to_le(), Ordering::Release);
+            }
             rest &= rest - 1;
+        }
+        if rest != 0 {
+            wrong_number(values.len(), mask);
         }
     }
 
@@ -194,7 +200,9 @@ impl Region {
     /// Out of bounds, or `offset` is no multiple of 8.
     #[inline]
     pub unsafe fn load_word(&self, offset: u64) -> u64 {
-        assert!(offset.is_multiple_of(8), "word at {offset}");
+        if !offset.is_multiple_of(8) {
+            misaligned(offset);
+        }
         let from = self.at(offset, 8).cast::<u64>();
         // SAFETY: in bounds and aligned; the caller excludes plain stores.
         u64::from_le(unsafe { AtomicU64::from_ptr(from) }.load(Ordering::Acquire))
@@ -215,4 +223,20 @@ impl Region {
         // SAFETY: in bounds; `into` is exclusive, so it does not overlap the mapping, which lends no `&mut`.
         unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
     }
+}
+
+/// By value: an assertion's message would keep its arguments in memory, however it turns out.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn misaligned(offset: u64) -> ! {
+    panic!("word at {offset}")
+}
+
+/// As [`misaligned`].
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn wrong_number(values: usize, mask: u8) -> ! {
+    panic!("{values} values for mask {mask:#x}")
 }

@@ -147,7 +147,7 @@ impl<'a, K: Key, V: Stored, M: Mode> Bucket<'a, K, V, M> {
         let mut candidates = equal_bytes(fingerprints, fingerprint) & u64::from(self.occupied);
         while candidates != 0 {
             let slot = candidates.trailing_zeros() as usize;
-            if self.key_form(slot)? == key {
+            if stored::is_form::<K>(self.key_form(slot)?, key) {
                 return Ok(Some(slot));
             }
             candidates &= candidates - 1;

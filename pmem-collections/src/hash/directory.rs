@@ -10,7 +10,7 @@ use super::{
 };
 use crate::damage::corrupt;
 use bytemuck::{Pod, Zeroable};
-use pmem_alloc::{Error, Key, Mode, Ptr, Result, Stored, Write};
+use pmem_alloc::{Body, Error, Key, Mode, Ptr, Result, Stored, Write};
 
 /// References in a chunk: 6 bits of the hash.
 pub(crate) const FANOUT: usize = 64;
@@ -89,23 +89,45 @@ pub(crate) struct Way {
     pub(crate) segment: Segment,
 }
 
+/// The references of the chunk that `root` refers to, as long as the transaction: if it does, and nothing can change them. What
+/// is damaged is found by whoever needs it.
+pub(super) fn steady_references<'t, M: Mode>(body: &Body<'t, M>, root: u64) -> Option<&'t [u64]> {
+    if root & KIND != CHUNK_KIND {
+        return None;
+    }
+    let references = (root & !KIND).saturating_add(CHUNK_HEAD as u64);
+    let bytes = body.steady(Ptr::from_offset(references), 8 * FANOUT as u64).ok()??;
+    bytemuck::try_cast_slice(bytes).ok()
+}
+
 impl<K: Key, V: Stored, M: Mode> Table<'_, K, V, M> {
     /// The way below `root`, which is not null, to the segment of a hash.
     #[inline]
     pub(crate) fn way(&self, root: u64, hash: u64) -> Result<Way> {
         let (mut word, mut from, mut chunks) = (root, self.at + ROOT, 0);
+        if let Some(&top) = self.top.and_then(|top| top.get(Self::index(hash, 0)))
+            && root == self.root
+        {
+            (word, from, chunks) = (top, Self::reference_at(root & !KIND, hash, 0), 1);
+        }
         loop {
             match Reference::decode(word, Self::LAYOUT.bits, from)? {
                 Reference::Segment(segment) => return Ok(Way { from, chunks, segment }),
                 Reference::Chunk(at) if chunks < MAX_CHUNKS => {
                     // Nothing of the chunk is checked yet: it may be nowhere.
-                    from = at.saturating_add(CHUNK_HEAD as u64 + 8 * Self::index(hash, chunks) as u64);
+                    from = Self::reference_at(at, hash, chunks);
                     word = *self.body.get::<u64>(Ptr::from_offset(from))?;
                     chunks += 1;
                 }
                 Reference::Chunk(at) => return Err(corrupt(at, "a segment", "a chunk below 7 others")),
             }
         }
+    }
+
+    /// Where a chunk's reference for a hash is.
+    #[inline]
+    fn reference_at(chunk: u64, hash: u64, level: u32) -> u64 {
+        chunk.saturating_add(CHUNK_HEAD as u64 + 8 * Self::index(hash, level) as u64)
     }
 
     /// Which of the references of a chunk with `level` others above it is for a hash.

@@ -185,7 +185,7 @@ pub(super) struct SegmentImage {
 impl SegmentImage {
     /// An empty one.
     pub(super) fn new<K: Stored, V: Stored>(hash: u64, depth: u32, bits: u32) -> Self {
-        let layout = bucket_layout::<K, V>();
+        let layout = const { bucket_layout::<K, V>() };
         let mut bytes = vec![0; layout.segment(bits)];
         for (number, bucket) in bytes.chunks_exact_mut(layout.bucket).enumerate() {
             bucket[..8].copy_from_slice(&identity(hash, depth, bits, number).to_le_bytes());
@@ -201,7 +201,7 @@ impl SegmentImage {
         number: usize,
         hash: u64,
     ) -> Result<()> {
-        let layout = bucket_layout::<K, V>();
+        let layout = const { bucket_layout::<K, V>() };
         let bucket = &mut self.bytes[number * layout.bucket..][..layout.bucket];
         bucket[layout.key(slot)..][..from.key_slot(slot).len()].copy_from_slice(from.key_slot(slot));
         bucket[layout.value(slot)..][..from.value_slot(slot).len()].copy_from_slice(from.value_slot(slot));

@@ -49,6 +49,9 @@ pub(crate) struct Table<'t, K, V, M: Mode> {
     at: u64,
     /// The checked header's, kept up to date.
     root: u64,
+    /// The references of the chunk that is the root, if it is one and nothing can change it: so that a look-up need not ask for
+    /// them.
+    top: Option<&'t [u64]>,
     len: u64,
     hasher: SipHasher13,
     types: PhantomData<fn() -> (K, V)>,
@@ -71,7 +74,8 @@ impl<'t, K: Key, V: Stored, M: Mode> Table<'t, K, V, M> {
         header.check::<K, V>(at.offset())?;
         let Header { root, len, hash_key, .. } = header;
         let hasher = SipHasher13::new_with_keys(hash_key[0], hash_key[1]);
-        Ok(Table { body, at: at.offset(), root, len, hasher, types: PhantomData })
+        let top = directory::steady_references(&body, root);
+        Ok(Table { body, at: at.offset(), root, top, len, hasher, types: PhantomData })
     }
 
     /// Number of entries.

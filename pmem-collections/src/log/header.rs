@@ -117,21 +117,19 @@ impl SegmentHead {
 
     fn marks_are_possible(&self) -> bool {
         let eighth = self.size / MARKS as u32;
-        let (mut start, mut before) = (0, None::<Mark>);
+        // The first one that is there is of the first record; those behind it, of later ones.
+        let (mut start, mut least) = (0, 0);
         for mark in self.marks {
-            let (at, end) = (u32::from(mark.at), start + eighth);
-            if mark != Mark::default() {
-                let inside = start <= at && at < end && at.is_multiple_of(8);
-                let in_order = match before {
-                    None => u64::from(at) == SEGMENT_HEAD && mark.seq == 0,
-                    Some(before) => mark.seq > before.seq,
-                };
-                if !inside || !in_order {
+            let (at, seq) = (u32::from(mark.at), u32::from(mark.seq));
+            if at | seq != 0 {
+                let inside = at.wrapping_sub(start) < eighth && at.is_multiple_of(8);
+                let is_first = least == 0 && u64::from(at) == SEGMENT_HEAD && seq == 0;
+                if !inside || !is_first && (least == 0 || seq < least) {
                     return false;
                 }
-                before = Some(mark);
+                least = seq + 1;
             }
-            start = end;
+            start += eighth;
         }
         true
     }

@@ -169,6 +169,16 @@ pub(crate) fn bytes<'a, S: Stored, M: Mode>(
     }
 }
 
+/// Whether a stored form is `wanted`. Forms of a fixed size are compared without a call.
+#[inline]
+pub(crate) fn is_form<S: Stored>(form: &[u8], wanted: &[u8]) -> bool {
+    let size = const { Shape::of::<S>().size };
+    match (form.get(..size), wanted.get(..size)) {
+        (Some(form), Some(wanted)) if const { is_fixed::<S>() } => form == wanted,
+        _ => form == wanted,
+    }
+}
+
 /// What is in a slot.
 #[inline]
 pub(crate) fn read<'a, V: Value, M: Mode>(

@@ -101,6 +101,28 @@ unsafe fn stream_line(to: *mut u8, words: [__m128i; 4]) {
     }
 }
 
+/// Copies whole lines past the caches: what a log's records are.
+///
+/// # Safety
+///
+/// As for [`copy_nontemporal`]; `to` and `len` are multiples of 64.
+#[inline(always)]
+unsafe fn copy_lines(from: *const u8, to: *mut u8, len: usize) {
+    for at in (0..len).step_by(64) {
+        // SAFETY: the caller's.
+        unsafe {
+            let words = from.add(at).cast::<__m128i>();
+            let words = [
+                _mm_loadu_si128(words),
+                _mm_loadu_si128(words.add(1)),
+                _mm_loadu_si128(words.add(2)),
+                _mm_loadu_si128(words.add(3)),
+            ];
+            stream_line(to.add(at), words);
+        }
+    }
+}
+
 /// Copies past the caches. Unaligned ends go by ordinary stores and a flush, for a non-temporal store has
 /// to be aligned and whole (NOVA #105: forgotten tails).
 ///
@@ -112,6 +134,9 @@ pub(crate) unsafe fn copy_nontemporal(how: FlushMethod, from: *const u8, to: *mu
     // SAFETY: all pointers stay within the caller's ranges: `head` and `tail` are what is left before the
     // first and after the last aligned 8 bytes.
     unsafe {
+        if (to as usize | len).is_multiple_of(64) {
+            return copy_lines(from, to, len);
+        }
         let head = to.align_offset(8).min(len);
         if head > 0 {
             std::ptr::copy_nonoverlapping(from, to, head);

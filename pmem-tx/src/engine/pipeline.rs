@@ -250,7 +250,7 @@ impl Pipeline {
     fn flush_and_drain(&self, batch: &[Written]) -> Result<()> {
         if !self.shortcuts.has(Shortcut::LeaderDoesNotFlush) {
             for written in batch {
-                self.region.flush(written.at..written.at + written.record.media().len() as u64)?;
+                self.region.flush(written.at..written.at + written.record.media().len() as u64 * 8)?;
                 if let Some(word) = written.word {
                     self.region.flush(word..word + 8)?;
                 }
@@ -268,7 +268,7 @@ impl Pipeline {
         let mut bytes = Vec::new();
         for written in batch {
             bytes.resize((written.at - at) as usize, 0); // the rest of a slot means nothing
-            bytes.extend_from_slice(written.record.media());
+            bytes.extend_from_slice(bytemuck::cast_slice(written.record.media()));
         }
         // SAFETY: slots of the log's area, which nobody else uses.
         Ok(unsafe { self.region.write_through(at, &bytes) }?)

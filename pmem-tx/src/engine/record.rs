@@ -7,6 +7,19 @@ use pmem_map::LINE;
 use std::ops::Range;
 
 const HEADER_WORDS: usize = RECORD_HEADER / 8;
+/// Words of the longest entry that is not a run, or that a record is padded with, and more: a power of two.
+const ROOM: usize = 16;
+
+/// How many ones a byte has. (Not every x86-64 has an instruction for that.)
+const ONES: [u8; 256] = {
+    let mut ones = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        ones[byte] = (byte as u8).count_ones() as u8;
+        byte += 1;
+    }
+    ones
+};
 
 /// One change to one line or a run of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +50,14 @@ impl Change<'_> {
     }
 }
 
-/// A record being built. The buffer is kept from commit to commit.
+/// A record being built. The buffers are kept from commit to commit.
 pub(super) struct Builder {
+    /// The record, and behind it at least [`ROOM`] words, of which none means anything: entries are stored without asking for
+    /// room word by word.
     words: Vec<u64>,
-    /// The words as they go on media.
+    /// Words of the record, its header included.
+    len: usize,
+    /// The words as they go on media, of a finished record that needs more than one slot.
     media: Vec<u64>,
     entries: u32,
     /// Where the head of a run that may be extended is: (index, kind, line after it).
@@ -62,23 +79,49 @@ impl Chunk {
 
 impl Builder {
     pub(super) fn new() -> Builder {
-        Builder { words: Vec::with_capacity(256), media: Vec::new(), entries: 0, run: None }
+        Builder { words: vec![0; 256], len: HEADER_WORDS, media: Vec::new(), entries: 0, run: None }
     }
 
+    #[inline]
     pub(super) fn clear(&mut self) {
-        self.words.clear();
-        self.words.resize(HEADER_WORDS, 0);
+        self.len = HEADER_WORDS;
         self.entries = 0;
         self.run = None;
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.entries == 0
     }
 
     /// Bytes so far.
+    #[inline]
     pub(super) fn len(&self) -> u64 {
-        self.words.len() as u64 * 8
+        self.len as u64 * 8
+    }
+
+    /// The next words, to be filled.
+    #[inline]
+    fn room(&mut self) -> &mut [u64; ROOM] {
+        if self.words.len() < self.len + 2 * ROOM {
+            self.make_room(2 * ROOM);
+        }
+        let (_, rest) = self.words.split_at_mut(self.len);
+        rest.first_chunk_mut().expect("just made")
+    }
+
+    #[cold]
+    fn make_room(&mut self, words: usize) {
+        let least = self.len + words;
+        self.words.resize(least.max(2 * self.words.len()), 0);
+    }
+
+    fn extend(&mut self, words: &[u64]) {
+        if self.words.len() < self.len + words.len() + ROOM {
+            self.make_room(words.len() + ROOM);
+        }
+        self.words[self.len..self.len + words.len()].copy_from_slice(words);
+        self.len += words.len();
     }
 
     /// The words of line `line` (a number, not an offset) that `mask` names have the values in `from`.
@@ -90,12 +133,15 @@ impl Builder {
         }
         self.entries += 1;
         self.run = None;
-        self.words.push(entry_head(WORDS, line, mask));
-        let mut rest = mask;
+        let to = self.room();
+        to[0] = entry_head(WORDS, line, mask);
+        let (mut rest, mut len) = (u32::from(mask), 1);
         while rest != 0 {
-            self.words.push(from[rest.trailing_zeros() as usize]);
+            to[len % ROOM] = from[rest.trailing_zeros() as usize % 8];
+            len += 1;
             rest &= rest - 1;
         }
+        self.len += len;
     }
 
     /// As [`words`](Builder::words), with at most `run` whole lines in one entry.
@@ -108,7 +154,7 @@ impl Builder {
 
     /// Any words, which are not entries of changes, after the header.
     pub(super) fn raw(&mut self, words: &[u64]) {
-        self.words.extend_from_slice(words);
+        self.extend(words);
     }
 
     /// How many entries the raw words stand for.
@@ -118,7 +164,7 @@ impl Builder {
 
     /// The words of the entries, and how many entries.
     pub(super) fn body(&self) -> (&[u64], u32) {
-        (&self.words[HEADER_WORDS..], self.entries)
+        (&self.words[HEADER_WORDS..self.len], self.entries)
     }
 
     /// Bytes of memory that the buffers hold.
@@ -132,7 +178,7 @@ impl Builder {
         let mut chunks = vec![Chunk { words: HEADER_WORDS..HEADER_WORDS, entries: 0 }];
         let mut entries = self.entries();
         while entries.next().is_some() {
-            let end = self.words.len() - entries.words.len();
+            let end = self.len - entries.words.len();
             let mut chunk = chunks.pop().expect("never empty");
             if end - chunk.words.start > most {
                 let next = Chunk { words: chunk.words.end..end, entries: 1 };
@@ -150,7 +196,7 @@ impl Builder {
     /// Becomes a record of one part of `whole`.
     pub(super) fn copy_chunk(&mut self, whole: &Builder, chunk: &Chunk) -> &mut Builder {
         self.clear();
-        self.words.extend_from_slice(&whole.words[chunk.words.clone()]);
+        self.extend(&whole.words[chunk.words.clone()]);
         self.entries = chunk.entries;
         self
     }
@@ -159,7 +205,8 @@ impl Builder {
     #[inline]
     pub(super) fn line(&mut self, line: u64, from: &[u64; 8]) {
         self.head(LINES, line);
-        self.words.extend_from_slice(from);
+        self.room()[..8].copy_from_slice(from);
+        self.len += 8;
     }
 
     /// Line `line` is zero.
@@ -173,6 +220,7 @@ impl Builder {
     }
 
     /// Extends the run that ends before `line`, or begins one.
+    #[inline]
     fn head(&mut self, kind: u8, line: u64) {
         if let Some((at, last_kind, next)) = self.run
             && last_kind == kind
@@ -184,25 +232,36 @@ impl Builder {
             return;
         }
         self.entries += 1;
-        self.run = Some((self.words.len(), kind, line + 1));
-        self.words.push(entry_head(kind, line, 1));
+        self.run = Some((self.len, kind, line + 1));
+        self.room()[0] = entry_head(kind, line, 1);
+        self.len += 1;
     }
 
     /// Completes the record for its slot; the words to write there, padded with zeros to whole lines.
+    #[inline]
     pub(super) fn finish(&mut self, mut header: RecordHeader, identity: u64, slot: u64) -> &[u64] {
         header.length = self.len() as u32;
         header.entries = self.entries;
         header.checksum = format::seed(identity, slot);
-        self.words[..HEADER_WORDS].copy_from_slice(bytemuck::cast_slice(bytemuck::bytes_of(&header)));
-        self.words[0] = format::checksum(&self.words);
-        format::spread(&self.words, &mut self.media);
-        self.media.resize(self.media.len().next_multiple_of(8), 0);
-        &self.media
+        let words: [u64; HEADER_WORDS] = bytemuck::cast(header);
+        self.words[..HEADER_WORDS].copy_from_slice(&words);
+        self.words[0] = format::checksum(&self.words[..self.len]);
+        if self.is_in_one_slot() {
+            *self.room() = [0; ROOM];
+        } else {
+            format::spread(&self.words[..self.len], &mut self.media);
+            self.media.resize(self.media.len().next_multiple_of(8), 0);
+        }
+        self.media()
     }
 
-    /// The bytes of the finished record, as they go on media.
-    pub(super) fn media(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.media)
+    /// The finished record, as it goes on media. What fits one slot is the same there.
+    pub(super) fn media(&self) -> &[u64] {
+        if self.is_in_one_slot() { &self.words[..self.len.next_multiple_of(8)] } else { &self.media }
+    }
+
+    fn is_in_one_slot(&self) -> bool {
+        self.len() <= format::SLOT
     }
 
     /// Bytes of the slots that it takes.
@@ -213,7 +272,7 @@ impl Builder {
     /// The entries of the finished record.
     #[inline]
     pub(super) fn entries(&self) -> Entries<'_> {
-        Entries::new(&self.words[HEADER_WORDS..], self.entries)
+        Entries::new(&self.words[HEADER_WORDS..self.len], self.entries)
     }
 }
 
@@ -242,7 +301,7 @@ impl<'a> Iterator for Entries<'a> {
         let (&head, rest) = self.words.split_first()?;
         let (n, line, kind) = (head as u8, head >> 8 & ((1 << 48) - 1), (head >> 56) as u8);
         let payload = match kind {
-            WORDS => n.count_ones() as usize,
+            WORDS => usize::from(ONES[usize::from(n)]),
             LINES => usize::from(n) * 8,
             _ => 0,
         };

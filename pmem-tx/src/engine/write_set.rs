@@ -67,20 +67,13 @@ struct Shadow {
     valid: u64,
     /// Lines that may have been changed. Unused in a fresh block.
     marked: u64,
-    /// Which [`Wide`] has the bits of a block of more than 64 lines; [`NARROW`] for others.
+    /// Where in [`WriteSet::wide`] the bits of a block of more than 64 lines are; [`NARROW`] for others.
     wide: u32,
     owner: u32,
     state: State,
 }
 
 const NARROW: u32 = u32::MAX;
-
-/// The bits of a block of more than 64 lines.
-#[derive(Clone)]
-struct Wide {
-    valid: Box<[u64]>,
-    marked: Box<[u64]>,
-}
 
 // SAFETY: `bytes` is an address in the write set's arena; it is dereferenced by functions of the write set only, to
 // read through `&WriteSet` and to change through `&mut WriteSet`.
@@ -100,8 +93,7 @@ impl Shadow {
     /// Panics unless a range is inside the block.
     #[inline]
     fn check(&self, at: u64, len: u64) {
-        let inside = len <= self.end && at >= self.start && at <= self.end - len;
-        assert!(inside, "{len} bytes at {at} of {}..{}", self.start, self.end);
+        check_inside(self.start, self.end, at, len);
     }
 
     #[inline]
@@ -111,6 +103,21 @@ impl Shadow {
 
     fn line_count(&self) -> usize {
         (self.end.div_ceil(LINE) - self.start / LINE) as usize
+    }
+
+    /// Of a block of more than 64 lines: which words of [`WriteSet::wide`] say which lines are valid. As many behind them say
+    /// which are marked.
+    #[inline]
+    fn wide_valid(&self) -> Range<usize> {
+        let first = self.wide as usize;
+        first..first + self.line_count().div_ceil(64)
+    }
+
+    /// Which say which lines are marked.
+    #[inline]
+    fn wide_marked(&self) -> Range<usize> {
+        let Range { start, end } = self.wide_valid();
+        end..end + (end - start)
     }
 
     /// Numbers, within the block, of the lines that `at..at + len` touches: at least one.
@@ -159,6 +166,28 @@ impl Shadow {
     }
 }
 
+/// Panics unless `len` bytes at `at` are inside a block.
+#[inline]
+fn check_inside(start: u64, end: u64, at: u64, len: u64) {
+    if len > end || at < start || at > end - len {
+        outside(start, end, at, len);
+    }
+}
+
+/// As [`outside`].
+#[cold]
+#[inline(never)]
+fn no_block(start: u64, end: u64, all: u64) -> ! {
+    panic!("block {start}..{end} of a mapping of {all} bytes")
+}
+
+/// By value: an assertion's message would keep all of it in memory, however it turns out.
+#[cold]
+#[inline(never)]
+fn outside(start: u64, end: u64, at: u64, len: u64) -> ! {
+    panic!("{len} bytes at {at} of {start}..{end}")
+}
+
 /// Address of what is committed at `at`, as far as its line goes. `at` is inside the mapping.
 #[inline(always)]
 fn committed(region: &Region, overlay: &Overlay, at: u64) -> NonNull<u8> {
@@ -201,7 +230,8 @@ fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
 pub struct WriteSet {
     region: Arc<Region>,
     shadows: Vec<Shadow>,
-    wide: Vec<Wide>,
+    /// Bits of the lines of blocks that have more than 64: those that are valid, then those that are marked, block by block.
+    wide: Vec<u64>,
     arena: Arena,
     /// Open addressing: (round, index into `shadows`); an entry of another round is free.
     table: Box<[(u32, u32)]>,
@@ -325,14 +355,20 @@ impl WriteSet {
         self.filter |= 1 << (hash >> 58);
     }
 
+    #[cold]
+    #[inline(never)]
+    fn enlarge_table(&mut self) {
+        self.table = vec![(0, 0); self.table.len() * 2].into();
+        self.round = 1;
+        for i in 0..self.shadows.len() {
+            self.enter(self.shadows[i].start, i);
+        }
+    }
+
     #[inline]
     fn add(&mut self, block: Range<u64>, owner: u32, state: State) -> usize {
         if self.shadows.len() * 2 >= self.table.len() {
-            self.table = vec![(0, 0); self.table.len() * 2].into();
-            self.round = 1;
-            for i in 0..self.shadows.len() {
-                self.enter(self.shadows[i].start, i);
-            }
+            self.enlarge_table();
         }
         let index = self.shadows.len();
         self.enter(block.start, index);
@@ -350,15 +386,14 @@ impl WriteSet {
         let lines = shadow.line_count();
         if lines > 64 {
             shadow.wide = self.wide.len() as u32;
-            let none = || vec![0; lines.div_ceil(64)].into_boxed_slice();
-            self.wide.push(Wide { valid: none(), marked: none() });
+            self.wide.resize(self.wide.len() + 2 * lines.div_ceil(64), 0);
         }
         self.shadows.push(shadow);
         index
     }
 
     /// Copies the lines of a range into the shadow, and marks them as changed if they are to be.
-    #[inline]
+    #[inline(never)]
     fn prepare(&mut self, index: usize, at: u64, len: u64, marking: bool) {
         let shadow = &mut self.shadows[index];
         if shadow.wide == NARROW {
@@ -372,14 +407,15 @@ impl WriteSet {
             }
             return;
         }
-        let wide = &mut self.wide[shadow.wide as usize];
+        let words = shadow.wide_valid();
+        let (valid, marked) = self.wide[words.start..shadow.wide_marked().end].split_at_mut(words.len());
         for line in shadow.lines(at, len) {
-            if !has(&wide.valid, line) {
+            if !has(valid, line) {
                 shadow.copy_line(&self.region, &self.overlay, line);
-                set(&mut wide.valid, line);
+                set(valid, line);
             }
             if marking {
-                set(&mut wide.marked, line);
+                set(marked, line);
             }
         }
     }
@@ -409,7 +445,7 @@ impl WriteSet {
             let bits = shadow.line_bits(at, len);
             (shadow.valid & bits != 0, shadow.valid & bits == bits)
         } else {
-            let valid = &self.wide[shadow.wide as usize].valid;
+            let valid = &self.wide[shadow.wide_valid()];
             (shadow.lines(at, len).any(|l| has(valid, l)), shadow.lines(at, len).all(|l| has(valid, l)))
         };
         Ok(match (here, all) {
@@ -459,41 +495,46 @@ impl WriteSet {
         len: u64,
         owner: u32,
     ) -> Result<NonNull<u8>, Conflict> {
-        assert!(
-            len <= block.end && at >= block.start && at <= block.end - len,
-            "{len} bytes at {at} of {block:?}"
-        );
         let index = match self.find(block.start) {
             Some(index) => {
-                self.owned(index, owner)?;
+                self.owned(index, owner)?.check(at, len);
                 if !self.savepoints.is_empty() {
                     self.copy_aside(index);
                 }
                 index
             }
             None => {
+                check_inside(block.start, block.end, at, len);
                 self.check_block(&block);
                 self.add(block, owner, State::Changed)
             }
         };
-        let shadow = self.shadows[index];
-        shadow.check(at, len);
-        if !shadow.state.is_whole() {
-            self.prepare(index, at, len, true);
+        let shadow = &mut self.shadows[index];
+        let address = shadow.address(at);
+        if shadow.state.is_whole() {
+            return Ok(address);
         }
-        Ok(shadow.address(at))
+        if shadow.wide != NARROW {
+            self.prepare(index, at, len, true);
+            return Ok(address);
+        }
+        let bits = shadow.line_bits(at, len);
+        let mut missing = bits & !shadow.valid;
+        while missing != 0 {
+            shadow.copy_line(&self.region, &self.overlay, missing.trailing_zeros() as usize);
+            missing &= missing - 1;
+        }
+        shadow.valid |= bits;
+        shadow.marked |= bits;
+        Ok(address)
     }
 
     #[inline]
     fn check_block(&self, block: &Range<u64>) {
-        assert!(
-            block.start % 8 == 0
-                && block.end % 8 == 0
-                && block.start < block.end
-                && block.end <= self.region.len(),
-            "block {block:?} of a mapping of {} bytes",
-            self.region.len()
-        );
+        let Range { start, end } = *block;
+        if (start | end) % 8 != 0 || start >= end || end > self.region.len() {
+            no_block(start, end, self.region.len());
+        }
     }
 
     /// A block that this transaction allocated: zeroed; all of it is logged, or written in place.
@@ -569,8 +610,8 @@ impl WriteSet {
                     }
                     // All lines are valid: later reads of stale references find them.
                     shadow.valid = u64::MAX;
-                    if let Some(wide) = self.wide.get_mut(shadow.wide as usize) {
-                        wide.valid.fill(u64::MAX);
+                    if shadow.wide != NARROW {
+                        self.wide[shadow.wide_valid()].fill(u64::MAX);
                     }
                 }
                 shadow.state = State::Discarded;
@@ -647,27 +688,49 @@ impl WriteSet {
 
     #[inline]
     fn encode_changed(&self, shadow: &Shadow, record: &mut Builder) {
-        let marked = match self.wide.get(shadow.wide as usize) {
-            Some(wide) => &wide.marked,
-            None => std::slice::from_ref(&shadow.marked),
-        };
-        for (i, &bits) in marked.iter().enumerate() {
-            for bit in ones(bits) {
-                let part = shadow.line_range(i * 64 + bit);
-                // The part is inside the mapping; committed bytes stand still (the contract of `Log`).
-                let committed = committed(&self.region, &self.overlay, part.start);
-                let (new, covered) = line_words(shadow.address(part.start), &part);
-                let (old, _) = line_words(committed, &part);
-                let mut mask = 0;
-                for word in 0..8 {
-                    mask |= u8::from(new[word] != old[word]) << word;
+        if shadow.wide == NARROW {
+            return self.encode_lines(shadow, 0, shadow.marked, record);
+        }
+        for (i, &bits) in self.wide[shadow.wide_marked()].iter().enumerate() {
+            self.encode_lines(shadow, i * 64, bits, record);
+        }
+    }
+
+    /// What changed in the lines that `bits` names, counted from line `first` of the block.
+    #[inline(always)]
+    fn encode_lines(&self, shadow: &Shadow, first: usize, bits: u64, record: &mut Builder) {
+        let mut rest = bits;
+        while rest != 0 {
+            let part = shadow.line_range(first + rest.trailing_zeros() as usize);
+            rest &= rest - 1;
+            // The part is inside the mapping; committed bytes stand still (the contract of `Log`).
+            let committed = committed(&self.region, &self.overlay, part.start);
+            let address = shadow.address(part.start);
+            if part.end - part.start == LINE {
+                // SAFETY: both are readable for the part, which is a whole line, aligned to 8; nobody has a `&mut` to a shadow
+                // of a transaction that is committed, and both stand still.
+                let (new, old) =
+                    unsafe { (address.cast::<[u64; 8]>().as_ref(), committed.cast::<[u64; 8]>().as_ref()) };
+                let mask = differing(new, old);
+                if mask != 0 {
+                    record.words(part.start / LINE, mask, new);
                 }
-                if mask & covered != 0 {
-                    record.words(part.start / LINE, mask & covered, &new);
+            } else {
+                let (new, covered) = line_words(address, &part);
+                let (old, _) = line_words(committed, &part);
+                let mask = differing(&new, &old) & covered;
+                if mask != 0 {
+                    record.words(part.start / LINE, mask, &new);
                 }
             }
         }
     }
+}
+
+/// Which words are not the same.
+#[inline(always)]
+fn differing(new: &[u64; 8], old: &[u64; 8]) -> u8 {
+    (0..8).fold(0, |mask, word| mask | u8::from(new[word] != old[word]) << word)
 }
 
 fn encode_fresh(shadow: &Shadow, record: &mut Builder) {

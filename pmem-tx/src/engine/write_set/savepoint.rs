@@ -18,7 +18,7 @@
 //!
 //! Lines that a reader had [filled](WriteSet::fill) need no undo: they hold what the mapping holds.
 
-use super::{Shadow, Wide, WriteSet, has, hash};
+use super::{NARROW, Shadow, WriteSet, has, hash};
 use crate::engine::arena;
 use std::{
     ptr::NonNull,
@@ -69,7 +69,8 @@ struct Saved {
 struct Undo {
     index: usize,
     shadow: Shadow,
-    wide: Option<Wide>,
+    /// Its bits, if it has more than 64 lines: as in [`WriteSet::wide`].
+    wide: Option<Box<[u64]>>,
     /// Its meaningful lines, one after the other.
     content: Box<[u8]>,
     /// `copied_at` before.
@@ -179,9 +180,10 @@ impl WriteSet {
             return;
         }
         let shadow = self.shadows[index];
-        let wide = self.wide.get(shadow.wide as usize).cloned();
+        let wide = (shadow.wide != NARROW)
+            .then(|| Box::from(&self.wide[shadow.wide_valid().start..shadow.wide_marked().end]));
         let mut content = Vec::new();
-        shadow.each_meaningful_line(wide.as_ref(), |address, len| {
+        shadow.each_meaningful_line(wide.as_deref(), |address, len| {
             // SAFETY: `len` bytes of the buffer, initialised because the line is valid or the block fresh; nobody
             // changes them now.
             content.extend_from_slice(unsafe { std::slice::from_raw_parts(address.as_ptr(), len) });
@@ -194,7 +196,7 @@ impl WriteSet {
     fn put_back(&mut self, undo: Undo) {
         let Undo { index, shadow, wide, content, copied_at } = undo;
         let mut rest = &content[..];
-        shadow.each_meaningful_line(wide.as_ref(), |address, len| {
+        shadow.each_meaningful_line(wide.as_deref(), |address, len| {
             let (line, later) = rest.split_at(len);
             rest = later;
             // SAFETY: `len` bytes of the buffer, which is the shadow's since it was made; no reference into it is
@@ -203,7 +205,7 @@ impl WriteSet {
         });
         self.shadows[index] = shadow;
         if let Some(wide) = wide {
-            self.wide[shadow.wide as usize] = wide;
+            self.wide[shadow.wide_valid().start..shadow.wide_marked().end].copy_from_slice(&wide);
         }
         self.savepoints.copied_at[index] = copied_at;
     }
@@ -223,9 +225,9 @@ impl WriteSet {
 
 impl Shadow {
     /// Addresses and lengths of the parts of the buffer that mean something, in order.
-    fn each_meaningful_line(&self, wide: Option<&Wide>, mut visit: impl FnMut(NonNull<u8>, usize)) {
+    fn each_meaningful_line(&self, wide: Option<&[u64]>, mut visit: impl FnMut(NonNull<u8>, usize)) {
         let valid = match wide {
-            Some(wide) => &*wide.valid,
+            Some(wide) => &wide[..wide.len() / 2],
             None => std::slice::from_ref(&self.valid),
         };
         for line in 0..self.line_count() {
