@@ -102,7 +102,7 @@ impl Volume {
                 for (name, dentry) in names.iter() {
                     let mut entry =
                         log::name(name, dentry.ino, dentry.cookie, dentry.file_type, self.epoch());
-                    let (at, page) = rewrite.entry(&mut entry)?;
+                    let (at, page) = rewrite.entry(entry.bytes())?;
                     moved.push((name.to_vec(), at, page));
                     live.push((page, 1));
                 }

@@ -71,6 +71,7 @@ impl Lease {
 }
 
 impl Inode {
+    #[inline]
     pub(crate) fn new(ino: u64, at: u64, state: State) -> Inode {
         let parent = AtomicU64::new(state.identity.parent);
         Inode { ino, at, handles: AtomicU32::new(0), parent, state: RwLock::new(state) }
@@ -78,6 +79,7 @@ impl Inode {
 }
 
 impl State {
+    #[inline]
     pub(crate) fn new(identity: Identity, status: Status) -> State {
         State {
             identity,

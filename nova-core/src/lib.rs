@@ -54,7 +54,7 @@
 //!
 //! # Modules, in reading order
 //!
-//! `format`, `media` (and `guard`): the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
+//! `format`, `media` (on `crc` and `guard`): the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
 //! `extents`, `attributes`: a log and its index; `volume`, `superblock`, `mkfs`, `options`, `mount`, `recovery`, `checkpoint`: a volume's life; then `snapshot`, the volume as it was; then what users call: `namespace` and `make`,
 //! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous` and `leased`), `lend`, `atomic`, `attr`, `path`; [`integrity`] protects
 //! content; and `fsck` checks all of it.
@@ -64,6 +64,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("the media format is little-endian, and structures are stored as they are in memory");
 
+mod crc;
 mod error;
 mod format;
 mod guard;

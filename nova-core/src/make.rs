@@ -102,10 +102,8 @@ impl Volume {
             Some(_) => 1,
         };
         let status = Status { links, accessed: now, modified: now, changed: now, ..Status::zeroed() };
-        let mut state = State::new(identity, status);
-        state.gone = true;
-        state.body = Index::empty(&state.identity).body; // it has no log
-        let inode = self.enter(ino, at, state);
+        let body = Index::empty(&identity).body; // it has no log
+        let inode = self.enter(ino, at, State { body, gone: true, ..State::new(identity, status) });
         let mut child = inode.state.write();
         let inherited = Inherited { access, default: default.filter(|_| is_directory) };
         match self.commit_new(dir_inode, dir, name, &inode, &mut child, new, inherited, now) {

@@ -10,6 +10,7 @@
 use crate::{
     Error, Result,
     alloc::Run,
+    crc,
     format::{BLOCK, LINE, Structure},
     guard::{self, Guard, WriteProtection},
     integrity::replica::{Look, Replicas},
@@ -134,8 +135,7 @@ impl Media {
 
     /// The checksum of a structure that will be at `at`.
     pub(crate) fn checksum(&self, at: u64, bytes: &[u8]) -> u32 {
-        let sum = crc32c::crc32c_append(self.seed, &bytes[4..]);
-        crc32c::crc32c_append(sum, &at.to_le_bytes())
+        crc::of_structure(self.seed, &bytes[4..], at)
     }
 
     /// Writes its checksum into a structure that will be at `at`.

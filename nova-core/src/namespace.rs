@@ -116,7 +116,7 @@ impl Volume {
             Append::new(self, dir_inode.ino, identity.log, status.tail, &dir.pages, Purpose::Ordinary);
         let cookie = dir.names()?.next_cookie();
         let file_type = (kind.mode_bits() >> 12) as u8;
-        let (at, page) = log.entry(batch, &mut log::name(name, ino, cookie, file_type, self.epoch()))?;
+        let (at, page) = log.entry(batch, log::name(name, ino, cookie, file_type, batch.epoch()).bytes())?;
         log.finish(batch, &dir.pages);
         let freed = log.freed(&dir.pages);
         let moved = log.log != identity.log;
@@ -136,9 +136,9 @@ impl Volume {
         batch: &Batch,
         dir: &mut State,
         name: &[u8],
-        linked: Linked<'_>,
+        mut linked: Linked<'_>,
     ) -> Result<()> {
-        self.commit(batch, linked.freed.clone())?;
+        self.commit(batch, std::mem::take(&mut linked.freed))?;
         linked.done(dir, name);
         Ok(())
     }
@@ -333,10 +333,10 @@ impl Nova {
         }
         let now = volume.now();
         let mut batch = volume.batch();
-        let linked = volume.put_name(&dir_inode, &dir, &mut batch, name, ino, kind, now)?;
+        let mut linked = volume.put_name(&dir_inode, &dir, &mut batch, name, ino, kind, now)?;
         let mut status = Status { links: state.status.links + 1, changed: now, ..state.status };
         volume.put(&mut batch, inode.at, None, &mut status);
-        volume.commit(&batch, linked.freed.clone())?;
+        volume.commit(&batch, std::mem::take(&mut linked.freed))?;
         linked.done(&mut dir, name);
         state.status = status;
         volume.collect_if_worth_it(&dir_inode, &mut dir);

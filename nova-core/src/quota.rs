@@ -26,6 +26,13 @@ pub struct Usage {
     pub inode_limit: u64,
 }
 
+impl Usage {
+    fn add(&mut self, blocks: i64, inodes: i64) {
+        self.blocks = self.blocks.saturating_add_signed(blocks);
+        self.inodes = self.inodes.saturating_add_signed(inodes);
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Quotas(Mutex<FxHashMap<Quota, Usage>>);
 
@@ -36,10 +43,11 @@ impl Quotas {
     }
 
     pub(crate) fn charge_ids(&self, uid: u32, gid: u32, blocks: i64, inodes: i64) -> Result<()> {
-        self.charge_all(&[Quota::User(uid), Quota::Group(gid)], blocks, inodes)
+        self.charge_all([Quota::User(uid), Quota::Group(gid)], blocks, inodes)
     }
 
-    fn charge_all(&self, ids: &[Quota], blocks: i64, inodes: i64) -> Result<()> {
+    /// Different ones, all or none.
+    fn charge_all<const N: usize>(&self, ids: [Quota; N], blocks: i64, inodes: i64) -> Result<()> {
         if blocks == 0 && inodes == 0 {
             return Ok(());
         }
@@ -50,13 +58,16 @@ impl Quotas {
             };
             over(usage.blocks, blocks, usage.block_limit) || over(usage.inodes, inodes, usage.inode_limit)
         };
-        if ids.iter().any(|id| rows.get(id).is_some_and(exceeds)) {
+        let mut found = rows.get_disjoint_mut(ids.each_ref());
+        if found.iter().flatten().any(|usage| exceeds(usage)) {
             return Err(Code::QuotaExceeded.into());
         }
-        for id in ids {
-            let usage = rows.entry(*id).or_default();
-            usage.blocks = usage.blocks.saturating_add_signed(blocks);
-            usage.inodes = usage.inodes.saturating_add_signed(inodes);
+        for usage in found.iter_mut().flatten() {
+            usage.add(blocks, inodes);
+        }
+        let missing = found.map(|usage| usage.is_none());
+        for (id, _) in ids.into_iter().zip(missing).filter(|(_, missing)| *missing) {
+            rows.entry(id).or_default().add(blocks, inodes);
         }
         Ok(())
     }
@@ -69,9 +80,7 @@ impl Quotas {
     fn adjust(&self, ids: impl IntoIterator<Item = Quota>, blocks: i64, inodes: i64) {
         let mut rows = self.0.lock();
         for id in ids {
-            let usage = rows.entry(id).or_default();
-            usage.blocks = usage.blocks.saturating_add_signed(blocks);
-            usage.inodes = usage.inodes.saturating_add_signed(inodes);
+            rows.entry(id).or_default().add(blocks, inodes);
         }
     }
 
@@ -82,7 +91,7 @@ impl Quotas {
         let moved = || pairs.into_iter().filter(|(from, to)| from != to);
         let mut charged = Vec::new();
         for (_, to) in moved() {
-            if let Err(error) = self.charge_all(&[to], blocks, 1) {
+            if let Err(error) = self.charge_all([to], blocks, 1) {
                 self.adjust(charged, -blocks, -1);
                 return Err(error);
             }

@@ -47,21 +47,31 @@ impl Nova {
         check_name_to_make(new_name)?;
         let volume = self.volume();
         volume.writable()?;
-        let names_directory = |parent: u64, name: &[u8]| -> Result<bool> {
-            let inode = volume.inode(parent)?;
-            let dir = volume.read_state(&inode)?;
-            let dentry = dir.names()?.get(name);
-            Ok(dentry.is_some_and(is_directory))
-        };
-        // Both are looked at: it is here that what is no directory is refused.
-        let directories = names_directory(parent, name)? | names_directory(new_parent, new_name)?;
-        let _tree = (parent != new_parent || directories).then(|| volume.tree.lock());
-        volume.rename(parent, name, new_parent, new_name, how, who)
+        if parent != new_parent {
+            // Before anything is asked of them: what is no directory is refused.
+            for dir in [parent, new_parent] {
+                volume.read_state(&*volume.inode(dir)?)?.names()?;
+            }
+        }
+        let mut tree = (parent != new_parent).then(|| volume.tree.lock());
+        while let Renamed::NotYet =
+            volume.rename(parent, name, new_parent, new_name, how, who, tree.is_some())?
+        {
+            tree = Some(volume.tree.lock());
+        }
+        Ok(())
     }
 }
 
 fn is_directory(dentry: Dentry) -> bool {
     dentry.file_type == (libc::S_IFDIR >> 12) as u8
+}
+
+/// What has become of it.
+enum Renamed {
+    Done,
+    /// Nothing: a directory is renamed or replaced, and that takes the tree lock, which comes before all others.
+    NotYet,
 }
 
 /// One of the two files of a rename.
@@ -73,6 +83,10 @@ struct Moving<'i> {
 }
 
 impl Volume {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "two places, how, by whom, and whether the tree lock is held"
+    )]
     fn rename(
         &self,
         parent: u64,
@@ -81,9 +95,11 @@ impl Volume {
         new_name: &[u8],
         how: Rename,
         who: &Credentials,
-    ) -> Result<()> {
-        let (from_inode, to_inode) = (self.inode(parent)?, self.inode(new_parent)?);
+        has_tree: bool,
+    ) -> Result<Renamed> {
         let same = parent == new_parent;
+        let from_inode = self.inode(parent)?;
+        let to_inode = if same { from_inode.clone() } else { self.inode(new_parent)? };
         let (mut from, mut to) = if same {
             (self.write_directory(&from_inode, who)?, None)
         } else if self.is_below(parent, new_parent)? {
@@ -93,9 +109,12 @@ impl Volume {
             let from = self.write_directory(&from_inode, who)?;
             (from, Some(self.write_directory(&to_inode, who)?))
         };
-        let source = from.names()?.get(name).ok_or(Error::Posix(Code::NotFound))?;
         let to_state: &State = to.as_deref().unwrap_or(&from);
-        let target = to_state.names()?.get(new_name);
+        let (source, target) = (from.names()?.get(name), to_state.names()?.get(new_name));
+        if !has_tree && (source.is_some_and(is_directory) || target.is_some_and(is_directory)) {
+            return Ok(Renamed::NotYet);
+        }
+        let source = source.ok_or(Error::Posix(Code::NotFound))?;
         if to_state.status.links == 0 {
             return Err(Code::NotFound.into());
         }
@@ -103,7 +122,7 @@ impl Volume {
             (Rename::NoReplace, Some(_)) => return Err(Code::Exists.into()),
             (Rename::Exchange, None) => return Err(Code::NotFound.into()),
             // Two names of one file: nothing is done.
-            (_, Some(target)) if target.ino == source.ino => return Ok(()),
+            (_, Some(target)) if target.ino == source.ino => return Ok(Renamed::Done),
             _ => {}
         }
         // A directory cannot go below itself; what is replaced cannot be above.
@@ -189,10 +208,12 @@ impl Volume {
                 freed = self.put_end(&mut batch, replaced.inode, &mut replaced.state)?;
             } else {
                 let Moving { inode, identity, status, .. } = replaced;
-                self.put(&mut batch, inode.at, Some(identity), status);
+                let changes = how == Rename::Exchange && replaces_directory && !same;
+                self.put(&mut batch, inode.at, changes.then_some(identity), status);
             }
         }
-        self.put(&mut batch, moving.inode.at, Some(&mut moving.identity), &mut moving.status);
+        let changes = moves_directory && !same;
+        self.put(&mut batch, moving.inode.at, changes.then_some(&mut moving.identity), &mut moving.status);
         let entries = Entries { source, target, moves_directory, replaces_directory, how, now };
         let result = match &mut to {
             Some(to) => self.commit_across(
@@ -222,7 +243,7 @@ impl Volume {
         if let Some(to) = &mut to {
             self.collect_if_worth_it(&to_inode, to);
         }
-        Ok(())
+        Ok(Renamed::Done)
     }
 
     /// Locks the two files, by number; directories are read.
@@ -340,21 +361,18 @@ impl Volume {
         entries: Entries,
     ) -> Result<()> {
         let Entries { source, target, replaces_directory, how, now, .. } = entries;
-        let mut names = vec![(new_name, source)];
-        if how == Rename::Exchange
-            && let Some(target) = target
-        {
-            names.push((name, target));
-        }
+        let back = target.filter(|_| how == Rename::Exchange).map(|target| (name, target));
+        let names = [Some((new_name, source)), back];
         let (mut identity, mut status) = (dir.identity, dir.status);
         let purpose = crate::alloc::Purpose::Ordinary;
         let mut log =
             crate::log::Append::new(self, inode.ino, identity.log, status.tail, &dir.pages, purpose);
-        let mut added = Vec::new();
-        for (cookie, (name, dentry)) in (dir.names()?.next_cookie()..).zip(&names) {
+        let mut added = [None; 2];
+        let named = (dir.names()?.next_cookie()..).zip(names.iter().flatten());
+        for (added, (cookie, (name, dentry))) in added.iter_mut().zip(named) {
             let mut entry = crate::log::name(name, dentry.ino, cookie, dentry.file_type, batch.epoch());
-            let (at, page) = log.entry(batch, &mut entry)?;
-            added.push((*name, Dentry { at, page, cookie, ..*dentry }));
+            let (at, page) = log.entry(batch, entry.bytes())?;
+            *added = Some((*name, Dentry { at, page, cookie, ..*dentry }));
         }
         log.finish(batch, &dir.pages);
         freed.pages.extend(log.freed(&dir.pages).pages);
@@ -372,7 +390,7 @@ impl Volume {
         if target.is_some() {
             forget_name(dir, new_name);
         }
-        for (name, Dentry { ino, cookie, file_type, at, page }) in added {
+        for (name, Dentry { ino, cookie, file_type, at, page }) in added.into_iter().flatten() {
             dir.names_mut().insert(name, ino, cookie, file_type, at, page);
             dir.pages.add(page, 1);
         }

@@ -45,10 +45,21 @@ impl Segment {
     }
 }
 
+/// Beside no other one in a cache: each is changed by its own threads.
+#[repr(align(128))]
 struct Stripe {
     segments: Vec<Segment>,
     /// Free slots; the last is taken next.
     free: Vec<u64>,
+}
+
+impl Stripe {
+    /// Where the lines of a slot are.
+    fn locate(&self, slot: u64) -> Option<u64> {
+        let index = self.segments.partition_point(|segment| segment.first_slot <= slot).checked_sub(1)?;
+        let segment = &self.segments[index];
+        (slot - segment.first_slot < segment.slots).then(|| segment.place(slot - segment.first_slot))
+    }
 }
 
 pub(crate) struct Table {
@@ -132,10 +143,7 @@ impl Table {
     pub(crate) fn locate(&self, ino: u64) -> Option<u64> {
         let number = ino.checked_sub(1)?;
         let (stripe, slot) = (number % self.stripes(), number / self.stripes());
-        let stripe = self.stripes[stripe as usize].read();
-        let index = stripe.segments.partition_point(|segment| segment.first_slot <= slot).checked_sub(1)?;
-        let segment = stripe.segments[index];
-        (slot - segment.first_slot < segment.slots).then(|| segment.place(slot - segment.first_slot))
+        self.stripes[stripe as usize].read().locate(slot)
     }
 
     /// All segments of a stripe.
@@ -181,9 +189,7 @@ impl Table {
                 }
             }
             let slot = stripe.free.pop().expect("a segment has slots");
-            drop(stripe);
-            let ino = self.ino(index as u64, slot);
-            return Ok((ino, self.locate(ino).expect("it has a slot")));
+            return Ok((self.ino(index as u64, slot), stripe.locate(slot).expect("it has a slot")));
         }
         Err(Code::NoSpace.into())
     }

@@ -30,7 +30,10 @@ use std::{
 
 const SHARDS: usize = 16;
 
-type Shard = RwLock<FxHashMap<u64, Arc<Inode>>>;
+/// Some of the inodes. Beside no other shard in a cache.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard(RwLock<FxHashMap<u64, Arc<Inode>>>);
 
 pub(crate) struct Volume {
     pub(crate) media: Media,
@@ -232,7 +235,7 @@ impl Volume {
 
     /// All inodes in DRAM.
     pub(crate) fn cached(&self) -> Vec<Arc<Inode>> {
-        self.inodes.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
+        self.inodes.iter().flat_map(|shard| shard.0.read().values().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// Free blocks, those that are about to be free included.
@@ -312,7 +315,7 @@ impl Volume {
 
     /// The inode, from DRAM or from media. [`Code::NotFound`] if the number is nobody's.
     pub(crate) fn inode(&self, ino: u64) -> Result<Arc<Inode>> {
-        let shard = &self.inodes[ino as usize % SHARDS];
+        let shard = &self.inodes[ino as usize % SHARDS].0;
         if let Some(inode) = shard.read().get(&ino) {
             return Ok(inode.clone());
         }
@@ -350,20 +353,21 @@ impl Volume {
     }
 
     /// An inode that is being made: `gone` until its record is committed.
+    #[inline]
     pub(crate) fn enter(&self, ino: u64, at: u64, state: State) -> Arc<Inode> {
         let inode = Arc::new(Inode::new(ino, at, state));
-        self.inodes[ino as usize % SHARDS].write().insert(ino, inode.clone());
+        self.inodes[ino as usize % SHARDS].0.write().insert(ino, inode.clone());
         inode
     }
 
     /// Whether the inode is in DRAM.
     pub(crate) fn is_cached(&self, ino: u64) -> bool {
-        self.inodes[ino as usize % SHARDS].read().contains_key(&ino)
+        self.inodes[ino as usize % SHARDS].0.read().contains_key(&ino)
     }
 
     /// Takes an inode out of DRAM again that was read by who looks at every one; unless somebody else uses it by now.
     pub(crate) fn let_go(&self, inode: Arc<Inode>) {
-        let mut shard = self.inodes[inode.ino as usize % SHARDS].write();
+        let mut shard = self.inodes[inode.ino as usize % SHARDS].0.write();
         // The map's, and ours. Under the lock nobody gets another.
         let is_idle = Arc::strong_count(&inode) == 2 && inode.handles.load(Relaxed) == 0;
         let is_fresh = inode.state.try_read().is_some_and(|state| {
@@ -376,7 +380,7 @@ impl Volume {
 
     /// The inode was freed, or was not made after all.
     pub(crate) fn forget(&self, ino: u64) {
-        self.inodes[ino as usize % SHARDS].write().remove(&ino);
+        self.inodes[ino as usize % SHARDS].0.write().remove(&ino);
     }
 
     /// Puts an inode's state line into a batch, and its identity, if it changes.

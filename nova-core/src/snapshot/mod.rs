@@ -63,7 +63,7 @@ use std::{
 
 /// All snapshots of a volume.
 pub(crate) struct Snapshots {
-    gate: RwLock<()>,
+    gate: Gate,
     /// The epoch that is. Changed by who holds the gate alone.
     epoch: AtomicU64,
     /// Of the newest snapshot that can be seen; 0: there is none.
@@ -71,6 +71,11 @@ pub(crate) struct Snapshots {
     history: Mutex<History>,
     pub(crate) mapped: MappedFiles,
 }
+
+/// Every operation changes it: beside nothing else in a cache.
+#[derive(Default)]
+#[repr(align(128))]
+struct Gate(RwLock<()>);
 
 /// What there is of the past.
 #[derive(Default)]
@@ -159,7 +164,7 @@ impl History {
 impl Snapshots {
     pub(crate) fn new(epoch: u64) -> Snapshots {
         Snapshots {
-            gate: RwLock::default(),
+            gate: Gate::default(),
             epoch: AtomicU64::new(epoch.max(1)),
             newest: AtomicU64::new(0),
             history: Mutex::default(),
@@ -183,13 +188,13 @@ impl Snapshots {
         // Who is inside already must not wait for who waits for them to leave.
         let inside = INSIDE.get();
         INSIDE.set(inside + 1);
-        Pass { _guard: if inside == 0 { self.gate.read() } else { self.gate.read_recursive() } }
+        Pass { _guard: if inside == 0 { self.gate.0.read() } else { self.gate.0.read_recursive() } }
     }
 
     /// Keeps operations out.
     fn alone(&self) -> RwLockWriteGuard<'_, ()> {
         debug_assert_eq!(INSIDE.get(), 0, "an operation of this thread is under way");
-        self.gate.write()
+        self.gate.0.write()
     }
 
     pub(crate) fn history(&self) -> HistoryGuard<'_> {

@@ -161,7 +161,7 @@ impl Volume {
             Body::Directory(names) => {
                 for (name, dentry) in names.iter() {
                     let (ino, cookie, kind) = (dentry.ino, dentry.cookie, dentry.file_type);
-                    rewrite.entry(&mut log::name(name, ino, cookie, kind, batch.epoch()))?;
+                    rewrite.entry(log::name(name, ino, cookie, kind, batch.epoch()).bytes())?;
                 }
             }
             _ => {}

@@ -2,9 +2,11 @@
 
 mod eventual;
 mod extension;
+mod lines;
 mod undo;
 mod unlogged;
 
+pub use lines::{Filling, Lines};
 pub use undo::{UndoMark, UndoSet};
 
 use super::{
@@ -345,14 +347,23 @@ impl Log {
         if self.record.len() > self.max_record() {
             return self.commit_extended(set, placed, before_apply);
         }
-        let shortcuts = self.options.shortcuts;
-        let count = format::slots(self.record.len());
-        let first = self.slots_for(count)?;
+        let first = self.slots_for(format::slots(self.record.len()))?;
         // From here on nothing may fail and leave a record behind that nobody acknowledged.
         self.poisoned = true;
         if placed {
             self.place(set)?;
         }
+        let seq = self.commit_record(first, before_apply)?;
+        set.clear();
+        Ok(seq)
+    }
+
+    /// Commits the record that was built, in slots from `first` on; the log counts as poisoned until that is done. The seq; `None` for a shortcut
+    /// that aborts.
+    #[inline(always)]
+    fn commit_record<G>(&mut self, first: u64, before_apply: impl FnOnce() -> G) -> Result<Option<u64>> {
+        let shortcuts = self.options.shortcuts;
+        let count = format::slots(self.record.len());
         if self.horizon_is_stale {
             let at = self.area.start + HORIZON;
             // SAFETY: a word of the log's area, which nobody else uses.
@@ -378,7 +389,6 @@ impl Log {
         }
         if shortcuts.has(Shortcut::AbortAfterRecord) && seq % 3 == 0 {
             self.poisoned = false;
-            set.clear();
             return Ok(None);
         }
         if shortcuts.has(Shortcut::ApplyBeforeDrain) {
@@ -419,7 +429,6 @@ impl Log {
                 &self.region,
             ));
         }
-        set.clear();
         Ok(Some(seq))
     }
 

@@ -21,7 +21,7 @@ mod shortcut;
 mod write_set;
 
 pub(crate) use format::{check_area, is_blank};
-pub use log::{Log, LogOptions, LogStats, UndoMark, UndoSet};
+pub use log::{Filling, Lines, Log, LogOptions, LogStats, UndoMark, UndoSet};
 pub(crate) use pipeline::this_thread;
 pub use pipeline::{Pipeline, Ticket};
 pub use record::{Change, Entries};
