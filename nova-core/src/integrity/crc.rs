@@ -159,7 +159,8 @@ mod tests {
                 assert_eq!((&sums[..count], &sums[count..]), (&right[..count], &[0; STRIPES][count..]));
                 #[cfg(all(target_arch = "x86_64", not(miri)))]
                 {
-                    let mut ways: Vec<unsafe fn(&mut [u32], &[Stripe])> = Vec::new();
+                    type Way = unsafe fn(&mut [u32], &[Stripe]);
+                    let mut ways: Vec<Way> = Vec::new();
                     if std::arch::is_x86_feature_detected!("sse4.2") {
                         ways.push(x86::chains);
                     }

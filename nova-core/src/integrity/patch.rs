@@ -237,7 +237,7 @@ mod tests {
     fn runs_are_those_of_the_bits() {
         let of = |lines| runs(lines).collect::<Vec<_>>();
         assert_eq!(of(0), []);
-        assert_eq!(of(u64::MAX), [0..64]);
+        assert_eq!(of(u64::MAX ^ 1 << 7), [0..7, 8..64]);
         assert_eq!(of(0b0110_1101 | 1 << 63), [0..1, 2..4, 5..7, 63..64]);
     }
 
