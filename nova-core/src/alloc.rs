@@ -378,28 +378,45 @@ impl Stripe {
     /// How many of the blocks were marked otherwise.
     fn mark(&mut self, stretch: u64, start: u64, blocks: u64, free: bool) -> u64 {
         let (bits, count) = &mut self.stretches[(stretch - self.first) as usize];
-        let mut changed = 0;
-        for block in start..start + blocks {
-            let (word, bit) = ((block / 64) as usize, 1 << (block % 64));
-            let is_other = (bits[word] & bit == 0) == free;
-            debug_assert!(is_other || free, "block {} was handed out twice", stretch * STRETCH + block);
-            changed += u16::from(is_other);
-            if free {
-                bits[word] |= bit;
-            } else {
-                bits[word] &= !bit;
-            }
+        let (mut changed, before) = (0, *count);
+        let (mut at, end) = (start, start + blocks);
+        while at < end {
+            // All bits of a word at once.
+            let until = end.min((at / 64 + 1) * 64);
+            let mask = u64::MAX >> (64 - (until - at)) << (at % 64);
+            let word = &mut bits[(at / 64) as usize];
+            let others = if free { !*word & mask } else { *word & mask };
+            debug_assert!(
+                others == mask || free,
+                "a block from {} on was handed out twice",
+                stretch * STRETCH + at
+            );
+            changed += others.count_ones() as u16;
+            *word ^= others;
+            at = until;
         }
-        *count = if free { *count + changed } else { *count - changed };
-        let (count, full) = (*count, self.full);
-        self.whole.remove(&stretch);
-        self.broken.remove(&stretch);
-        if count == full {
+        let now = if free { before + changed } else { before - changed };
+        *count = now;
+        self.list(stretch, before, now);
+        u64::from(changed)
+    }
+
+    /// So many blocks of a stretch are free now: notes where it is to be found, if that is elsewhere than before.
+    fn list(&mut self, stretch: u64, before: u16, now: u16) {
+        let (was_whole, is_whole) = (before == self.full, now == self.full);
+        let (was_broken, is_broken) = (before > 0 && !was_whole, now > 0 && !is_whole);
+        if was_whole && !is_whole {
+            self.whole.remove(&stretch);
+        }
+        if was_broken && !is_broken {
+            self.broken.remove(&stretch);
+        }
+        if is_whole && !was_whole {
             self.whole.insert(stretch);
-        } else if count > 0 {
+        }
+        if is_broken && !was_broken {
             self.broken.insert(stretch);
         }
-        u64::from(changed)
     }
 }
 

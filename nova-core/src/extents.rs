@@ -90,6 +90,9 @@ impl Extents {
 
     /// Maps blocks, instead of what was mapped there: which is returned.
     pub(crate) fn insert(&mut self, file_block: u64, mapped: Mapped) -> Vec<(u64, Mapped)> {
+        if self.is_appended(file_block, mapped) {
+            return Vec::new();
+        }
         if let Some(old) = self.replace(file_block, mapped) {
             return vec![(file_block, old)];
         }
@@ -103,6 +106,22 @@ impl Extents {
             self.0.insert(file_block, mapped);
         }
         before
+    }
+
+    /// Maps blocks behind all others, as a file grows and its log is read; whether they are behind all others.
+    fn is_appended(&mut self, file_block: u64, mapped: Mapped) -> bool {
+        if let Some(mut last) = self.0.last_entry() {
+            let blocks = file_block.saturating_sub(*last.key());
+            if last.get().count > blocks {
+                return false;
+            }
+            if last.get().continues_with(blocks, &mapped) {
+                last.get_mut().count += mapped.count;
+                return true;
+            }
+        }
+        self.0.insert(file_block, mapped);
+        true
     }
 
     /// Maps exactly what one extent maps, if there is such a one, and if it stays one by itself: what was mapped.

@@ -56,7 +56,7 @@
 //!
 //! `format`, `media` (on `crc` and `guard`): the bytes; `commit`: a batch becomes a record; `alloc`, `table`: free blocks, inode numbers; `log`, `inode`, `names`,
 //! `extents`, `attributes`: a log and its index; `volume`, `superblock`, `mkfs`, `options`, `mount`, `recovery`, `checkpoint`: a volume's life; then `snapshot`, the volume as it was; then what users call: `namespace` and `make`,
-//! `rename`, `file`, `read`, `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous` and `leased`), `lend`, `atomic`, `attr`, `path`; [`integrity`] protects
+//! `rename`, `file`, `read` (on `clock`), `write` (on `edit` and [`ordering`]), `space`, `copy`, `map` (on `contiguous` and `leased`), `lend`, `atomic`, `attr`, `path`; [`integrity`] protects
 //! content; and `fsck` checks all of it.
 
 #![deny(unsafe_code)]
@@ -72,6 +72,7 @@ mod media;
 mod types;
 
 mod alloc;
+mod clock;
 mod commit;
 pub mod ordering;
 mod quota;

@@ -14,6 +14,11 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
+    /// Whether any block has more than one owner.
+    pub(crate) fn are_there(&self) -> bool {
+        self.count.load(Relaxed) != 0
+    }
+
     /// One owner more.
     pub(crate) fn add(&self, run: Run) {
         let mut owners = self.owners.lock();
@@ -23,7 +28,7 @@ impl Shares {
 
     /// One owner less; the blocks that nobody owns now.
     pub(crate) fn release(&self, run: Run) -> Vec<Run> {
-        if self.count.load(Relaxed) == 0 {
+        if !self.are_there() {
             return vec![run];
         }
         let mut owners = self.owners.lock();
@@ -44,7 +49,7 @@ impl Shares {
 
     /// Whether any of these blocks has another owner.
     pub(crate) fn any(&self, run: Run) -> bool {
-        self.count.load(Relaxed) != 0 && {
+        self.are_there() && {
             let owners = self.owners.lock();
             run.range().any(|block| owners.contains_key(&block))
         }

@@ -141,6 +141,10 @@ impl Volume {
         if pages.is_empty() && data.is_empty() && self.limbo.blocks.load(Relaxed) == 0 {
             return Ok(committed.ticket);
         }
+        if !self.snapshots.are_there() && !self.shares.are_there() {
+            let gone = pages.into_iter().chain(data).map(|(run, _)| run);
+            return Ok(self.retire(gone, committed));
+        }
         let release = |(run, birth)| self.shares.release(run).into_iter().map(move |run| (run, birth));
         let gone = pages.into_iter().chain(data.into_iter().flat_map(release));
         let gone = self.snapshots.keep_what_is_held(gone, self.keeps(Rule::SnapshotsHold));

@@ -14,11 +14,8 @@ use crate::{
 };
 use std::ops::Range;
 
-/// A part of a write: file blocks, and the blocks of the volume that get their content.
-struct Target {
-    file_block: u64,
-    run: Run,
-}
+/// A part of a write: the first of its file blocks, and the blocks of the volume that get their content.
+type Target = (u64, Run);
 
 impl Volume {
     /// Writes `bytes` at `offset`. The caller holds the file's lock. 1 drain if the bytes fit a record, otherwise 2.
@@ -146,8 +143,6 @@ impl Volume {
     ) -> Result<()> {
         let mut edit = Edit::new(self, inode, state, Purpose::Ordinary);
         let end = offset + bytes.len() as u64;
-        let mut runs = Vec::new();
-        let mut places = Vec::new();
         // The old end's block, if the write does not touch it. (Zeros in place could be undone by a record that is replayed.)
         if let Some((gap, mapped)) = self.gap(state, offset)?
             && gap.start / BLOCK != offset / BLOCK
@@ -161,11 +156,9 @@ impl Volume {
                 self.stored_in_place(inode.ino, gap.start / BLOCK..gap.end.div_ceil(BLOCK));
             }
         }
-        for target in self.targets(&mut edit, state, offset / BLOCK..end.div_ceil(BLOCK))? {
-            self.fill(state, &target, offset, bytes)?;
-            places.push((target.file_block, target.run));
-            runs.push(target.run);
-        }
+        let places = self.targets(&mut edit, state, offset / BLOCK..end.div_ceil(BLOCK))?;
+        places.iter().try_for_each(|target| self.fill(state, *target, offset, bytes))?;
+        let runs = places.iter().map(|(_, run)| *run).collect();
         let durable = match self.keeps(Rule::DataBeforeRecord) {
             true => Stored::new(runs).drain(&self.media)?,
             false => Durable::with_record(runs),
@@ -179,7 +172,7 @@ impl Volume {
 
     /// Blocks for new content of a range: those that the file has and that read as zeros, and new ones.
     fn targets(&self, edit: &mut Edit<'_>, state: &State, blocks: Range<u64>) -> Result<Vec<Target>> {
-        let mut targets = Vec::new();
+        let mut targets = Vec::with_capacity(1);
         let extents = state.extents()?;
         let end = extents.end();
         let mut new = |edit: &mut Edit<'_>, blocks: Range<u64>| -> Result<()> {
@@ -191,7 +184,7 @@ impl Volume {
             let goal = extents.behind().filter(|_| blocks.start == end);
             let runs = edit.allocate_at(goal, count)?;
             for run in runs {
-                targets.push(Target { file_block, run });
+                targets.push((file_block, run));
                 file_block += run.blocks;
             }
             Ok(())
@@ -207,20 +200,22 @@ impl Volume {
         let mut reused = Vec::new();
         for (file_block, mapped) in reserved {
             new(edit, at..file_block)?;
-            reused.push(Target { file_block, run: mapped.run() });
+            reused.push((file_block, mapped.run()));
             at = file_block + mapped.count;
         }
         new(edit, at..blocks.end)?;
-        targets.extend(reused);
-        targets.sort_by_key(|target| target.file_block);
+        if !reused.is_empty() {
+            targets.extend(reused);
+            targets.sort_by_key(|(file_block, _)| *file_block);
+        }
         Ok(targets)
     }
 
     /// Stores the content of a target: of the write, and around it what was there.
-    fn fill(&self, state: &State, target: &Target, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn fill(&self, state: &State, (file_block, run): Target, offset: u64, bytes: &[u8]) -> Result<()> {
         let end = offset + bytes.len() as u64;
-        let (start, stop) = (target.file_block * BLOCK, (target.file_block + target.run.blocks) * BLOCK);
-        let place = |at: u64| target.run.start * BLOCK + (at - start);
+        let (start, stop) = (file_block * BLOCK, (file_block + run.blocks) * BLOCK);
+        let place = |at: u64| run.start * BLOCK + (at - start);
         let (mut from, mut to) = (start.max(offset), stop.min(end));
         if from > start || from % BLOCK != 0 {
             // The first block, with what is before the write.

@@ -53,10 +53,12 @@ impl Volume {
         let Some(protection) = self.protection.as_ref().filter(|_| !state.is_unprotected()) else {
             return Ok(());
         };
-        let mut content = vec![0; 16 * BLOCK as usize];
+        // So much is verified while it is in the first-level cache.
+        const TOGETHER: u64 = 4;
+        let mut content = vec![0; (TOGETHER * BLOCK) as usize];
         for (_, mapped) in state.extents()?.iter().filter(|(_, mapped)| !mapped.unwritten) {
-            for start in (0..mapped.count).step_by(16) {
-                let part = &mut content[..((mapped.count - start).min(16) * BLOCK) as usize];
+            for start in (0..mapped.count).step_by(TOGETHER as usize) {
+                let part = &mut content[..((mapped.count - start).min(TOGETHER) * BLOCK) as usize];
                 self.copy_verified(protection, (mapped.block + start) * BLOCK, part)?;
             }
         }

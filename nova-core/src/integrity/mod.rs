@@ -145,10 +145,10 @@ impl Protection {
         self.seed ^ number as u32 ^ ((number >> 32) as u32).rotate_left(16)
     }
 
-    /// The checksums of four stripes, from `first` on.
+    /// The checksums of stripes side by side, the first of which is `first`: of as many as there are.
     #[inline]
-    fn four_sums(&self, block: u64, first: usize, stripes: &[parity::Stripe; crc::FOUR]) -> [u32; crc::FOUR] {
-        crc::four(std::array::from_fn(|n| self.place(block, first + n)), stripes)
+    fn sums(&self, block: u64, first: usize, stripes: &[parity::Stripe]) -> [u32; STRIPES] {
+        crc::stripes(|n| self.place(block, first + n), stripes)
     }
 
     /// What the line of a block says of stripes that are absent.

@@ -6,7 +6,6 @@ use crate::{
     format::{BLOCK, LINE},
     integrity::{
         Protection, STRIPE, STRIPES,
-        crc::FOUR,
         parity::{self, Block},
         sums::{self, Line},
     },
@@ -19,24 +18,21 @@ use crate::{
 const TOGETHER: usize = 16;
 
 impl Protection {
-    /// The line of a block of which `bytes` are content (zeros make their last stripe whole). Its parity goes to `parity`, which is zeros.
+    /// The line of a block of which `bytes` are content (zeros make their last stripe whole). Its parity, if
+    /// it has any, goes to `parity`, which is zeros.
     fn compute(&self, block: u64, bytes: &[u8], parity: &mut parity::Stripe) -> Line {
         let mut line = Line::absent(self.mark(block));
         let (stripes, rest) = bytes.as_chunks::<{ STRIPE as usize }>();
-        stripes.iter().for_each(|stripe| parity::xor(parity, stripe));
-        let (fours, single) = stripes.as_chunks::<FOUR>();
-        for (first, four) in (0..).step_by(FOUR).zip(fours) {
-            let sums = self.four_sums(block, first, four);
-            (first..).zip(sums).for_each(|(number, sum)| line.set(number, sum));
+        let count = stripes.len();
+        if self.layout.parity_at(block).is_some() {
+            stripes.iter().for_each(|stripe| parity::xor(parity, stripe));
         }
-        for (number, stripe) in (fours.len() * FOUR..).zip(single) {
-            line.set(number, sums::sum(self.place(block, number), stripe));
-        }
+        let sums = self.sums(block, 0, stripes);
+        (0..count).for_each(|number| line.set(number, sums[number]));
         if !rest.is_empty() {
             let mut whole = [0; STRIPE as usize];
             whole[..rest.len()].copy_from_slice(rest);
-            let number = stripes.len();
-            line.set(number, sums::sum(self.place(block, number), &whole));
+            line.set(count, sums::sum(self.place(block, count), &whole));
             parity::xor(parity, &whole);
         }
         line

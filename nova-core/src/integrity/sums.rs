@@ -3,7 +3,7 @@
 //! The second copy is complemented, so that no line of equal words says the same twice. A stripe that nobody wrote since the block was
 //! allocated is *absent*: both copies are the block's mark, which no checksum and its complement can be. It counts as zeros.
 
-use crate::integrity::{STRIPE, STRIPES};
+use crate::integrity::{STRIPES, crc, parity::Stripe};
 use bytemuck::{Pod, Zeroable};
 
 /// A line as it is on media.
@@ -49,6 +49,12 @@ impl Line {
         self.first[stripe] == sum
     }
 
+    /// Whether the first copy is these sums, of stripes from `first` on.
+    #[inline]
+    pub(crate) fn are(&self, first: usize, sums: &[u32]) -> bool {
+        self.first[first..first + sums.len()] == *sums
+    }
+
     /// Whether both copies say the same of the stripe, and what that is: absent, or a checksum.
     pub(crate) fn agrees(&self, stripe: usize, mark: u32) -> bool {
         let (first, second) = (self.first[stripe], self.second[stripe]);
@@ -83,9 +89,8 @@ impl Line {
 
 /// The checksum of a stripe's bytes. `place`, of volume and stripe, is where it begins: so bytes of another place do not pass.
 #[inline]
-pub(crate) fn sum(place: u32, bytes: &[u8]) -> u32 {
-    debug_assert_eq!(bytes.len() as u64, STRIPE);
-    crc32c::crc32c_append(place, bytes)
+pub(crate) fn sum(place: u32, bytes: &Stripe) -> u32 {
+    crc::stripes(|_| place, std::slice::from_ref(bytes))[0]
 }
 
 #[cfg(test)]

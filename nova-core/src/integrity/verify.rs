@@ -10,13 +10,16 @@ use crate::{
     inode::State,
     integrity::{
         Protection, STRIPE, STRIPES,
-        crc::FOUR,
         parity::{self, Block, stripe, sum_of},
         sums::{self, Line, Verdict},
     },
     volume::Volume,
 };
+use bytemuck::Zeroable;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// Blocks that are copied together, and then verified.
+const TOGETHER: usize = 4;
 
 impl Volume {
     /// Copies out content of a file, at a place in the volume; verified, if it is protected now.
@@ -29,58 +32,74 @@ impl Volume {
 
     /// Copies out content that is protected.
     pub(crate) fn copy_verified(&self, protection: &Protection, at: u64, into: &mut [u8]) -> Result<()> {
-        self.media.copy_out(at, into, "extent")?;
         let end = at + into.len() as u64;
         let mut from = at;
         while from < end {
-            let block = from / BLOCK;
-            let until = end.min((block + 1) * BLOCK);
-            let part = &mut into[(from - at) as usize..(until - at) as usize];
-            let right = self.verify_part(protection, block, from, part)?;
-            if !right {
-                let content = self.heal(protection, block)?;
-                let start = (from - block * BLOCK) as usize;
-                part.copy_from_slice(&content[start..start + part.len()]);
-            }
+            let until = end.min((from / BLOCK + TOGETHER as u64) * BLOCK);
+            self.copy_some(protection, from, &mut into[(from - at) as usize..(until - at) as usize])?;
             from = until;
         }
         Ok(())
     }
 
-    /// Whether the stripes are right that a part of a block, copied out, touches. Those that the part has only some of are copied again, whole.
-    fn verify_part(&self, protection: &Protection, block: u64, at: u64, part: &mut [u8]) -> Result<bool> {
-        let line = self.line(protection, block)?;
+    /// The same, of a few blocks: so few that they are in the cache when they are verified.
+    fn copy_some(&self, protection: &Protection, at: u64, into: &mut [u8]) -> Result<()> {
+        let end = at + into.len() as u64;
+        let blocks = at / BLOCK..end.div_ceil(BLOCK);
+        let mut lines = [Line::zeroed(); TOGETHER];
+        let lines = &mut lines[..(blocks.end - blocks.start) as usize];
+        self.media.copy_out(
+            protection.layout.line_at(blocks.start),
+            bytemuck::cast_slice_mut(lines),
+            "checksums",
+        )?;
+        let whole = at.next_multiple_of(STRIPE)..end / STRIPE * STRIPE;
+        if whole.start < whole.end {
+            let whole = (whole.start - at) as usize..(whole.end - at) as usize;
+            self.media.copy_out(at + whole.start as u64, &mut into[whole], "extent")?;
+        }
+        for (block, line) in blocks.zip(lines) {
+            let (from, until) = (at.max(block * BLOCK), end.min((block + 1) * BLOCK));
+            let part = &mut into[(from - at) as usize..(until - at) as usize];
+            if !self.verify_part(protection, block, line, from, part)? {
+                let content = self.heal(protection, block)?;
+                let start = (from - block * BLOCK) as usize;
+                part.copy_from_slice(&content[start..start + part.len()]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the stripes are right that a part of a block touches. Whole ones were copied out; of others, the part's bytes are copied out here.
+    fn verify_part(
+        &self,
+        protection: &Protection,
+        block: u64,
+        line: &Line,
+        at: u64,
+        part: &mut [u8],
+    ) -> Result<bool> {
         let end = at + part.len() as u64;
         let mut from = at;
         while from < end {
             let number = (from % BLOCK / STRIPE) as usize;
-            if from % STRIPE == 0
-                && let Some(four) = part[(from - at) as usize..].as_chunks().0.first_chunk()
-            {
-                let sums = protection.four_sums(block, number, four);
-                if (number..).zip(sums).any(|(number, sum)| !line.is(number, sum)) {
-                    return Ok(false);
-                }
-                from += FOUR as u64 * STRIPE;
-                continue;
-            }
             let start = from / STRIPE * STRIPE;
-            let until = end.min(start + STRIPE);
-            let here = &mut part[(from - at) as usize..(until - at) as usize];
-            let place = protection.place(block, number);
-            let right = if here.len() as u64 == STRIPE {
-                line.is(number, sums::sum(place, here))
+            let (stripes, _) = part[(from - at) as usize..].as_chunks();
+            let right = if from == start && !stripes.is_empty() {
+                from += stripes.len() as u64 * STRIPE;
+                line.are(number, &protection.sums(block, number, stripes)[..stripes.len()])
             } else {
+                let until = end.min(start + STRIPE);
                 let mut whole = [0; STRIPE as usize];
                 self.media.copy_out(start, &mut whole, "extent")?;
-                let within = (from - start) as usize;
-                here.copy_from_slice(&whole[within..within + here.len()]);
-                line.is(number, sums::sum(place, &whole))
+                part[(from - at) as usize..(until - at) as usize]
+                    .copy_from_slice(&whole[(from - start) as usize..(until - start) as usize]);
+                from = until;
+                line.is(number, sums::sum(protection.place(block, number), &whole))
             };
             if !right {
                 return Ok(false);
             }
-            from = until;
         }
         Ok(true)
     }
