@@ -110,31 +110,34 @@ impl<const PLACES: usize> Table<PLACES> {
         self.counters.drains += 1;
     }
 
-    /// Where a key is; or else where it may go.
+    /// Where a key is; or else where it may go, if there is room.
     #[inline(always)]
-    fn find(&self, key: u64) -> Outcome<(u64, bool)> {
+    fn find(&self, key: u64) -> Result<u64, Option<u64>> {
         let first = key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         let mut reuse = None;
         for step in 0..=self.mask {
             let entry = first.wrapping_add(step) & self.mask;
             let cell = self.cell(entry, 0);
             match cell.state {
-                FREE => return Ok((reuse.unwrap_or(entry), false)),
+                FREE => return Err(reuse.or(Some(entry))),
                 GONE => reuse = reuse.or(Some(entry)),
-                _ if cell.key == key => return Ok((entry, true)),
+                _ if cell.key == key => return Ok(entry),
                 _ => {}
             }
         }
-        Err("the table by hand is full, and does not grow".into())
+        Err(reuse)
     }
 
-    fn get(&self, key: u64) -> Outcome<Option<Value>> {
-        let (entry, is_there) = self.find(key)?;
-        Ok(is_there.then(|| self.cell(entry, self.cell(entry, 0).state - 1).value))
+    fn get(&self, key: u64) -> Option<Value> {
+        let entry = self.find(key).ok()?;
+        Some(self.cell(entry, self.cell(entry, 0).state - 1).value)
     }
 
     fn insert(&mut self, key: u64, value: &Value) -> Outcome<()> {
-        let (entry, is_there) = self.find(key)?;
+        let (entry, is_there) = match self.find(key) {
+            Ok(entry) => (entry, true),
+            Err(free) => (free.ok_or("the table by hand is full, and does not grow")?, false),
+        };
         // The place that is not in use; of a new entry, the first, which has its key.
         let place = if is_there { self.cell(entry, 0).state % PLACES as u64 } else { 0 };
         self.cell_mut(entry, place).value = *value;
@@ -156,11 +159,8 @@ impl<const PLACES: usize> Table<PLACES> {
     }
 
     /// Where nothing is behind it, the entry and all that are gone before it become free: in any order, for no key is behind them.
-    fn remove(&mut self, key: u64) -> Outcome<bool> {
-        let (entry, is_there) = self.find(key)?;
-        if !is_there {
-            return Ok(false);
-        }
+    fn remove(&mut self, key: u64) -> bool {
+        let Ok(entry) = self.find(key) else { return false };
         self.len -= 1;
         let is_last = self.cell(entry.wrapping_add(1) & self.mask, 0).state == FREE;
         let mut at = entry;
@@ -178,7 +178,7 @@ impl<const PLACES: usize> Table<PLACES> {
             self.drain();
         }
         instruction::keep_order();
-        Ok(true)
+        true
     }
 
     /// Whether every entry is found by its key, and there are as many as were counted.
@@ -189,7 +189,7 @@ impl<const PLACES: usize> Table<PLACES> {
             if matches!(cell.state, FREE | GONE) {
                 continue;
             }
-            if cell.state > PLACES as u64 || self.find(cell.key)? != (entry, true) {
+            if cell.state > PLACES as u64 || self.find(cell.key) != Ok(entry) {
                 return Err(format!("entry {entry} of the table by hand is not found by its key").into());
             }
             found += 1;
@@ -207,13 +207,13 @@ impl<const PLACES: usize> Store for Hash<PLACES> {
         self.0.write().map_err(|_| POISONED)?.insert(key, value)
     }
     fn get(&self, key: u64) -> Outcome<Option<Value>> {
-        self.0.read().map_err(|_| POISONED)?.get(key)
+        Ok(self.0.read().map_err(|_| POISONED)?.get(key))
     }
     fn scan(&self, _from: u64, _count: usize) -> Outcome<usize> {
         Err(super::stores::NO_ORDER.into())
     }
     fn remove(&self, key: u64) -> Outcome<bool> {
-        self.0.write().map_err(|_| POISONED)?.remove(key)
+        Ok(self.0.write().map_err(|_| POISONED)?.remove(key))
     }
     fn len(&self) -> Outcome<u64> {
         Ok(self.0.read().map_err(|_| POISONED)?.len)
@@ -283,7 +283,7 @@ mod tests {
         let table = Ordered::new(1).unwrap();
         table.insert(1, &value(1)).unwrap();
         assert!(table.insert(2, &value(2)).unwrap_err().to_string().contains("full"));
-        assert_eq!(table.get(1).unwrap(), Some(value(1)));
+        assert_eq!((table.get(1).unwrap(), table.get(2).unwrap()), (Some(value(1)), None));
         assert!(table.remove(1).unwrap());
         table.insert(2, &value(2)).unwrap();
     }
