@@ -53,6 +53,11 @@ pub(super) fn rows(place: &Place, asked: &Asked, setting: &Setting) -> Vec<RowPl
         Listed::Present(peer) if !peer.workloads.contains(&asked.workload) => {
             absent(Variant::Peer, &title(&peer.peer), "it does not do this")
         }
+        Listed::Present(peer) if peer.peer == "libpmemobj" && matches!(place, Place::Disk(_)) => absent(
+            Variant::Peer,
+            &peer.peer,
+            "it is made for persistent memory: on a disk, msync of every range takes minutes to fill it",
+        ),
         Listed::Present(peer) => {
             let task = Task {
                 program: program.clone(),
