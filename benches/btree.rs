@@ -30,7 +30,8 @@ fn main() {
         .nresamples(2000)
         .configure_from_args();
     let mut ran = false;
-    for (entries, _) in SIZES {
+    // Criterion has no more cases than are read: one size. The closing table has both.
+    for (entries, _) in SIZES.into_iter().take(if only_once { SIZES.len() } else { 1 }) {
         let entries = if only_once { entries / 1000 } else { entries };
         ran |= bench_operations::<Persistent>(&mut criterion, entries);
         ran |= bench_operations::<Standard>(&mut criterion, entries);

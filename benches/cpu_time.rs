@@ -7,6 +7,13 @@ use criterion::{
     Throughput,
     measurement::{Measurement, ValueFormatter},
 };
+use std::process::Command;
+#[cfg(target_os = "linux")]
+use std::sync::OnceLock;
+
+/// The CPUs that this program might use before [`pin`].
+#[cfg(target_os = "linux")]
+static ALLOWED: OnceLock<libc::cpu_set_t> = OnceLock::new();
 
 /// Nanoseconds of CPU time of the calling thread.
 pub fn now() -> u64 {
@@ -36,6 +43,7 @@ pub fn pin() -> Option<usize> {
             if libc::sched_getaffinity(0, size_of_val(&set), &mut set) != 0 {
                 return None;
             }
+            ALLOWED.get_or_init(|| set);
             let last = (0..libc::CPU_SETSIZE as usize).rev().find(|&cpu| libc::CPU_ISSET(cpu, &set))?;
             let cpu = wanted.unwrap_or(last);
             libc::CPU_ZERO(&mut set);
@@ -45,6 +53,25 @@ pub fn pin() -> Option<usize> {
     }
     #[cfg(not(target_os = "linux"))]
     None
+}
+
+/// Lets a program that is about to be started use every CPU that this one might before [`pin`], which children inherit: it may have
+/// threads of its own.
+pub fn unpinned(command: &mut Command) -> &mut Command {
+    #[cfg(target_os = "linux")]
+    if let Some(allowed) = ALLOWED.get().copied() {
+        use std::os::unix::process::CommandExt;
+        let widen = move || {
+            // SAFETY: reads the set, which is a copy of this closure's own.
+            match unsafe { libc::sched_setaffinity(0, size_of_val(&allowed), &allowed) } {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: between fork and exec it makes one system call, and allocates nothing.
+        unsafe { command.pre_exec(widen) };
+    }
+    command
 }
 
 /// The measurement for criterion. Values are nanoseconds.
@@ -94,5 +121,27 @@ impl ValueFormatter for CpuTime {
     }
     fn scale_for_machines(&self, _values: &mut [f64]) -> &'static str {
         "ns"
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_of_a_pinned_thread_may_use_every_cpu_all_the_same() {
+        let allowed = |command: &mut Command| {
+            let output = command.args(["Cpus_allowed_list", "/proc/self/status"]).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let before = allowed(&mut Command::new("grep"));
+        assert!(before.starts_with("Cpus_allowed_list"), "{before}");
+        let pinned = std::thread::spawn(move || {
+            pin().unwrap();
+            (allowed(&mut Command::new("grep")), allowed(unpinned(&mut Command::new("grep"))))
+        });
+        let (inherited, widened) = pinned.join().unwrap();
+        assert_eq!(widened, before);
+        assert_eq!(inherited == before, std::thread::available_parallelism().unwrap().get() == 1);
     }
 }

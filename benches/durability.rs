@@ -185,8 +185,10 @@ fn peer(name: &str, program: &Path, folder: &Path, threads: u64, time: Duration)
     Ok(Sample { commits: commits.parse()?, seconds: seconds.parse()?, flushes: None })
 }
 
-/// Compiles `benches/peers`; where its program is.
+/// What the command line asks for.
 struct Arguments {
+    /// Says which cases criterion has: none.
+    list: bool,
     peers: Option<PathBuf>,
     /// `cargo test`: every row once, as short as can be.
     test: bool,
@@ -195,11 +197,12 @@ struct Arguments {
 
 fn arguments() -> Result<Arguments, Failure> {
     use lexopt::prelude::*;
-    let mut parsed = Arguments { peers: None, test: true, rounds: 7 };
+    let mut parsed = Arguments { list: false, peers: None, test: true, rounds: 7 };
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("bench") => parsed.test = false, // cargo bench says so
+            Long("list") => parsed.list = true,
             Long("peers") => parsed.peers = Some(arguments.value()?.into()),
             Long("build-peers") => parsed.peers = Some(peer::build()?),
             Long("rounds") => parsed.rounds = arguments.value()?.parse::<usize>()?.max(1),
@@ -211,7 +214,10 @@ fn arguments() -> Result<Arguments, Failure> {
 }
 
 fn main() -> Result<(), Failure> {
-    let Arguments { peers, test, rounds } = arguments()?;
+    let Arguments { list, peers, test, rounds } = arguments()?;
+    if list {
+        return Ok(());
+    }
     let parent = env::var_os("PMEM_TEST_DIR").map_or_else(env::temp_dir, PathBuf::from);
     let scratch = || tempfile::Builder::new().prefix("pmem-durability-").tempdir_in(&parent);
     if let Err(why) = map(&scratch()?.path().join("probe"), 4096) {

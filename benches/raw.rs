@@ -18,7 +18,7 @@
 //! that takes more than 1.1 times as long is written badly, and no standard to measure by.
 
 use crate::{
-    place,
+    instruction, place,
     stream::{Object, Update},
 };
 use memmap2::MmapMut;
@@ -91,7 +91,7 @@ impl Raw {
 
     #[inline(always)]
     fn store_nontemporal(&mut self, number: u64, words: Object) {
-        instruction::store_nontemporal(self.line(number), words);
+        instruction::store_nontemporal(&mut self.line(number).0, words);
     }
 
     #[inline(always)]
@@ -346,75 +346,5 @@ impl Raw {
         let checksum = xxh3_64(bytemuck::cast_slice(&summed));
         assert!(check == [0; 8] || check[1] == checksum, "slot {object} is torn");
         data
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod instruction {
-    use super::{FlushMethod, Line, Object};
-    use std::arch::{
-        asm,
-        x86_64::{__m128i, _mm_loadu_si128, _mm_sfence, _mm_stream_si128},
-    };
-
-    #[inline(always)]
-    pub(super) fn flush(method: FlushMethod, line: *const u8) {
-        // SAFETY: `line` is mapped, and the CPU has what `FlushMethod::detect` found.
-        unsafe {
-            match method {
-                FlushMethod::Clwb => asm!("clwb [{}]", in(reg) line, options(nostack, preserves_flags)),
-                FlushMethod::Clflushopt => {
-                    asm!("clflushopt [{}]", in(reg) line, options(nostack, preserves_flags))
-                }
-                FlushMethod::Clflush => asm!("clflush [{}]", in(reg) line, options(nostack, preserves_flags)),
-                _ => {}
-            }
-        }
-    }
-
-    /// Keeps the compiler from leaving out stores that later ones would make superfluous; no instruction.
-    #[inline(always)]
-    pub(super) fn keep_order() {
-        // SAFETY: no instruction.
-        unsafe { asm!("", options(nostack, preserves_flags)) }
-    }
-
-    #[inline(always)]
-    pub(super) fn drain() {
-        // SAFETY: SSE is part of x86-64. The `asm` keeps the compiler from moving stores across.
-        unsafe {
-            asm!("", options(nostack, preserves_flags));
-            _mm_sfence();
-            asm!("", options(nostack, preserves_flags));
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn store_nontemporal(line: &mut Line, words: Object) {
-        let (from, to) = (words.as_ptr().cast::<__m128i>(), (&raw mut *line).cast::<__m128i>());
-        // SAFETY: 64 bytes each; `to` is aligned to 64.
-        unsafe {
-            for i in 0..4 {
-                _mm_stream_si128(to.add(i), _mm_loadu_si128(from.add(i)));
-            }
-        }
-    }
-}
-
-/// Elsewhere the baselines are plain stores and a fence, as in the portable fallback of `pmem-map`.
-#[cfg(not(target_arch = "x86_64"))]
-mod instruction {
-    use super::{FlushMethod, Line, Object};
-    use std::sync::atomic::{Ordering, fence};
-
-    pub(super) fn flush(_method: FlushMethod, _line: *const u8) {}
-    pub(super) fn keep_order() {
-        std::sync::atomic::compiler_fence(Ordering::SeqCst);
-    }
-    pub(super) fn drain() {
-        fence(Ordering::SeqCst);
-    }
-    pub(super) fn store_nontemporal(line: &mut Line, words: Object) {
-        *line = Line(words);
     }
 }

@@ -190,7 +190,9 @@ pub fn measure(panel: PanelPlan, effort: Effort, control: &mut Control) -> resul
     let rows: Vec<results::Row> = rows.into_iter().map(|(row, _)| row).collect();
     let has_cpu_time =
         rows.iter().filter_map(results::Row::measured).all(|measured| measured.cpu_ns.is_some());
-    let is_cpu = panel.threads == 1 && !panel.waits && has_cpu_time;
+    // What another process does is told by the clock: its CPU time has threads in it that nobody waited for.
+    let is_elsewhere = rows.iter().any(|row| row.variant == Variant::Peer && row.measured().is_some());
+    let is_cpu = panel.threads == 1 && !panel.waits && has_cpu_time && !is_elsewhere;
     results::Panel {
         clock: if is_cpu { results::Clock::Cpu } else { results::Clock::Wall },
         group: panel.group.to_owned(),

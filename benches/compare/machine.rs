@@ -3,7 +3,11 @@
 use crate::place;
 use pmem_map::FlushMethod;
 use serde::{Deserialize, Serialize};
-use std::{fs, path::Path, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// What results depend on, as far as the system tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,11 +69,19 @@ impl Machine {
     }
 }
 
+/// The folder of this package: of the `cargo run` that runs this program, or else the one that it was built in. (Trees are moved and copied,
+/// and cargo does not build anew for that.)
+pub fn package() -> PathBuf {
+    let running = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let running = running.filter(|package| package.join("nova_bench.rs").is_file());
+    running.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).to_owned())
+}
+
 /// The commit that the source is at, if it is in a repository.
 pub fn commit() -> Option<String> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = package();
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").arg("-C").arg(source).args(arguments).output().ok()?;
+        let output = Command::new("git").arg("-C").arg(&source).args(arguments).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "HEAD"])?;

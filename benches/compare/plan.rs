@@ -1,7 +1,8 @@
-//! Which rows stand beside each other: all panels of a run, of which `maps` and `others` list their own.
+//! Which rows stand beside each other: all panels of a run, of which `maps` and `others` list their own; `peers` are rows of many.
 
 mod maps;
 mod others;
+mod peers;
 
 use super::{
     engine::{Effort, Make, PanelPlan, RowPlan},
@@ -46,6 +47,8 @@ pub struct Scale {
     pub entries: u64,
     /// Bytes of records, from those in every cache to those in none.
     pub sizes: &'static [(&'static str, u64)],
+    /// The most bytes of records that other stores have.
+    pub peers: u64,
     /// Intervals of a trace.
     pub intervals: u64,
 }
@@ -66,6 +69,7 @@ impl Scale {
         disk: 30,
         entries: 100_000,
         sizes: &[("4 KiB", 4 << 10), ("256 KiB", 256 << 10), ("4 MiB", 4 << 20), ("64 MiB", 64 << 20)],
+        peers: 4 << 20,
         intervals: 200,
     };
 
@@ -89,6 +93,7 @@ impl Scale {
             ("64 MiB", 64 << 20),
             ("1 GiB", 1 << 30),
         ],
+        peers: 64 << 20,
         intervals: 1_000,
     };
 
@@ -105,6 +110,7 @@ impl Scale {
         disk: 2,
         entries: 500,
         sizes: &[("4 KiB", 4 << 10), ("64 KiB", 64 << 10)],
+        peers: 64 << 10,
         intervals: 10,
     };
 
@@ -129,7 +135,7 @@ pub enum Peers {
     /// None, and why.
     None(String),
     /// A program that has them.
-    Program(PathBuf, Vec<super::subjects::peer::Peer>),
+    Program(PathBuf, Vec<super::subjects::peer::Listed>),
 }
 
 /// What a plan is made for.
@@ -242,6 +248,7 @@ fn record_panels(setting: &Setting) -> Vec<PanelPlan> {
             let shape = Shape { kind, bytes: set.bytes, group: 1, whole: true };
             record.rows.push(transactions(memory, variant, shape, (1, seed)));
         }
+        record.rows.extend(peers::of_records("record", memory, set.bytes, 1, setting));
         panels.push(record);
     }
 
@@ -252,6 +259,7 @@ fn record_panels(setting: &Setting) -> Vec<PanelPlan> {
         let shape = Shape { kind, bytes: set.bytes, group: 1, whole: true };
         two.rows.push(transactions(memory, variant, shape, (2, seed)));
     }
+    two.rows.extend(peers::of_records("record", memory, set.bytes, 2, setting));
     panels.push(two);
 
     for set in [scale.in_cache(), scale.out_of_cache()] {
@@ -281,6 +289,7 @@ fn transfer(setting: &Setting, set: WorkingSet) -> PanelPlan {
         let shape = Shape { kind, bytes: set.bytes, group: 8, whole: true };
         transfer.rows.push(transactions(&Place::Memory, variant, shape, (1, setting.seed)));
     }
+    transfer.rows.extend(peers::of_records("transfer", &Place::Memory, set.bytes, 1, setting));
     transfer
 }
 

@@ -173,7 +173,7 @@ pub struct Measured {
     pub operations: u64,
     /// By the clock, for one operation: a sample for each round.
     pub wall_ns: Vec<f64>,
-    /// CPU time of all threads, for one operation; none where another process worked.
+    /// CPU time of all threads, for one operation, of another process too, where that tells it.
     pub cpu_ns: Option<Vec<f64>>,
     /// Of single operations, timed by themselves; those of all rounds.
     pub latencies_ns: Vec<u64>,

@@ -10,7 +10,7 @@ use std::{sync::Barrier, thread, time::Instant};
 pub struct Timing {
     /// Nanoseconds by the clock.
     pub wall: u64,
-    /// Nanoseconds of CPU time of all threads that worked; `None` where another process did.
+    /// Nanoseconds of CPU time of all threads that worked; `None` where another process did, and did not tell.
     pub cpu: Option<u64>,
 }
 

@@ -20,6 +20,16 @@ pub fn time(nanoseconds: f64) -> String {
     }
 }
 
+/// Date and time of so many seconds since 1970, in UTC. They may come from a file: of what is no time, the number.
+pub fn date(seconds: u64) -> String {
+    let timestamp =
+        i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    timestamp.map_or_else(
+        || format!("{seconds} s after 1970 began"),
+        |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
+}
+
 /// A count of lines or drains for one operation.
 pub fn count(number: f64) -> String {
     let text = format!("{number:.2}");
@@ -48,7 +58,7 @@ impl fmt::Display for Table<'_> {
         let Results { machine, run, limits, panels, traces, .. } = self.0;
         writeln!(f, "{}, {} CPUs, {} {}", machine.cpu, machine.cpus, machine.system, machine.kernel)?;
         writeln!(f, "{} in {}, lines by {}", machine.medium, machine.folder, machine.flush)?;
-        writeln!(f, "{} rounds ({}), {:.0} s", run.rounds, run.scale, run.seconds)?;
+        writeln!(f, "{} rounds ({}), {}, {:.0} s", run.rounds, run.scale, date(run.began), run.seconds)?;
         if !run.optimised {
             writeln!(f, "NOT OPTIMISED: these times mean nothing; cargo run --release")?;
         }
@@ -154,6 +164,12 @@ pub fn doubts(results: &Results) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_began_at_a_date() {
+        assert_eq!(date(1_735_689_599), "2024-12-31 23:59:59 UTC");
+        assert_eq!(date(u64::MAX), format!("{} s after 1970 began", u64::MAX));
+    }
 
     #[test]
     fn times_are_shown_in_a_unit_that_suits_them() {

@@ -84,10 +84,13 @@ impl Bench {
     }
 }
 
-/// The source tree that this program was built in, if it is still there.
+/// The source tree of the `cargo run` that runs this program, or else the one that it was built in, if it is still there: trees and what
+/// was built in them are moved and copied, and cargo does not build anew for that.
 fn source() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
-    root.join("benches/nova_bench.rs").is_file().then(|| root.to_owned())
+    let running = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let built = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let roots = running.into_iter().chain([built]).filter_map(|package| Some(package.parent()?.to_owned()));
+    roots.into_iter().find(|root| root.join("benches/nova_bench.rs").is_file())
 }
 
 /// The command that measures, without its arguments.

@@ -1,12 +1,14 @@
 //! Panels of maps: keys of 8 bytes, values of 100.
 
-use super::{Peers, Setting, absent, medium};
+use super::{
+    Scale, Setting, absent, medium,
+    peers::{self, Asked},
+};
 use crate::compare::{
     engine::{PanelPlan, RowPlan},
     subjects::{
-        Place,
+        Place, by_hand,
         keys::Distribution,
-        peer::{self, Task},
         store::{Store, Workload, work},
         stores::{Dash, Hash, Hashed, Ordered, StdHash, StdTree, Tree, pool},
     },
@@ -116,6 +118,10 @@ fn rows(place: &Place, doing: Doing, setting: &Setting) -> Vec<RowPlan> {
         rows.push(row(Variant::Dram, "std HashMap", doing, seed, || Ok(StdHash::default())));
         rows.push(row(Variant::Dram, "dashmap", doing, seed, || Ok(Dash::default())));
     }
+    if !doing.workload.is_ordered() {
+        rows.extend(rows_by_hand(doing, seed, setting.scale));
+    }
+    rows.push(absent(Variant::Undo, "any container", NO_UNDO));
     rows.extend(tree_rows(place, doing, setting));
     if !doing.workload.is_ordered() {
         let make = pool(false);
@@ -129,6 +135,22 @@ fn rows(place: &Place, doing: Doing, setting: &Setting) -> Vec<RowPlan> {
     }
     rows.extend(peer_rows(place, doing, setting));
     rows
+}
+
+/// Why no row has a container whose transactions are undo.
+const NO_UNDO: &str = "a pool's transactions are redo: its allocator keeps what it hands out to itself until they commit, and \
+                       its containers read and change copies, so undo would be another container";
+
+/// A hash table by hand, which is for as many entries as it is told of.
+fn rows_by_hand(doing: Doing, seed: u64, scale: Scale) -> [RowPlan; 2] {
+    // What a round inserts, with the operations that come before and are timed one by one, and their remainders.
+    let room = doing.entries + 2 * scale.maps.max(scale.ycsb) + scale.effort.latencies;
+    let ordered =
+        row(Variant::HandOrdered, "hash table", doing, seed, move || Ok(by_hand::Ordered::new(room)?));
+    [
+        row(Variant::Unordered, "hash table", doing, seed, move || Ok(by_hand::Unordered::new(room)?)),
+        ordered.promise("each entry old or new; never several together, and the table never grows"),
+    ]
 }
 
 /// The tree with and without group commit.
@@ -145,30 +167,9 @@ pub(super) fn tree_rows(place: &Place, doing: Doing, setting: &Setting) -> Vec<R
 
 /// The other stores, if there are any.
 pub(super) fn peer_rows(place: &Place, doing: Doing, setting: &Setting) -> Vec<RowPlan> {
-    const KNOWN: [&str; 6] = ["redb", "LMDB (heed)", "sled", "fjall", "SQLite", "libpmemobj"];
-    let (program, peers) = match &setting.peers {
-        Peers::None(why) => return KNOWN.iter().map(|peer| absent(Variant::Peer, peer, why)).collect(),
-        Peers::Program(program, peers) => (program, peers),
-    };
-    let name = doing.workload.name();
-    let row = |peer: &peer::Peer| {
-        if !peer.workloads.contains(&name) {
-            return absent(Variant::Peer, &peer.peer, "it does not do this");
-        }
-        let task = Task {
-            program: program.clone(),
-            peer: peer.peer.clone(),
-            workload: doing.workload,
-            distribution: doing.distribution,
-            entries: doing.entries,
-            threads: doing.threads,
-            seed: setting.seed,
-            folder: place.folder(),
-        };
-        let row = RowPlan::new(Variant::Peer, &peer.peer, move || peer::Open::new(&task));
-        RowPlan { settings: Some(format!("{} {}: {}", peer.peer, peer.version, peer.settings)), ..row }
-    };
-    peers.iter().map(row).collect()
+    let Doing { workload, distribution, entries, threads } = doing;
+    let asked = Asked { workload: workload.name(), distribution, entries, threads };
+    peers::rows(place, &asked, setting)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Panels of streams, of files and of what is on a disk; and which rows are traced over time.
 
 use super::{
-    Scale, Setting, boxed,
+    Setting, boxed,
     maps::{self, Doing},
-    panel, set, transactions,
+    panel,
+    peers::{self, Asked},
+    set, transactions,
 };
 use crate::{
     compare::{
@@ -53,6 +55,7 @@ pub(super) fn stream_panels(setting: &Setting) -> Vec<PanelPlan> {
         log.push(row(Variant::Redo, "PLog", Make::Log { group: false }));
         log.push(row(Variant::RedoGroup, "PLog", Make::Log { group: true }));
         log.push(row(Variant::Concurrent, "ConcurrentLog", Make::ConcurrentLog));
+        log.extend(peers::rows(memory, &Asked::of("log", streams::BEFORE, threads), setting));
         panels.push(of("log append", LOG, log));
 
         let mut queue = vec![row(Variant::Dram, "std VecDeque", Make::VecDeque)];
@@ -64,6 +67,7 @@ pub(super) fn stream_panels(setting: &Setting) -> Vec<PanelPlan> {
         queue.push(row(Variant::Redo, "PDeque", Make::Queue { group: false }));
         queue.push(row(Variant::RedoGroup, "PDeque", Make::Queue { group: true }));
         queue.push(row(Variant::Concurrent, "MpmcQueue", Make::ConcurrentQueue));
+        queue.extend(peers::rows(memory, &Asked::of("queue", streams::BEFORE, threads), setting));
         panels.push(of("queue", QUEUE, queue));
     }
     panels
@@ -132,7 +136,7 @@ pub(super) fn disk_panels(setting: &Setting) -> Vec<PanelPlan> {
     let (scale, seed) = (setting.scale, setting.seed);
     let mut panels = Vec::new();
     for threads in [1, 2] {
-        panels.push(PanelPlan { place: named.clone(), threads, ..disk_records(&some, scale, threads, seed) });
+        panels.push(PanelPlan { place: named.clone(), threads, ..disk_records(&some, threads, setting) });
         let doing = Doing {
             workload: Workload::Insert,
             distribution: Distribution::Uniform,
@@ -155,6 +159,7 @@ pub(super) fn disk_panels(setting: &Setting) -> Vec<PanelPlan> {
             row(Variant::RedoGroup, "PLog", streams::Make::Log { group: true }),
             row(Variant::Concurrent, "ConcurrentLog", streams::Make::ConcurrentLog),
         ];
+        log.rows.extend(peers::rows(&some, &Asked::of("log", streams::BEFORE, threads), setting));
         panels.push(PanelPlan { bytes: None, place: named.clone(), threads, ..log });
     }
     panels.iter_mut().for_each(|panel| panel.waits = true);
@@ -166,7 +171,8 @@ pub(super) fn disk_panels(setting: &Setting) -> Vec<PanelPlan> {
     panels
 }
 
-fn disk_records(place: &Place, scale: Scale, threads: u64, seed: u64) -> PanelPlan {
+fn disk_records(place: &Place, threads: u64, setting: &Setting) -> PanelPlan {
+    let Setting { scale, seed, .. } = *setting;
     const SET: WorkingSet = WorkingSet { name: "4 MiB", bytes: 4 << 20, milliseconds: 0 };
     let mut panel = panel("Disk", "record update", super::RECORD, SET, scale.disk);
     if threads == 1 {
@@ -192,6 +198,7 @@ fn disk_records(place: &Place, scale: Scale, threads: u64, seed: u64) -> PanelPl
         let shape = Shape { kind, bytes: SET.bytes, group: 1, whole: true };
         panel.rows.push(transactions(place, variant, shape, (threads, seed)));
     }
+    panel.rows.extend(peers::of_records("record", place, SET.bytes, threads, setting));
     panel
 }
 

@@ -4,7 +4,7 @@ use super::escape;
 use crate::compare::{
     results::{Outcome, Panel, Results},
     statistics::{Summary, median},
-    table::{cost, quantiles, time},
+    table::{cost, date, quantiles, time},
 };
 use std::fmt::Write;
 
@@ -97,7 +97,7 @@ pub(super) fn machine(results: &Results) -> String {
         ("optimised", yes_or_no(run.optimised)),
         ("scale", format!("{}, {} rounds, seed {}", run.scale, run.rounds, run.seed)),
         ("pinned to CPU", run.cpu.map_or_else(|| "none".to_owned(), |cpu| cpu.to_string())),
-        ("began", format!("{} s after 1970 began (UTC)", run.began)),
+        ("began", date(run.began)),
         ("took", format!("{:.0} s", run.seconds)),
     ];
     let mut html = String::from("<div class=\"two\"><table class=\"facts\"><tbody>");

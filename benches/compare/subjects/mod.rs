@@ -1,9 +1,10 @@
 //! All that can be measured.
 //!
 //! [`records`] are objects of 64 bytes at random places; [`keys`] chooses keys, [`store`] is what maps and peers have in common,
-//! [`stores`] are the maps, [`streams`] logs and queues, [`files`] volumes and filesystems, [`paged`] hand-written code over a file that
+//! [`stores`] are the maps, [`by_hand`] the hand-written one, [`streams`] logs and queues, [`files`] volumes and filesystems, [`paged`] hand-written code over a file that
 //! needs `msync`, [`peer`] other stores, in processes of their own.
 
+pub mod by_hand;
 pub mod files;
 pub mod keys;
 pub mod paged;

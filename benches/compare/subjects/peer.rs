@@ -4,17 +4,20 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `{"do":"list"}` | `{"peers":[{"peer":"redb","version":"4.6","settings":"...","workloads":["insert",...]},...]}` |
+//! | `{"do":"list"}` | `{"peers":[{"peer":"redb","version":"redb 4.6","settings":"...","workloads":["insert",...]},{"peer":"x","absent":"why"},...]}` |
 //! | `{"do":"open","peer":"redb","workload":"insert","entries":100000,"threads":1,"seed":1,"folder":"/dev/shm/x","durable":true,"distribution":"zipfian"}` | `{"ok":true}` |
-//! | `{"do":"round","operations":10000}` | `{"operations":10000,"ns":123456,"latencies_ns":[...]}`, of a thousand at most |
+//! | `{"do":"round","operations":10000}` | `{"operations":10000,"ns":123456,"cpu_ns":123456,"latencies_ns":[...]}`, of a thousand at most; `cpu_ns` may be missing |
 //! | `{"do":"close"}` | `{"ok":true}` |
 //!
 //! or `{"error":"why"}`. A peer keeps its state from round to round as the other rows do, and checks it when it is closed.
 
-use super::{keys::Distribution, store::Workload};
-use crate::compare::{
-    Outcome,
-    subject::{Subject, Timing},
+use super::keys::Distribution;
+use crate::{
+    compare::{
+        Outcome, machine,
+        subject::{Subject, Timing},
+    },
+    cpu_time,
 };
 use pmem_map::Counters;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -32,6 +35,21 @@ use tempfile::TempDir;
 /// A peer that hangs is given up after this time.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// A store of the list.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Listed {
+    /// It can be asked.
+    Present(Peer),
+    /// The program was compiled without it.
+    Absent {
+        /// Its name.
+        peer: String,
+        /// Why.
+        absent: String,
+    },
+}
+
 /// What a peer says of itself.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Peer {
@@ -41,19 +59,22 @@ pub struct Peer {
     pub version: String,
     /// How it is used.
     pub settings: String,
-    /// What it can do, by the names of [`Workload`].
+    /// What it can do, by their names in `benches/peers`: those of [`Workload`](super::store::Workload), and `record`, `transfer`, `log`,
+    /// `queue`.
     pub workloads: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct List {
-    peers: Vec<Peer>,
+    peers: Vec<Listed>,
 }
 
 #[derive(Deserialize)]
 struct Done {
     operations: u64,
     ns: u64,
+    /// CPU time of all its threads, those that work behind its back included.
+    cpu_ns: Option<u64>,
     latencies_ns: Vec<u64>,
 }
 
@@ -65,11 +86,15 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn start(program: &Path) -> Outcome<Conversation> {
-        let mut child =
-            Command::new(program).arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(
-                |error| format!("{} cannot be run: {error}; --build-peers builds it", program.display()),
-            )?;
+    fn start(program: &Path, is_disk: bool) -> Outcome<Conversation> {
+        let mut command = Command::new(program);
+        // libpmemobj flushes lines where the other rows do, and calls `msync` where they do.
+        command.env("PMEM_IS_PMEM_FORCE", if is_disk { "0" } else { "1" });
+        command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let started = cpu_time::unpinned(&mut command).spawn();
+        let mut child = started.map_err(|error| {
+            format!("{} cannot be run: {error}; --build-peers builds it", program.display())
+        })?;
         let (requests, output) = (child.stdin.take(), child.stdout.take().expect("piped"));
         let (sender, answers) = channel();
         thread::spawn(move || {
@@ -127,7 +152,7 @@ impl Drop for Conversation {
 
 /// Builds the program of `benches/peers`, with its own lock file; where it is.
 pub fn build() -> Outcome<PathBuf> {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
+    let package = machine::package().join("peers");
     let manifest = package.join("Cargo.toml");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let status = cargo
@@ -142,8 +167,8 @@ pub fn build() -> Outcome<PathBuf> {
 }
 
 /// What peers there are in that program.
-pub fn list(program: &Path) -> Outcome<Vec<Peer>> {
-    Ok(Conversation::start(program)?.ask::<List>(&json!({ "do": "list" }))?.peers)
+pub fn list(program: &Path) -> Outcome<Vec<Listed>> {
+    Ok(Conversation::start(program, false)?.ask::<List>(&json!({ "do": "list" }))?.peers)
 }
 
 /// What is to be done by a peer.
@@ -152,8 +177,8 @@ pub struct Task {
     pub program: PathBuf,
     /// The peer's name.
     pub peer: String,
-    /// What is done.
-    pub workload: Workload,
+    /// What is done, by its name there.
+    pub workload: String,
     /// How keys are chosen.
     pub distribution: Distribution,
     /// Entries that are loaded before.
@@ -164,6 +189,8 @@ pub struct Task {
     pub seed: u64,
     /// Where its files are.
     pub folder: PathBuf,
+    /// Whether they are on a disk, where nothing is persistent memory.
+    pub is_disk: bool,
 }
 
 /// A peer under a workload.
@@ -177,11 +204,11 @@ impl Open {
     /// Opens it in a new folder.
     pub fn new(task: &Task) -> Outcome<Open> {
         let folder = tempfile::Builder::new().prefix("pmem-bench-peer-").tempdir_in(&task.folder)?;
-        let mut conversation = Conversation::start(&task.program)?;
+        let mut conversation = Conversation::start(&task.program, task.is_disk)?;
         conversation.ask::<Value>(&json!({
             "do": "open",
             "peer": task.peer,
-            "workload": task.workload.name(),
+            "workload": task.workload,
             "distribution": task.distribution.name(),
             "entries": task.entries,
             "threads": task.threads,
@@ -204,13 +231,14 @@ impl Subject for Open {
             .into());
         }
         self.latencies = done.latencies_ns;
-        Ok(Timing { wall: done.ns, cpu: None })
+        Ok(Timing { wall: done.ns, cpu: done.cpu_ns.filter(|ns| *ns > 0) })
     }
 
-    /// Those of the last batch: peers sample them while they run.
+    /// Those of the last batch, at equal distances: peers sample them while they run.
     fn latencies(&mut self, operations: u64) -> Outcome<Vec<u64>> {
-        self.latencies.truncate(operations as usize);
-        Ok(std::mem::take(&mut self.latencies))
+        let sampled = std::mem::take(&mut self.latencies);
+        let wanted = sampled.len().min(operations as usize);
+        Ok((0..wanted).map(|i| sampled[i * sampled.len() / wanted]).collect())
     }
 
     fn counters(&self) -> Option<Counters> {

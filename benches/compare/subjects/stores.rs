@@ -104,7 +104,7 @@ fn look<V: AsRef<[u8]>, E: Into<crate::compare::Failure>>(
     Ok(found)
 }
 
-const NO_ORDER: &str = "a hash map has no order to scan in";
+pub(super) const NO_ORDER: &str = "a hash map has no order to scan in";
 
 in_transactions!(
     /// A `PBTreeMap`, one transaction for each operation.
@@ -194,7 +194,7 @@ pub struct StdHash(RwLock<HashMap<u64, Value>>);
 #[derive(Default)]
 pub struct Dash(dashmap::DashMap<u64, Value>);
 
-const POISONED: &str = "a thread panicked in the lock";
+pub(super) const POISONED: &str = "a thread panicked in the lock";
 
 /// A store over one of std's maps.
 macro_rules! in_a_lock {

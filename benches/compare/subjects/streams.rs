@@ -25,8 +25,8 @@ use std::{
 
 /// Bytes of the hand-written ring.
 const RING: u64 = 16 << 20;
-/// Elements that a queue has before it is measured.
-const BEFORE: u64 = 1000;
+/// Elements that a log or a queue has before it is measured.
+pub const BEFORE: u64 = 1000;
 /// Records of a log between two clearings, where a batch is no longer than that.
 const ROOM: u64 = 200_000;
 

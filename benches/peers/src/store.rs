@@ -36,7 +36,7 @@ pub(crate) trait Store {
 
 /// A store, as one thread sees it. Each change is a transaction of its own; each read sees what was committed before.
 pub(crate) trait Session: Send {
-    /// Sets all these records in one transaction.
+    /// Sets all these records, durable when it returns; before anything is measured.
     fn load(&mut self, entries: &[(u64, &[u8])]) -> Result<()>;
     /// Sets a record.
     fn put(&mut self, key: u64, value: &[u8]) -> Result<()>;

@@ -4,6 +4,7 @@ use crate::{
     protocol::{Distribution, Open},
     round::Running,
     serve::serve,
+    store::{Options, Session},
     stores, workload,
 };
 use serde_json::{Value, json};
@@ -56,6 +57,33 @@ fn every_store_holds_what_each_workload_of_one_thread_left() {
 #[test]
 fn every_store_holds_what_each_workload_of_two_threads_left() {
     every_workload(2);
+}
+
+#[test]
+fn a_queue_goes_on_where_it_was_after_it_was_opened_again() {
+    for peer in stores::ALL.iter().filter(|peer| peer.workloads.contains(&"queue")) {
+        let folder = folder();
+        let options =
+            Options { folder: folder.path(), durable: true, shape: workload::Shape::Sequence, entries: 10 };
+        let element = |key| crate::value::Value::new(key, 0, 64);
+        let pop = |session: &mut dyn Session| {
+            let mut key = None;
+            let found = session.pop(&mut |value| key = Some(crate::value::key_of(value))).expect("a pop");
+            assert_eq!(found, key.is_some(), "{}", peer.name);
+            key
+        };
+        let mut popped = Vec::new();
+        for opened in [0, 1, 2] {
+            let store = (peer.open)(&options).expect("a store");
+            let mut session = store.session().expect("a session");
+            (1..=3).for_each(|n| session.append(element(3 * opened + n).bytes()).expect("appended"));
+            (0..2).for_each(|_| popped.extend(pop(&mut *session)));
+            if opened == 2 {
+                (0..4).for_each(|_| popped.extend(pop(&mut *session)));
+            }
+        }
+        assert_eq!(popped, [1, 2, 3, 4, 5, 6, 7, 8, 9], "{}", peer.name);
+    }
 }
 
 #[test]

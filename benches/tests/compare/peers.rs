@@ -19,7 +19,7 @@ fn peer(folder: &Path, round: &str) -> PathBuf {
 while read -r request; do
     case "$request" in
     *'"do":"list"'*)
-        echo '{{"peers":[{{"peer":"fake","version":"1.2","settings":"sync=always","workloads":["insert","get","ycsb-a"]}}]}}' ;;
+        echo '{{"peers":[{{"peer":"fake","version":"1.2","settings":"sync=always","workloads":["insert","get","ycsb-a"]}},{{"peer":"other","absent":"it was not compiled in"}}]}}' ;;
     *'"do":"open"'*)
         case "$request" in
         *'"peer":"fake"'*) echo '{{"ok":true}}' ;;
@@ -71,6 +71,11 @@ fn a_peer_stands_beside_the_others_with_version_and_settings() {
     );
     assert!(succeeded);
     assert!(!rows.is_empty());
+    let (absent, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(_, row)| row.name() == "other");
+    assert_eq!(absent.len(), rows.len());
+    for (_, row) in absent {
+        assert_eq!(row.outcome, Outcome::NotRun("it was not compiled in".into()));
+    }
     for (workload, row) in rows {
         assert_eq!(row.name(), "fake");
         if ["insert", "get"].contains(&workload.as_str()) {
@@ -78,7 +83,7 @@ fn a_peer_stands_beside_the_others_with_version_and_settings() {
             assert_eq!(measured.wall_ns, [500.0; 3]);
             assert_eq!(measured.latencies_ns, [400, 600, 400, 600, 400, 600]);
             assert_eq!((measured.cpu_ns.as_ref(), measured.cost), (None, None));
-            assert_eq!(row.settings.as_deref(), Some("fake 1.2: sync=always"));
+            assert_eq!(row.settings.as_deref(), Some("1.2: sync=always"));
         } else {
             assert_eq!(row.outcome, Outcome::NotRun("it does not do this".into()));
         }
@@ -95,8 +100,9 @@ fn a_peer_that_fails_lies_or_ends_fails_its_own_row_alone() {
     ] {
         let (rows, succeeded) = rows(round);
         assert!(!succeeded, "a run with a row that failed is no success");
+        let is_asked = |workload: &str, row: &Row| workload == "insert" && row.name() == "fake";
         let failed: Vec<&Row> =
-            rows.iter().filter(|(workload, _)| workload == "insert").map(|(_, row)| row).collect();
+            rows.iter().filter(|(workload, row)| is_asked(workload, row)).map(|(_, row)| row).collect();
         assert!(!failed.is_empty());
         for row in failed {
             let Outcome::Failed(why) = &row.outcome else { panic!("{row:?}") };

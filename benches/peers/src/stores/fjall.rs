@@ -8,19 +8,29 @@ use fjall::{
     KeyspaceCreateOptions, PersistMode, Readable, SingleWriterTxDatabase, SingleWriterTxKeyspace,
     SingleWriterWriteTx,
 };
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 pub(crate) const PEER: Peer = Peer {
     name: "fjall",
     version: || format!("fjall {}", env!("VERSION_OF_FJALL")),
-    settings: "SingleWriterTxDatabase, with a cache of 1 GiB, otherwise defaults; a transaction for each change, with PersistMode::SyncAll; \
-               big-endian keys. Not durable: PersistMode::Buffer, its default",
+    settings: "SingleWriterTxDatabase, with a cache of 1 GiB, otherwise defaults; a transaction for each change, with PersistMode::SyncData; \
+               big-endian keys; the ends of the log and the queue are known in DRAM, so that nobody searches past what was taken off. \
+               Not durable: PersistMode::Buffer, its default",
     workloads: super::EVERY,
     open: |options| {
         let database =
             SingleWriterTxDatabase::builder(options.folder.join("fjall")).cache_size(1 << 30).open()?;
         let records = database.keyspace("records", KeyspaceCreateOptions::default)?;
-        let mode = if options.durable { PersistMode::SyncAll } else { PersistMode::Buffer };
-        Ok(Box::new(Fjall { database, records, mode }))
+        let mode = if options.durable { PersistMode::SyncData } else { PersistMode::Buffer };
+        let (first, next) = match (records.first_key_value(), records.last_key_value()) {
+            (Some(first), Some(last)) => (number(&first.key()?), number(&last.key()?).wrapping_add(1)),
+            _ => (0, 0),
+        };
+        let ends = Arc::new(Ends { first: AtomicU64::new(first), next: AtomicU64::new(next) });
+        Ok(Box::new(Fjall { database, records, mode, ends }))
     },
 };
 
@@ -29,6 +39,16 @@ struct Fjall {
     database: SingleWriterTxDatabase,
     records: SingleWriterTxKeyspace,
     mode: PersistMode,
+    ends: Arc<Ends>,
+}
+
+/// Where a log or a queue begins and ends. In DRAM, as programs with queues in such a tree have it: the first element is behind all that
+/// were taken off, and a search from the beginning would look at each of them. Changed by who writes, which is one at a time.
+struct Ends {
+    /// No element is before it.
+    first: AtomicU64,
+    /// The number of the next one.
+    next: AtomicU64,
 }
 
 impl Fjall {
@@ -93,10 +113,7 @@ impl Session for Fjall {
 
     fn append(&mut self, value: &[u8]) -> Result<()> {
         self.write(|tx| {
-            let next = match tx.last_key_value(&self.records) {
-                Some(last) => number(&last.key()?) + 1,
-                None => 0,
-            };
+            let next = self.ends.next.fetch_add(1, Relaxed);
             tx.insert(&self.records, next.to_be_bytes(), value);
             Ok(())
         })
@@ -104,9 +121,11 @@ impl Session for Fjall {
 
     fn pop(&mut self, look: &mut dyn FnMut(&[u8])) -> Result<bool> {
         self.write(|tx| {
-            let Some(first) = tx.first_key_value(&self.records) else { return Ok(false) };
+            let from = self.ends.first.load(Relaxed).to_be_bytes();
+            let Some(first) = tx.range(&self.records, from..).next() else { return Ok(false) };
             let (key, value) = first.into_inner()?;
             look(&value);
+            self.ends.first.store(number(&key) + 1, Relaxed);
             tx.remove(&self.records, key);
             Ok(true)
         })

@@ -21,7 +21,7 @@ use std::{
 pub(crate) const PEER: Peer = Peer {
     name: "libpmemobj",
     version: || format!("libpmemobj {}", env!("VERSION_OF_PMDK")),
-    settings: "PMEM_IS_PMEM_FORCE=1 on tmpfs: lines are flushed, nothing is synced. Records: an object of 64-byte lines, pmemobj_tx_add_range of \
+    settings: "PMEM_IS_PMEM_FORCE=1 where lines are flushed (tmpfs), 0 where pages are synced (a disk). Records: an object of 64-byte lines, pmemobj_tx_add_range of \
                each that changes, 64 striped mutexes. Map: a hash table that has twice as many buckets as records and is not rehashed, values in \
                the entries, one rwlock. Log and queue: a list, the same lock. Always durable",
     workloads: &[
