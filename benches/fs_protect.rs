@@ -158,7 +158,11 @@ fn windows(count: u32) {
 }
 
 fn main() {
-    let measuring = std::env::args().any(|argument| argument == "--bench");
+    let has = |name: &str| std::env::args().any(|argument| argument == name);
+    if has("--list") {
+        return;
+    }
+    let measuring = has("--bench");
     let (rounds, operations) = if measuring { (9, 2000) } else { (1, 64) };
     cpu_time::pin();
     let novas = KINDS.map(|(_, kinds)| nova(kinds));

@@ -30,7 +30,11 @@ fn main() {
         return;
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let measuring = arguments.iter().any(|argument| argument == "--bench");
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    if has("--list") {
+        return;
+    }
+    let measuring = has("--bench");
     let scale = if measuring {
         Scale { rounds: 9, operations: 4000, files: 100_000 }
     } else {

@@ -98,6 +98,9 @@ fn bare(servers: &str) -> Run {
 }
 
 fn main() {
+    if std::env::args().any(|argument| argument == "--list") {
+        return;
+    }
     let Some(cluster) = Cluster::start() else {
         println!("{INSTALL}");
         return;
