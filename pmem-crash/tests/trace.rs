@@ -61,8 +61,9 @@ fn what_sort_unstable_stores_is_traced() {
     });
     assert!(trace.stores().len() > 2000);
     let code = trace.stores()[100].code;
-    let frame = code.frames()[0].file.as_deref().unwrap();
-    assert!(frame.to_string_lossy().contains("library/core/src/"), "{:?}", code.frames());
+    let frames = code.frames();
+    let file = frames[0].file.as_deref().unwrap();
+    assert!(file.to_string_lossy().contains("library/core/src/"), "{frames:?}");
     assert!(code.to_string().contains("tests/trace.rs:"), "{code}");
 }
 
