@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use crate::harness::{format_options, is_long, used_to_the_end};
-use nova_core::{AccessTimes, BLOCK, MountOptions, Nova, Rule, ScrubOptions};
+use nova_core::{AccessTimes, BLOCK, Cleaning, MountOptions, Nova, Rule, ScrubOptions};
 use pmem_crash::{Config, Exploration, Image, Ops, Point, Report};
 use pmem_map::{Decision, Event, MapOptions, Mapping, Observer, Region};
 use std::{
@@ -26,7 +26,7 @@ const D: u64 = BLOCK + 64;
 const V: u64 = 2 * BLOCK + 128;
 
 fn mount() -> MountOptions {
-    MountOptions::new().threads(1).access_times(AccessTimes::Never)
+    MountOptions::new().threads(1).access_times(AccessTimes::Never).cleaning(Cleaning::AtOnce)
 }
 
 /// Two files of three blocks each; D and V are 1.
