@@ -8,6 +8,10 @@ use sled::{
     Config, Db, Mode,
     transaction::{ConflictableTransactionError, TransactionError},
 };
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
 
 pub(crate) const PEER: Peer = Peer {
     name: "sled",
@@ -18,9 +22,27 @@ pub(crate) const PEER: Peer = Peer {
     workloads: super::EVERY,
     open: |options| {
         let config = Config::default().path(options.folder.join("sled")).mode(Mode::HighThroughput);
-        Ok(Box::new(Sled { database: config.open()?, durable: options.durable }))
+        Ok(Box::new(Sled { database: open(&config)?, durable: options.durable }))
     },
 };
+
+/// Opens the store. One that was just closed is locked until its background thread has ended, for which nobody can wait.
+fn open(config: &Config) -> Result<Db> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if is_locked(&error) && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// sled says what went wrong in words, and has the kind `Other`.
+fn is_locked(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
 
 #[derive(Clone)]
 struct Sled {
