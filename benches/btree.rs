@@ -11,7 +11,7 @@ use benches::{
     place, rounds,
 };
 use criterion::Criterion;
-use std::{hint::black_box, time::Duration};
+use std::hint::black_box;
 
 /// Entries, and how often to measure them.
 const SIZES: [(u64, usize); 2] = [(100_000, 5), (1_000_000, 3)];
@@ -22,13 +22,7 @@ fn main() {
     let only_once = !has("--bench") || has("--test");
     let measuring = !only_once && !has("--list") && !has("--profile-time");
     let cpu = cpu_time::pin();
-    let mut criterion = Criterion::default()
-        .with_measurement(CpuTime)
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(50))
-        .measurement_time(Duration::from_millis(200))
-        .nresamples(2000)
-        .configure_from_args();
+    let mut criterion = rounds::criterion();
     let mut ran = false;
     // Criterion has no more cases than are read: one size. The closing table has both.
     for (entries, _) in SIZES.into_iter().take(if only_once { SIZES.len() } else { 1 }) {

@@ -5,15 +5,12 @@
 //! the price of bounds that are checked and lines that are counted.
 
 use benches::{
-    cpu_time::{self, CpuTime},
-    place,
+    cpu_time, place,
     raw::Raw,
     rounds::{self, Measured, Row, Work},
     stream::{OBJECT, Stream, Update, WorkingSet},
 };
-use criterion::Criterion;
 use pmem_map::{Counters, PAGE, Region};
-use std::time::Duration;
 
 const ROUNDS: usize = 9;
 
@@ -22,13 +19,7 @@ fn main() {
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     let measuring = has("--bench") && !["--test", "--list", "--profile-time"].iter().any(|other| has(other));
     let cpu = cpu_time::pin();
-    let mut criterion = Criterion::default()
-        .with_measurement(CpuTime)
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(50))
-        .measurement_time(Duration::from_millis(200))
-        .nresamples(2000)
-        .configure_from_args();
+    let mut criterion = rounds::criterion();
     let mut rows = rows();
     rows.retain(|row| rounds::bench(&mut criterion, row));
     criterion.final_summary();
@@ -50,38 +41,32 @@ fn print(measured: &[Measured]) {
 
 fn rows() -> Vec<Row> {
     vec![
-        primitive("8 bytes stored, flushed, drained", 8, |region, at, bytes| {
-            // SAFETY: in bounds, and there is no reference to the region's bytes.
-            unsafe { region.store(at, bytes) };
-            region.persist(at..at + bytes.len() as u64)
-        }),
+        primitive("8 bytes stored, flushed, drained", 8, stored),
         by_hand("the same by hand", |raw, object, number| raw.word(object, number, Update::Blind)),
-        primitive("64 bytes stored, flushed, drained", OBJECT, |region, at, bytes| {
-            // SAFETY: as above.
-            unsafe { region.store(at, bytes) };
-            region.persist(at..at + bytes.len() as u64)
-        }),
-        primitive("64 bytes past the caches, drained", OBJECT, |region, at, bytes| {
-            // SAFETY: as above.
-            unsafe { region.store_nontemporal(at, bytes) };
-            region.drain()
-        }),
-        primitive("4 KiB stored, flushed, drained", PAGE, |region, at, bytes| {
-            // SAFETY: as above.
-            unsafe { region.store(at, bytes) };
-            region.persist(at..at + bytes.len() as u64)
-        }),
-        primitive("4 KiB past the caches, drained", PAGE, |region, at, bytes| {
-            // SAFETY: as above.
-            unsafe { region.store_nontemporal(at, bytes) };
-            region.drain()
-        }),
-        primitive("4 KiB read", PAGE, |region, at, bytes| {
-            // SAFETY: as above.
-            unsafe { region.load(at, bytes) };
-            Ok(())
-        }),
+        primitive("64 bytes stored, flushed, drained", OBJECT, stored),
+        primitive("64 bytes past the caches, drained", OBJECT, past_the_caches),
+        primitive("4 KiB stored, flushed, drained", PAGE, stored),
+        primitive("4 KiB past the caches, drained", PAGE, past_the_caches),
+        primitive("4 KiB read", PAGE, read),
     ]
+}
+
+fn stored(region: &Region, at: u64, bytes: &mut [u8]) -> pmem_map::Result<()> {
+    // SAFETY: in bounds, and there is no reference to the region's bytes.
+    unsafe { region.store(at, bytes) };
+    region.persist(at..at + bytes.len() as u64)
+}
+
+fn past_the_caches(region: &Region, at: u64, bytes: &mut [u8]) -> pmem_map::Result<()> {
+    // SAFETY: as above.
+    unsafe { region.store_nontemporal(at, bytes) };
+    region.drain()
+}
+
+fn read(region: &Region, at: u64, bytes: &mut [u8]) -> pmem_map::Result<()> {
+    // SAFETY: as above.
+    unsafe { region.load(at, bytes) };
+    Ok(())
 }
 
 /// What is done at an offset with bytes, of which the first eight are the operation's number.
@@ -124,7 +109,7 @@ impl Work for OnRegion {
         let len = self.bytes.len() as u64;
         self.stream.verify(Update::Blind, |object| {
             let mut number = [0; 8];
-            // SAFETY: as in `rows`.
+            // SAFETY: as in `read`.
             unsafe { self.region.load(object * len, &mut number) };
             [u64::from_le_bytes(number); 8]
         });

@@ -10,6 +10,7 @@ use crate::{
 };
 use criterion::Criterion;
 use pmem_map::Counters;
+use std::time::Duration;
 
 /// Operations that can be repeated.
 pub trait Work {
@@ -112,6 +113,17 @@ pub fn measure(rows: &[&Row], rounds: usize) -> Vec<Measured> {
         });
     }
     measured
+}
+
+/// Criterion as every bench has it: CPU time, a quarter of a second for each case, and the command line's wishes.
+pub fn criterion() -> Criterion<CpuTime> {
+    Criterion::default()
+        .with_measurement(CpuTime)
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(50))
+        .measurement_time(Duration::from_millis(200))
+        .nresamples(2000)
+        .configure_from_args()
 }
 
 /// Gives a row to criterion, and verifies what it wrote. Whether criterion's filter let it through.

@@ -8,7 +8,7 @@ use benches::{
         self, Baseline, NINE_DRAINS, NINE_DRAINS_UPDATE, SLOT_UPDATE, TWO_DRAINS, TWO_DRAINS_LOCKED,
         TWO_DRAINS_UPDATE, WORD_UPDATE,
     },
-    cpu_time::{self, CpuTime},
+    cpu_time,
     latency::Latency,
     place,
     raw::Raw,
@@ -16,10 +16,9 @@ use benches::{
     stream::{OBJECT, Object, Stream, Update, WorkingSet},
     undo::{self, Kind},
 };
-use criterion::Criterion;
 use pmem_map::Counters;
 use pmem_tx::{Journal, JournalOptions, Tx};
-use std::{collections::HashSet, hint::black_box, time::Duration};
+use std::{collections::HashSet, hint::black_box};
 
 const LOG: u64 = 256 << 10;
 const ROUNDS: usize = 9;
@@ -30,13 +29,7 @@ fn main() {
     let only_once = !has("--bench") || has("--test");
     let measuring = !only_once && !has("--list") && !has("--profile-time");
     let cpu = cpu_time::pin();
-    let mut criterion = Criterion::default()
-        .with_measurement(CpuTime)
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(50))
-        .measurement_time(Duration::from_millis(200))
-        .nresamples(2000)
-        .configure_from_args();
+    let mut criterion = rounds::criterion();
     let mut lines = table();
     let mut ran = HashSet::new();
     // Criterion has no more cases than are read: what does not read is in the closing table alone, beside what does.

@@ -6,16 +6,14 @@
 mod opening;
 
 use benches::{
-    cpu_time::{self, CpuTime},
-    place,
+    cpu_time, place,
     rounds::{self, Measured, Row, Work},
     stream::WorkingSet,
 };
 use bytemuck::{Pod, Zeroable};
-use criterion::Criterion;
 use pmem_collections::{PHeap, Plain, PlainField, Pool, PoolOptions, Ptr, Result, fields};
 use pmem_map::Counters;
-use std::{hint::black_box, time::Duration};
+use std::hint::black_box;
 
 const ROUNDS: usize = 9;
 /// Nanoseconds of libpmemobj's allocate and publish, clear and free: on other hardware, another day.
@@ -26,13 +24,7 @@ fn main() {
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     let measuring = has("--bench") && !["--test", "--list", "--profile-time"].iter().any(|other| has(other));
     let cpu = cpu_time::pin();
-    let mut criterion = Criterion::default()
-        .with_measurement(CpuTime)
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(50))
-        .measurement_time(Duration::from_millis(200))
-        .nresamples(2000)
-        .configure_from_args();
+    let mut criterion = rounds::criterion();
     let mut rows = rows();
     rows.retain(|row| rounds::bench(&mut criterion, row));
     criterion.final_summary();
