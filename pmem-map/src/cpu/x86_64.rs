@@ -101,11 +101,11 @@ unsafe fn stream_line(to: *mut u8, words: [__m128i; 4]) {
     }
 }
 
-/// Copies whole lines past the caches: what a log's records are.
+/// Copies past the caches by 64 bytes at a time.
 ///
 /// # Safety
 ///
-/// As for [`copy_nontemporal`]; `to` and `len` are multiples of 64.
+/// As for [`copy_nontemporal`]; `to` is a multiple of 16, and `len` one of 64.
 #[inline(always)]
 unsafe fn copy_lines(from: *const u8, to: *mut u8, len: usize) {
     for at in (0..len).step_by(64) {
@@ -134,6 +134,7 @@ pub(crate) unsafe fn copy_nontemporal(how: FlushMethod, from: *const u8, to: *mu
     // SAFETY: all pointers stay within the caller's ranges: `head` and `tail` are what is left before the
     // first and after the last aligned 8 bytes.
     unsafe {
+        // Whole lines: what a log's records are.
         if (to as usize | len).is_multiple_of(64) {
             return copy_lines(from, to, len);
         }
@@ -147,17 +148,9 @@ pub(crate) unsafe fn copy_nontemporal(how: FlushMethod, from: *const u8, to: *mu
             stream_word(to.add(at), from.add(at).cast::<i64>().read_unaligned());
             at += 8;
         }
-        while at + 64 <= end {
-            let words = from.add(at).cast::<__m128i>();
-            let words = [
-                _mm_loadu_si128(words),
-                _mm_loadu_si128(words.add(1)),
-                _mm_loadu_si128(words.add(2)),
-                _mm_loadu_si128(words.add(3)),
-            ];
-            stream_line(to.add(at), words);
-            at += 64;
-        }
+        let lines = (end - at) / 64 * 64;
+        copy_lines(from.add(at), to.add(at), lines);
+        at += lines;
         while at < end {
             stream_word(to.add(at), from.add(at).cast::<i64>().read_unaligned());
             at += 8;
